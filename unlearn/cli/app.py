@@ -1,0 +1,132 @@
+"""The Typer app, and `run`, which turns every outcome of a command line into an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+from io import TextIOWrapper
+from typing import Annotated, Final
+
+import typer
+
+from unlearn import __version__
+from unlearn.cli import generators
+from unlearn.cli.console import OutputClosed
+from unlearn.cli.demo import demo
+from unlearn.cli.doctor import doctor
+from unlearn.cli.failures import BUG_EXIT_CODE, bug_message, guarded, report, usage_message
+from unlearn.errors import UnlearnError
+from unlearn.limits import LIMITS
+
+CLOSED_EXIT_CODE: Final = 141  # what a shell reports for a program whose reader went away
+
+
+def _print_version(wanted: bool) -> None:
+    """Print the version and stop, if asked."""
+    if wanted:
+        typer.echo(f"unlearn {__version__}")
+        raise typer.Exit
+
+
+def _start(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            metavar="",
+            callback=_print_version,
+            is_eager=True,
+            help="Print the version.",
+        ),
+    ] = False,
+) -> None:
+    """Add bounded noise to pictures, so that classifiers trained on them do badly on clean ones.
+
+    unlearn demo ./photos                          draws a small folder to try it on
+    unlearn protect ./photos --out ./protected     protects a folder
+    unlearn verify ./photos ./protected            proves the bound on the files
+    """
+
+
+def build() -> typer.Typer:
+    """Return the app with all its commands, in the order of a person's work."""
+    app = typer.Typer(
+        name="unlearn",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_start)
+    _register_unfinished(app)
+    artefacts = typer.Typer(no_args_is_help=True, help=generators.HELP, rich_markup_mode="rich")
+    artefacts.command("list")(guarded(generators.list_generators))
+    artefacts.command("info")(guarded(generators.info))
+    artefacts.command("path")(guarded(generators.path))
+    app.add_typer(artefacts, name="generators")
+    app.command("doctor")(guarded(doctor))
+    app.command("demo")(guarded(demo))
+    return app
+
+
+def _register_unfinished(app: typer.Typer) -> None:
+    """Register the commands that are being written. DEVELOPMENT ONLY, goes away when all exist."""
+    from importlib import import_module
+
+    for name in ("protect", "verify", "train_generator"):
+        try:
+            function = getattr(import_module(f"unlearn.cli.{name}"), name)
+        except ImportError:
+            continue
+        app.command(name.replace("_", "-"), epilog=LIMITS if name == "protect" else None)(
+            guarded(function)
+        )
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    _let_streams_write_any_name()
+    try:
+        code = _outcome(arguments)
+        sys.stdout.flush()
+    except (OutputClosed, BrokenPipeError):
+        _discard_output()
+        return CLOSED_EXIT_CODE
+    return code
+
+
+def _outcome(arguments: Sequence[str]) -> int:
+    """Run the app and report whatever it raises."""
+    debug, as_json = _asked(arguments, "--debug"), _asked(arguments, "--json")
+    try:
+        code = build()(args=list(arguments), prog_name="unlearn", standalone_mode=False)
+    except OutputClosed:
+        raise
+    except UnlearnError as error:
+        return report(error, str(error), error.exit_code, debug=debug, as_json=as_json)
+    except typer.TyperException as error:
+        message = usage_message(error)
+        return report(error, message, error.exit_code, debug=debug, as_json=as_json)
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug must not look like a finding
+        message = bug_message(error, arguments)
+        return report(error, message, BUG_EXIT_CODE, debug=debug, as_json=as_json)
+    return code if isinstance(code, int) else 0
+
+
+def _asked(arguments: Sequence[str], flag: str) -> bool:
+    """Return whether the flag is among the options, also of a line that cannot be parsed."""
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    return flag in options
+
+
+def _let_streams_write_any_name() -> None:
+    """Let standard output escape what it cannot encode: file names may hold anything."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _discard_output() -> None:
+    """Point both standard streams at nothing, so that the interpreter's last flush stays silent."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        os.dup2(nothing, stream.fileno())
+    os.close(nothing)

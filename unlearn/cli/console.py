@@ -1,0 +1,124 @@
+"""Where a command says things: its result on standard output, everything else on standard error."""
+
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from unlearn.cli.meter import Meter
+
+
+class OutputClosed(Exception):
+    """The reader of standard output or standard error went away, as `head` does."""
+
+
+class _Console(Console):
+    """A Rich console that reports a closed pipe instead of ending the process."""
+
+    def on_broken_pipe(self) -> NoReturn:
+        """Raise OutputClosed; called by Rich inside its handler of the broken pipe."""
+        raise OutputClosed
+
+
+def stdout_console() -> Console:
+    """Return a console on standard output as it is now."""
+    return _Console(markup=False, highlight=False, emoji=False)
+
+
+def stderr_console() -> Console:
+    """Return a console on standard error as it is now."""
+    return _Console(stderr=True, markup=False, highlight=False, emoji=False)
+
+
+def printable(text: str) -> str:
+    """Return the text with control characters and broken encoding escaped, line breaks kept.
+
+    File names may hold anything, also sequences that steer a terminal.
+    """
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
+def one_line(text: str) -> str:
+    """Return the text on one line: line breaks and what surrounds them become single spaces."""
+    return printable(" ".join(part.strip() for part in text.splitlines() if part.strip()))
+
+
+def print_error(message: str) -> None:
+    """Print "Error: ..." as one unwrapped line on standard error."""
+    line = Text.assemble(("Error:", "bold red"), " ", one_line(message))
+    stderr_console().print(line, soft_wrap=True)
+
+
+def emit_json(value: Mapping[str, object]) -> None:
+    """Write one JSON object, pure ASCII, on standard output; nan and infinity become null."""
+    text = json.dumps(_plain(value), indent=2, allow_nan=False, default=str)
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise OutputClosed from None
+
+
+def _plain(value: object) -> object:
+    """Return the value with every float that is no number replaced by None."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the person asked to see of one command."""
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    debug: bool = False
+
+    def result(self, *things: RenderableType) -> None:
+        """Print the result on standard output, unless JSON or silence was asked for."""
+        if not (self.as_json or self.quiet):
+            for thing in things:
+                if isinstance(thing, str):
+                    stdout_console().print(printable(thing), soft_wrap=True)
+                else:
+                    stdout_console().print(thing)
+
+    def notice(self, text: str) -> None:
+        """Print a line beside the result on standard error, unless silence was asked for."""
+        if not self.quiet:
+            stderr_console().print(printable(text), soft_wrap=True)
+
+    def detail(self, text: str) -> None:
+        """Print a line on standard error if details were asked for."""
+        if self.verbose or self.debug:
+            self.notice(text)
+
+    def next_step(self, command: str) -> None:
+        """Name the command to run next."""
+        self.result(f"Next: {command}")
+
+    def emit(self, value: Mapping[str, object]) -> None:
+        """Write the JSON object of this command, if JSON was asked for."""
+        if self.as_json:
+            emit_json(value)
+
+    @contextmanager
+    def meter(self, title: str, total: int | None, unit: str = "pictures") -> Iterator["Meter"]:
+        """Show progress on standard error while the block runs; see Meter."""
+        from unlearn.cli.meter import Meter
+
+        with Meter(title, total, unit, silent=self.quiet) as meter:
+            yield meter

@@ -1,0 +1,118 @@
+"""Two prepared pictures compared value by value."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unlearn.data.prepare import STRIP_PIXELS, Picture
+
+WHITE = 255
+OPAQUE = 255
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far two pictures are apart, in 8-bit levels.
+
+    `linf`, `worst` (x, y, channel), `mean_abs` and `psnr` speak of what can be seen, that is of
+    colour where alpha is above 0; `hidden` is the largest change where alpha is 0.
+    """
+
+    linf: int
+    worst: tuple[int, int, int]
+    mean_abs: float
+    psnr: float
+    hidden: int = 0
+
+
+def mismatch(first: Picture, second: Picture) -> Literal["size", "channels", "alpha"] | None:
+    """Return why two pictures cannot be compared, or None when they can.
+
+    Grey stored in three equal channels is grey, and a missing alpha is a fully opaque one.
+    """
+    if first.pixels.shape[:2] != second.pixels.shape[:2]:
+        return "size"
+    if _narrow(first, second) is None:
+        return "channels"
+    if _alpha(first) is None and _alpha(second) is None:
+        return None
+    opaque = np.broadcast_to(np.uint8(OPAQUE), first.pixels.shape[:2])
+    alphas = (opaque if picture.alpha is None else picture.alpha for picture in (first, second))
+    return None if np.array_equal(*alphas) else "alpha"
+
+
+def difference(first: Picture, second: Picture) -> Difference:
+    """Measure two pictures without mismatch; raises ValueError when they have one."""
+    pair = _narrow(first, second)
+    if first.pixels.shape[:2] != second.pixels.shape[:2] or pair is None:
+        raise ValueError("pictures of different shapes have no difference")
+    height, width = first.pixels.shape[:2]
+    tally = _Tally()
+    rows = max(1, STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = slice(top, min(height, top + rows))
+        gap = pair[0][strip].astype(np.int16) - pair[1][strip]
+        alpha = None if first.alpha is None else first.alpha[strip]
+        tally.add(np.abs(gap, out=gap), alpha, top)
+    return tally.difference()
+
+
+class _Tally:
+    """Running numbers over the strips of a picture."""
+
+    def __init__(self) -> None:
+        self.linf = self.hidden = self.total = self.squares = self.count = 0
+        self.worst = (0, 0, 0)
+
+    def add(self, gap: NDArray[np.int16], alpha: NDArray[np.uint8] | None, top: int) -> None:
+        """Add a strip of absolute differences that starts at row `top`."""
+        self.count += gap.size
+        if alpha is not None and not alpha.all():
+            unseen = alpha == 0
+            self.hidden = max(self.hidden, int(gap[unseen].max(initial=0)))
+            self.count -= int(unseen.sum()) * gap.shape[2]
+            gap[unseen] = 0
+        counts = np.bincount(gap.reshape(-1), minlength=WHITE + 1)
+        levels = np.arange(len(counts))
+        self.total += int((counts * levels).sum())
+        self.squares += int((counts * levels**2).sum())
+        highest = int(np.flatnonzero(counts)[-1])
+        if highest > self.linf:
+            y, x, channel = np.unravel_index(int(gap.argmax()), gap.shape)
+            self.linf, self.worst = highest, (int(x), int(y) + top, int(channel))
+
+    def difference(self) -> Difference:
+        """Return the numbers of everything added."""
+        count = max(1, self.count)
+        error = self.squares / count
+        psnr = 10 * math.log10(WHITE**2 / error) if error else math.inf
+        return Difference(self.linf, self.worst, self.total / count, psnr, self.hidden)
+
+
+def _alpha(picture: Picture) -> NDArray[np.uint8] | None:
+    """Return the alpha of a picture that has one which is not opaque everywhere."""
+    return None if picture.alpha is None or (picture.alpha == OPAQUE).all() else picture.alpha
+
+
+def _narrow(
+    first: Picture, second: Picture
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """Return both colour arrays with equally many channels, or None when grey meets colour."""
+    if first.pixels.shape[2] == second.pixels.shape[2]:
+        return first.pixels, second.pixels
+    pair = []
+    for picture in (first, second):
+        pixels = picture.pixels
+        if pixels.shape[2] == 3 and not _is_grey(pixels):
+            return None
+        pair.append(pixels[..., :1])
+    return pair[0], pair[1]
+
+
+def _is_grey(pixels: NDArray[np.uint8]) -> bool:
+    """Tell whether the three channels are equal everywhere."""
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return np.array_equal(red, green) and np.array_equal(red, blue)

@@ -1,0 +1,149 @@
+"""Lossless encoders: PNG and WebP by Pillow, TIFF by hand.
+
+The TIFF writer exists because libtiff through Pillow does not write EXIF directories, and Pillow's
+own writer does not compress.
+"""
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, PngImagePlugin
+
+from unlearn.data.exif import (
+    BYTE,
+    LONG,
+    SHORT,
+    UNDEFINED,
+    Entry,
+    Exif,
+    header,
+    pack_directories,
+    whole,
+)
+from unlearn.data.metadata import Metadata
+from unlearn.errors import PictureError
+
+PNG_LEVEL = 1
+_WEBP_LONGEST = 16_383
+_WEBP_METHOD = 0
+_TIFF_STRIP_BYTES = 1 << 20
+_TIFF_LARGEST = (1 << 32) - (1 << 20)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What an encoder writes: colour (H, W, C), alpha (H, W) or None, and the chosen metadata."""
+
+    pixels: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None
+    metadata: Metadata
+
+    @property
+    def samples(self) -> NDArray[np.uint8]:
+        """Colour and alpha together, (H, W, bands)."""
+        if self.alpha is None:
+            return self.pixels
+        return np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
+
+    def image(self) -> Image.Image:
+        """The same as a Pillow picture of mode L, LA, RGB or RGBA with nothing attached."""
+        samples = self.samples
+        return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+
+
+def encode_png(canvas: Canvas, file: BinaryIO) -> None:
+    """Write a PNG with colour profile and chunks, EXIF, XMP and text."""
+    metadata = canvas.metadata
+    info = PngImagePlugin.PngInfo()
+    for name, content in metadata.colour:
+        info.add(name, content)
+    for key, value in metadata.text:
+        info.add_text(key, value)
+    if metadata.xmp:
+        info.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
+    canvas.image().save(
+        file,
+        format="PNG",
+        compress_level=PNG_LEVEL,
+        pnginfo=info,
+        exif=metadata.exif_block,
+        icc_profile=metadata.icc,
+    )
+
+
+def encode_webp(canvas: Canvas, file: BinaryIO) -> None:
+    """Write a lossless WebP that also keeps colour under transparent pixels."""
+    if max(canvas.pixels.shape[:2]) > _WEBP_LONGEST:
+        raise PictureError(f"WebP holds at most {_WEBP_LONGEST} pixels a side; choose png")
+    canvas.image().save(
+        file,
+        format="WEBP",
+        lossless=True,
+        exact=True,
+        quality=0,
+        method=_WEBP_METHOD,
+        exif=canvas.metadata.exif_block,
+        icc_profile=canvas.metadata.icc or b"",
+        xmp=canvas.metadata.xmp or b"",
+    )
+
+
+def encode_tiff(canvas: Canvas, file: BinaryIO) -> None:
+    """Write a TIFF compressed with deflate after horizontal differencing, directories last."""
+    exif = canvas.metadata.exif or Exif()
+    file.write(header(exif.order, 0))
+    samples = canvas.samples
+    height, width, bands = samples.shape
+    rows = max(1, _TIFF_STRIP_BYTES // (width * bands))
+    offsets, lengths, place = [], [], 8
+    for top in range(0, height, rows):
+        strip = samples[top : top + rows]
+        steps = np.diff(strip, axis=1, prepend=np.zeros_like(strip[:, :1]))
+        packed = zlib.compress(steps.tobytes(), PNG_LEVEL)
+        packed += b"\0" * (len(packed) % 2)
+        offsets.append(place)
+        lengths.append(len(packed))
+        place += file.write(packed)
+        if place > _TIFF_LARGEST:
+            raise PictureError("TIFF holds at most 4 GB; choose png")
+    extra = _tiff_entries(canvas, exif, rows)
+    extra[273], extra[279] = whole(exif.order, LONG, *offsets), whole(exif.order, LONG, *lengths)
+    file.write(pack_directories(exif, extra, place))
+    file.seek(0)
+    file.write(header(exif.order, place))
+
+
+def _tiff_entries(canvas: Canvas, exif: Exif, rows: int) -> dict[int, Entry]:
+    """Return the entries that describe the layout of the samples, the profile and the XMP."""
+    height, width, colours = canvas.pixels.shape
+    bands = colours + (canvas.alpha is not None)
+    order = exif.order
+    entries = {
+        256: whole(order, LONG, width),
+        257: whole(order, LONG, height),
+        258: whole(order, SHORT, *[8] * bands),
+        259: whole(order, SHORT, 8),  # deflate
+        262: whole(order, SHORT, 1 if colours == 1 else 2),
+        277: whole(order, SHORT, bands),
+        278: whole(order, LONG, rows),
+        284: whole(order, SHORT, 1),
+        317: whole(order, SHORT, 2),  # horizontal differencing
+    }
+    if canvas.alpha is not None:
+        entries[338] = whole(order, SHORT, 2)  # alpha not multiplied into the colour
+    if canvas.metadata.xmp:
+        entries[700] = Entry(BYTE, len(canvas.metadata.xmp), canvas.metadata.xmp)
+    if canvas.metadata.icc:
+        entries[34675] = Entry(UNDEFINED, len(canvas.metadata.icc), canvas.metadata.icc)
+    return entries
+
+
+ENCODERS: dict[str, Callable[[Canvas, BinaryIO], None]] = {
+    "PNG": encode_png,
+    "WEBP": encode_webp,
+    "TIFF": encode_tiff,
+}

@@ -1,0 +1,96 @@
+"""What a file is, told by its first bytes and never by its name.
+
+A new format is one row of KINDS. A row with a plugin is opened by Pillow with that plugin alone; a
+row with a refusal is turned away with that sentence (after its frames were counted, if it has a
+plugin, because "animated" is the better reason).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from unlearn.errors import PictureError
+
+HEAD_BYTES = 64
+_RAW = "camera raw is not a picture to publish; export JPEG, PNG or TIFF first"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of file: how it begins, which Pillow plugin opens it, and why it is refused if it is."""
+
+    name: str
+    begins: re.Pattern[bytes]
+    plugin: str | None = None
+    refusal: str | None = None
+
+
+def _kind(name: str, begins: bytes, plugin: str | None = None, refusal: str | None = None) -> Kind:
+    """Build one row of the table from a pattern that has to match at the first byte."""
+    return Kind(name, re.compile(begins, re.DOTALL), plugin, refusal)
+
+
+def _not_yet(name: str) -> str:
+    """Return the refusal of a picture format that is not read."""
+    return f"{name} is not supported yet; convert to PNG or JPEG"
+
+
+KINDS: tuple[Kind, ...] = (
+    _kind("RAW", rb"II\*\0.{4}CR|FUJIFILMCCD-RAW|IIR[OS]|MMOR|IIU\0|FOVb|.{4}ftypcrx", None, _RAW),
+    _kind("JPEG", rb"\xff\xd8\xff", "JPEG"),
+    _kind("PNG", rb"\x89PNG\r\n\x1a\n", "PNG"),
+    _kind("WEBP", rb"RIFF.{4}WEBP", "WEBP"),
+    _kind("TIFF", rb"II[*+]\0|MM\0[*+]", "TIFF"),
+    _kind("BMP", rb"BM.{4}\0\0\0\0|BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", "BMP"),
+    _kind("GIF", rb"GIF8[79]a", "GIF", _not_yet("GIF")),
+    _kind("AVIF", rb".{4}ftypavi[fs]", None, _not_yet("AVIF")),
+    _kind("HEIC", rb".{4}ftyp(hei[cmsx]|hev[cmx]|mif1|msf1)", None, _not_yet("HEIC")),
+    _kind("JPEG 2000", rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51", None, _not_yet("JPEG 2000")),
+    _kind("JPEG XL", rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n", None, _not_yet("JPEG XL")),
+    _kind("PSD", rb"8BPS", None, "Photoshop documents are not supported; export PNG or TIFF first"),
+    _kind("ICO", rb"\0\0[\x01\x02]\0[^\0]\0", None, _not_yet("ICO")),
+    _kind("DDS", rb"DDS \x7c\0\0\0", None, _not_yet("DDS")),
+    _kind("EXR", rb"\x76\x2f\x31\x01", None, "floating point pictures are not supported"),
+    _kind("PNM", rb"P[1-7]\s", None, _not_yet("PNM")),
+    _kind("PFM", rb"P[Ff]\s", None, "floating point pictures are not supported"),
+    _kind("QOI", rb"qoif", None, _not_yet("QOI")),
+    _kind("SGI", rb"\x01\xda[\0\x01][\x01\x02]\0", None, _not_yet("SGI")),
+    _kind("PDF", rb"%PDF-", None, "PDF is not a picture; export PNG or TIFF first"),
+    _kind("SVG", rb"\s*(<\?xml[^>]*>\s*)?(<!--.*|<!DOCTYPE\s)?\s*<?svg", None, _not_yet("SVG")),
+    _kind("video", rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI ", None, "video is not supported"),
+)
+
+_PICTURE_STARTS = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n|RIFF.{4}WEBP|GIF8[79]a|ftyp(avif|heic|mif1)"
+    rb"|/9j/[A-Za-z0-9+]|iVBORw0KGgo|UklGR[A-Za-z0-9+/]{4,12}V0VCUF|R0lGODdh|R0lGODlh",
+    re.DOTALL,
+)
+
+
+def identify(head: bytes) -> Kind:
+    """Return the kind of file that begins with `head`; raises PictureError when it is no picture."""
+    if not head:
+        raise PictureError("empty file")
+    for kind in KINDS:
+        if kind.begins.match(head):
+            if kind.plugin is None:
+                raise PictureError(kind.refusal or _not_yet(kind.name))
+            return kind
+    raise PictureError("not a picture file (its content is of no known picture format)")
+
+
+def holds_picture(data: bytes) -> bool:
+    """Tell whether the start of a compressed picture, plain or in base64, is anywhere in `data`."""
+    return _PICTURE_STARTS.search(data) is not None
+
+
+def chunks(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and content of every chunk of a PNG or WebP file, as far as the file goes."""
+    order: Literal["big", "little"] = "big" if name == "PNG" else "little"
+    at = 8 if name == "PNG" else 12
+    while at + 8 <= len(data):
+        first, second = data[at : at + 4], data[at + 4 : at + 8]
+        length = int.from_bytes(first if name == "PNG" else second, order)
+        yield (second if name == "PNG" else first), data[at + 8 : at + 8 + length]
+        at += length + (12 if name == "PNG" else 8 + length % 2)

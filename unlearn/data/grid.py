@@ -1,0 +1,115 @@
+"""The working grid: pictures brought to the size noise is made at, and the noise brought back.
+
+Upsampling is bilinear, in convex combinations of neighbours, so that it never exceeds what it is
+given; bicubic would turn a bound of 8 levels into 13.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+WHITE = 255
+LONGEST_GRID = 4  # the long side of the grid is at most so many working sizes
+_STRIP_VALUES = 1 << 18  # a strip of float32 that stays in the processor's cache
+
+
+def grid_size(width: int, height: int, working_size: int) -> tuple[int, int]:
+    """Return (width, height) of the grid: short side at most `working_size`, aspect kept, both at least 1."""
+    short = min(width, height)
+    scale = min(short, working_size) / short
+    longest = LONGEST_GRID * working_size
+    return (
+        max(1, min(longest, round(width * scale))),
+        max(1, min(longest, round(height * scale))),
+    )
+
+
+def to_grid(pixels: NDArray[np.uint8], working_size: int) -> NDArray[np.uint8]:
+    """Return the picture (H, W, C) at grid size, antialiased; the array itself when sizes are equal."""
+    height, width, channels = pixels.shape
+    size = grid_size(width, height, working_size)
+    if size == (width, height):
+        return pixels
+    grid = np.empty((size[1], size[0], channels), np.uint8)
+    for channel in range(channels):
+        plane = Image.fromarray(np.ascontiguousarray(pixels[..., channel]))
+        grid[..., channel] = np.asarray(plane.resize(size, Image.Resampling.BILINEAR))
+    return grid
+
+
+def noise_levels(
+    delta: NDArray[np.float32], size: tuple[int, int], levels: int, gain: float
+) -> NDArray[np.int16]:
+    """Return the noise (h, w, C), in units of [0, 1], as whole steps (H, W, C) for a picture of `size`.
+
+    n = clip(round(255 * gain * delta), -levels, levels) after bilinear upsampling with the pixel
+    centres of torch's `align_corners=False`. `size` is (width, height).
+    """
+    noise = np.empty((size[1], size[0], delta.shape[2]), np.int16)
+    upsampling = _Upsampling(delta, size, levels, gain)
+    for top, bottom in upsampling.strips():
+        noise[top:bottom] = upsampling.rows(top, bottom)
+    return noise
+
+
+def add_levels(pixels: NDArray[np.uint8], levels: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """Return clip(pixels + levels, 0, 255), both (H, W, C)."""
+    result = np.empty_like(pixels)
+    rows = max(1, _STRIP_VALUES // max(1, pixels[0].size))
+    for top in range(0, len(pixels), rows):
+        strip = levels[top : top + rows] + pixels[top : top + rows].astype(np.int16)
+        result[top : top + rows] = np.clip(strip, 0, WHITE, out=strip)
+    return result
+
+
+def add_noise(
+    pixels: NDArray[np.uint8], delta: NDArray[np.float32], levels: int, gain: float
+) -> NDArray[np.uint8]:
+    """Return add_levels(pixels, noise_levels(delta, ...)) without ever holding the whole noise."""
+    height, width, _ = pixels.shape
+    result = np.empty_like(pixels)
+    upsampling = _Upsampling(delta, (width, height), levels, gain)
+    for top, bottom in upsampling.strips():
+        result[top:bottom] = add_levels(pixels[top:bottom], upsampling.rows(top, bottom))
+    return result
+
+
+class _Upsampling:
+    """Rows of the upsampled, rounded and clipped noise; each row depends on nothing but its number."""
+
+    def __init__(
+        self, delta: NDArray[np.float32], size: tuple[int, int], levels: int, gain: float
+    ) -> None:
+        self.width, self.height = size
+        scaled = np.asarray(delta, np.float32) * np.float32(WHITE * gain)
+        self.channels = scaled.shape[2]
+        self.low = max(-levels, round(float(scaled.min())))
+        self.high = min(levels, round(float(scaled.max())))
+        left, right, share = _neighbours(scaled.shape[1], self.width)
+        wide = scaled[:, left] * (1 - share)[None, :, None]
+        wide += scaled[:, right] * share[None, :, None]
+        self.wide = wide.reshape(len(scaled), -1)
+        self.above, self.below, self.share = _neighbours(len(scaled), self.height)
+
+    def strips(self) -> list[tuple[int, int]]:
+        """Return (top, bottom) of strips that cover the picture."""
+        rows = max(1, _STRIP_VALUES // self.wide.shape[1])
+        return [(top, min(self.height, top + rows)) for top in range(0, self.height, rows)]
+
+    def rows(self, top: int, bottom: int) -> NDArray[np.int16]:
+        """Return the rows from `top` up to `bottom` as (rows, W, C)."""
+        share = self.share[top:bottom, None]
+        strip = self.wide[self.above[top:bottom]] * (1 - share)
+        strip += self.wide[self.below[top:bottom]] * share
+        np.rint(strip, out=strip)
+        np.clip(strip, self.low, self.high, out=strip)
+        return strip.astype(np.int16).reshape(-1, self.width, self.channels)
+
+
+def _neighbours(
+    few: int, many: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
+    """Return, for each of `many` places, its two neighbours among `few` and the second one's share."""
+    centre = np.clip((np.arange(many) + 0.5) * (few / many) - 0.5, 0, few - 1)
+    first = np.floor(centre).astype(np.intp)
+    return first, np.minimum(first + 1, few - 1), (centre - first).astype(np.float32)

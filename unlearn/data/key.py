@@ -1,0 +1,118 @@
+"""The user's secret key: which class gets which noise depends on it, so a public tool alone reveals nothing.
+
+The key and the order of classes drawn from it are never printed or written anywhere; the fingerprint is.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import platformdirs
+
+from unlearn.data.naming import shown
+from unlearn.errors import EnvironmentProblem, UsageProblem
+
+KEY_BYTES: Final = 32
+_PATIENCE_SECONDS: Final = 1.0  # another first run may be between creating and filling the file
+
+
+@dataclass(frozen=True)
+class Key:
+    """32 secret bytes, left out of the representation."""
+
+    secret: bytes = field(repr=False)
+
+    @property
+    def fingerprint(self) -> str:
+        """Twelve hexadecimal digits that tell keys apart and reveal nothing about them."""
+        return hashlib.sha256(b"unlearn-key" + self.secret).hexdigest()[:12]
+
+    def digest(self, message: bytes) -> bytes:
+        """Return the HMAC-SHA256 of a message under the key."""
+        return hmac.digest(self.secret, message, "sha256")
+
+
+def default_path() -> Path:
+    """Return where the user's own key is kept."""
+    return platformdirs.user_config_path("unlearn") / "key"
+
+
+def load_key(path: Path | None = None, *, create: bool) -> Key | None:
+    """Read the key at the path, or the user's own, which is made first if missing and `create` is set.
+
+    None: there is no key of the user's own yet. Raises UsageProblem for a given path that holds none, and
+    EnvironmentProblem if the user's own cannot be read or made.
+    """
+    if path is not None:
+        return _given(path)
+    own = default_path()
+    try:
+        if create and not own.exists():
+            _make(own)
+        return Key(_read(own)) if own.exists() else None
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{shown(own)}: the key cannot be read or made ({error.strerror}); use --key FILE"
+        ) from error
+    except ValueError as error:
+        raise EnvironmentProblem(f"{shown(own)}: {error}; restore it, or use --key FILE") from error
+
+
+def permutation(key: Key, classes: int) -> list[int]:
+    """Return an order of so many classes that only the key's owner knows.
+
+    Class k of the sorted class names of a data set takes place permutation[k] among the generator's classes.
+    """
+    return sorted(
+        range(classes), key=lambda k: key.digest(b"unlearn-class %d of %d" % (k, classes))
+    )
+
+
+def stream_seed(key: Key, seed: int) -> int:
+    """Return the 63-bit seed of all noise streams of a run."""
+    return int.from_bytes(key.digest(b"unlearn-stream %d" % seed)[:8], "big") >> 1
+
+
+def _given(path: Path) -> Key:
+    """Read a key that the person named."""
+    try:
+        return Key(_read(path))
+    except OSError as error:
+        raise UsageProblem(
+            f"--key {shown(path)}: {(error.strerror or str(error)).lower()}; a key is a file of {KEY_BYTES} "
+            f"random bytes, for instance from: head -c {KEY_BYTES} /dev/urandom"
+        ) from error
+    except ValueError as error:
+        raise UsageProblem(f"--key {shown(path)}: {error}") from error
+
+
+def _read(path: Path) -> bytes:
+    """Return the key's bytes; raises ValueError if the file holds something else."""
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while True:
+        with path.open("rb") as file:
+            content = file.read(KEY_BYTES + 1)
+        if len(content) == KEY_BYTES:
+            return content
+        if content or time.monotonic() > deadline:
+            raise ValueError(f"not a key: it must hold exactly {KEY_BYTES} bytes")
+        time.sleep(0.02)
+
+
+def _make(path: Path) -> None:
+    """Write a new key that only its owner can read, unless another run is faster."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    try:
+        os.write(file, secrets.token_bytes(KEY_BYTES))
+        os.fsync(file)
+    finally:
+        os.close(file)

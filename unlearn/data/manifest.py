@@ -1,0 +1,198 @@
+"""The manifest: one JSON line per run and per picture, beside the output; a crash costs one line.
+
+Lines are only ever appended. Paths are relative with forward slashes; bytes that are no text come back as
+they were. A line that cannot be read (cut by a crash, or edited) is skipped and counted, never trusted.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, BinaryIO, Final, Literal, Self
+
+VERSION: Final = 1
+FILE_NAME: Final = "manifest.jsonl"
+
+Status = Literal["ok", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """The settings of one run; what is not stored is not needed to check or continue it."""
+
+    tool: str
+    torch: str
+    pillow: str
+    generator: str
+    generator_sha256: str
+    rho: str
+    seed: int
+    labels: str
+    format: str
+    metadata: str
+    max_side: int | None
+    grid: int
+    noise: (
+        int  # the version of the tool's noise, which changes when equal settings give other bytes
+    )
+    key: str  # the key's fingerprint
+    device: str
+    inputs: tuple[str, ...]
+    argv: tuple[str, ...]
+    started: str
+
+    def to_line(self) -> dict[str, Any]:
+        """Return the header as the manifest stores it."""
+        line = {"type": "run", "v": VERSION, **asdict(self)}
+        line["generator"] = {"name": self.generator, "sha256": line.pop("generator_sha256")}
+        return line
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any]) -> "RunHeader":
+        """Read a stored header; raises KeyError, TypeError or ValueError if it is none of this version."""
+        generator = line["generator"]
+        if line["v"] != VERSION:
+            raise ValueError(f"manifest version {line['v']}")
+        values = {name: line[name] for name in cls.__dataclass_fields__ if name in line}
+        values |= {"generator": generator["name"], "generator_sha256": generator["sha256"]}
+        values |= {"inputs": tuple(line["inputs"]), "argv": tuple(line["argv"])}
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class PictureRecord:
+    """What became of one picture; without output for anything but status "ok"."""
+
+    src: str
+    status: Status
+    reason: str | None = None
+    src_sha256: str | None = None
+    out: str | None = None
+    out_sha256: str | None = None
+    size: tuple[int, int] | None = None
+    mode: str | None = None
+    label: str | None = None
+    settings: str | None = None
+    linf: int | None = None
+    mean_abs: float | None = None
+    psnr: float | None = None
+    bytes: int | None = None
+    dropped: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    ms: int | None = None
+
+    def to_line(self) -> dict[str, Any]:
+        """Return the record as the manifest stores it; the bound is always measured on the written file."""
+        return {"type": "image", **asdict(self), "bound": "exact", "linf_decoded": self.linf}
+
+    @classmethod
+    def from_line(cls, line: Mapping[str, Any]) -> "PictureRecord":
+        """Read a stored record; raises KeyError, TypeError or ValueError for anything that is none."""
+        record = cls(**{name: line[name] for name in cls.__dataclass_fields__})
+        if record.status == "ok" and not (record.out and record.out_sha256):
+            raise ValueError("a picture without output")
+        size = tuple(record.size) if record.size else None
+        lists = {"dropped": tuple(record.dropped), "notices": tuple(record.notices), "size": size}
+        return cls(**{**record.__dict__, **lists, "out": _inside(record.out)})
+
+
+@dataclass
+class Manifest:
+    """What the manifest says: the last run, the last word on each source, and who wrote each output."""
+
+    header: RunHeader | None = None
+    records: dict[str, PictureRecord] = field(default_factory=dict)  # by source
+    outputs: dict[str, PictureRecord | None] = field(
+        default_factory=dict
+    )  # None: begun, not finished
+    broken_lines: int = 0
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest in the folder of records; a missing one is empty."""
+    manifest = Manifest()
+    try:
+        file = (folder / FILE_NAME).open("rb")
+    except FileNotFoundError:
+        return manifest
+    with file:
+        for line in file:
+            try:
+                _take(manifest, json.loads(line))
+            except (KeyError, TypeError, ValueError, RecursionError, AttributeError):
+                manifest.broken_lines += 1
+    return manifest
+
+
+class ManifestWriter:
+    """Appends lines to the manifest in a folder, each flushed at once; use it in a with statement."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / FILE_NAME
+        self._file: BinaryIO | None = None
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open("ab")
+        if self._file.tell() and _last_byte(self._path) != b"\n":
+            self._file.write(b"\n")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def header(self, header: RunHeader) -> None:
+        """Append the header of a run and bring it to the disk."""
+        self._append(header.to_line())
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    def begin(self, src: str, out: str) -> None:
+        """Note that an output is about to be written, so that after a crash it is known as ours."""
+        self._append({"type": "begin", "src": src, "out": out})
+
+    def record(self, record: PictureRecord) -> None:
+        """Append what became of one picture."""
+        self._append(record.to_line())
+
+    def _append(self, line: Mapping[str, Any]) -> None:
+        if self._file is None:
+            raise ValueError("the manifest is not open")
+        self._file.write(json.dumps(line, allow_nan=False).encode("ascii") + b"\n")
+        self._file.flush()
+
+
+def _take(manifest: Manifest, line: Mapping[str, Any]) -> None:
+    """Add one line to what is known; raises one of the errors that read_manifest counts if it is broken."""
+    kind = line["type"]
+    if kind == "run":
+        manifest.header = RunHeader.from_line(line)
+    elif kind == "begin":
+        manifest.outputs.setdefault(str(_inside(line["out"])), None)
+    elif kind == "image":
+        record = PictureRecord.from_line(line)
+        manifest.records[record.src] = record
+        if record.out:
+            manifest.outputs[record.out] = record
+
+
+def _inside(out: str | None) -> str | None:
+    """Return the output's path; raises ValueError if it leads outside, since old outputs are removed by it."""
+    path = PurePosixPath(out or "")
+    if path.is_absolute() or ".." in path.parts or (out and str(path) in ("", ".")):
+        raise ValueError(f"output outside: {out}")
+    return out
+
+
+def _last_byte(path: Path) -> bytes:
+    """Return the last byte of a file that is not empty."""
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)

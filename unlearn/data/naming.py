@@ -1,0 +1,101 @@
+"""Names: how a path is shown, how outputs are called, and which names another system could not store."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Final
+
+PICTURE_SUFFIXES: Final = frozenset(
+    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .bmp .dib .gif .avif .heic .heif".split()
+)
+SUFFIXES_OF_FORMAT: Final[Mapping[str, tuple[str, ...]]] = {
+    "PNG": (".png", ".apng"),
+    "WEBP": (".webp",),
+    "TIFF": (".tiff", ".tif"),
+}
+LONGEST_NAME: Final = 255  # bytes of one name; ext4, APFS and NTFS agree closely enough
+
+_RESERVED: Final = frozenset(
+    ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
+)
+_FORBIDDEN: Final = frozenset('<>:"|?*\\')
+
+
+def shown(name: object) -> str:
+    """Return a path or name as one printable line: what a terminal would not print is escaped."""
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(name)
+    )
+
+
+def same_name_key(name: str) -> str:
+    """Return a key that is equal for two names which some file system takes for one.
+
+    Case is folded (Windows, macOS) and Unicode is brought to one normal form (macOS).
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
+
+
+def output_names(sources: Sequence[tuple[str, str]]) -> list[str]:
+    """Return one output name for each (source name, output format); names use forward slashes.
+
+    The stem stays, and so does a suffix that already says the output's format. Where two sources would meet
+    (a.jpg and a.png), those whose format changes keep their full name (a.jpg.png); where even these meet, a
+    number is put before the suffix. No two results are equal on any file system, none is a folder of another,
+    and the result for a source does not depend on the order of the sources.
+    """
+    short = [_with_format(name, kind) for name, kind in sources]
+    folders = _folder_keys(short)
+    wanted = Counter(same_name_key(name) for name in short)
+    order = sorted(range(len(sources)), key=lambda i: (short[i] != sources[i][0], sources[i]))
+    names = [""] * len(sources)
+    taken = set(folders)
+    for i in order:
+        meets = wanted[same_name_key(short[i])] > 1 or same_name_key(short[i]) in folders
+        names[i] = _free_name(_full_name(*sources[i]) if meets else short[i], taken)
+        taken.add(same_name_key(names[i]))
+    return names
+
+
+def windows_problem(name: str) -> str | None:
+    """Return why Windows could not store this relative path, or None if it could."""
+    for part in PurePosixPath(name).parts:
+        if part.split(".")[0].rstrip(" ").lower() in _RESERVED:
+            return f"{shown(part)} is a reserved name on Windows"
+        if part[-1] in ". ":
+            return f"{shown(part)} ends in a dot or a space, which Windows removes"
+        if any(c in _FORBIDDEN or ord(c) < 32 for c in part):
+            return f"{shown(part)} has a character that Windows does not allow"
+    return None
+
+
+def _with_format(name: str, kind: str) -> str:
+    """Return the name with a suffix of the format, unless it has one; foreign suffixes are kept."""
+    path = PurePosixPath(name)
+    if path.suffix.lower() in SUFFIXES_OF_FORMAT[kind]:
+        return name
+    if path.suffix.lower() in PICTURE_SUFFIXES:
+        return str(path.with_suffix(SUFFIXES_OF_FORMAT[kind][0]))
+    return name + SUFFIXES_OF_FORMAT[kind][0]
+
+
+def _full_name(name: str, kind: str) -> str:
+    """Return the source's whole name with the format's suffix behind it, or the name if that says it."""
+    short = _with_format(name, kind)
+    return name if short == name else name + SUFFIXES_OF_FORMAT[kind][0]
+
+
+def _free_name(name: str, taken: set[str]) -> str:
+    """Return the name, with a number before its suffix if something else has it already."""
+    path, number = PurePosixPath(name), 1
+    while same_name_key(name) in taken:
+        number += 1
+        name = str(path.with_name(f"{path.stem}-{number}{path.suffix}"))
+    return name
+
+
+def _folder_keys(names: Sequence[str]) -> set[str]:
+    """Return the keys of every folder that the names lie in."""
+    parents = {parent for name in names for parent in PurePosixPath(name).parents}
+    return {same_name_key(str(parent)) for parent in parents}

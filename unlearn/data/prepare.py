@@ -1,0 +1,219 @@
+"""The one preparation of a picture that protecting, verifying and auditing share.
+
+Decode, turn upright, widen to grey or RGB with the alpha apart, shrink. It is a pure function of the
+file's bytes and the Preparation, which is what makes the bound provable.
+"""
+
+import hashlib
+import stat
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from unlearn.data.formats import HEAD_BYTES, Kind, chunks, identify
+from unlearn.data.metadata import Metadata, read_metadata
+from unlearn.data.pillow import decoding
+from unlearn.errors import PictureError
+
+STRIP_PIXELS = 1 << 20
+_SPARE_FILE_BYTES = 64 << 20
+
+# Pillow mode -> the mode it is widened to, without and with transparency.
+_MODES = {
+    "1": ("L", "LA"),
+    "L": ("L", "LA"),
+    "LA": ("LA", "LA"),
+    "P": ("RGB", "RGBA"),
+    "PA": ("RGBA", "RGBA"),
+    "RGB": ("RGB", "RGBA"),
+    "RGBX": ("RGB", "RGB"),
+    "RGBA": ("RGBA", "RGBA"),
+}
+_SIXTEEN_BIT = "16-bit colour is not supported yet; convert to 8-bit"
+_FLOAT = "floating point pictures are not supported; convert to 8-bit"
+_REFUSED_MODES = {
+    "CMYK": "CMYK colour is not supported yet; convert to RGB",
+    "LAB": "Lab colour is not supported yet; convert to RGB",
+    "YCbCr": "YCbCr colour is not supported yet; convert to RGB",
+    "I;16": _SIXTEEN_BIT,
+    "I;16B": _SIXTEEN_BIT,
+    "I": "32-bit colour is not supported; convert to 8-bit",
+    "F": _FLOAT,
+}
+_RAW_PICTURE = "camera raw is not a picture to publish; export JPEG, PNG or TIFF first"
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """How pictures are prepared: the longest side after shrinking, and how many pixels are too many."""
+
+    max_side: int | None = None
+    max_pixels: int = 512_000_000
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded file.
+
+    `pixels` is uint8 (H, W, C) with C = 1 for grey or 3, upright; `alpha` is uint8 (H, W) or None;
+    `format` is told by content; `lossless` says whether the file's coding kept every value;
+    `dropped` names the embedded clean copies that are left out.
+    """
+
+    pixels: NDArray[np.uint8]
+    alpha: NDArray[np.uint8] | None
+    format: str
+    sha256: str
+    metadata: Metadata
+    dropped: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+    lossless: bool = True
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+def prepare(path: Path, preparation: Preparation) -> Picture:
+    """Read one picture; raises PictureError with the reason for anything it cannot do."""
+    data = _read(path, preparation.max_pixels)
+    kind = identify(data[:HEAD_BYTES])
+    with decoding(kind.name, preparation.max_pixels):
+        with _open(data, kind) as image:
+            _refuse(image, data, kind, preparation)
+            image.load()
+            found = read_metadata(image, data, kind.name)
+            upright = _turn(_widen(image), found.orientation)
+        pixels, alpha = _split(_shrink(upright, preparation.max_side))
+    return Picture(
+        pixels,
+        alpha,
+        kind.name,
+        hashlib.sha256(data).hexdigest(),
+        found.metadata,
+        tuple(found.dropped),
+        tuple(found.notices),
+        lossless=_lossless(data, kind.name),
+    )
+
+
+def _read(path: Path, max_pixels: int) -> bytes:
+    """Return the bytes of a regular file that is a picture by its first bytes."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise PictureError("not a regular file")
+        with path.open("rb") as file:
+            identify(file.read(HEAD_BYTES))
+            if status.st_size > 8 * max_pixels + _SPARE_FILE_BYTES:
+                raise PictureError(f"file is too large for {max_pixels:,} pixels (--max-pixels)")
+            file.seek(0)
+            return file.read()
+    except OSError as problem:
+        raise PictureError(f"cannot be read ({problem.strerror or problem})") from problem
+
+
+def _lossless(data: bytes, name: str) -> bool:
+    """Tell whether the coding of the file keeps every value."""
+    if name == "WEBP":
+        return any(chunk == b"VP8L" for chunk, _ in chunks(data, name))
+    return name != "JPEG"
+
+
+def _open(data: bytes, kind: Kind) -> Image.Image:
+    """Open the bytes with the one plugin of their kind."""
+    try:
+        return Image.open(BytesIO(data), formats=[kind.plugin or kind.name])
+    except UnidentifiedImageError:
+        raise PictureError(f"damaged or unsupported {kind.name} file") from None
+
+
+def _refuse(image: Image.Image, data: bytes, kind: Kind, preparation: Preparation) -> None:
+    """Raise PictureError for a picture that can be opened but not protected."""
+    width, height = image.size
+    if width * height > preparation.max_pixels:
+        raise PictureError(
+            f"{width} x {height} is more than {preparation.max_pixels:,} pixels (--max-pixels)"
+        )
+    frames = 1 if kind.name == "JPEG" else getattr(image, "n_frames", 1)
+    if frames > 1:
+        pages = f"{frames} pages, only single-page TIFF is supported"
+        raise PictureError(
+            pages if kind.name == "TIFF" else f"animated ({frames} frames), not supported yet"
+        )
+    if kind.refusal:
+        raise PictureError(kind.refusal)
+    if kind.name == "TIFF":
+        _refuse_tiff(image)
+    # Pillow opens 16-bit colour PNG silently as 8 bit; the header knows better.
+    if kind.name == "PNG" and data[24] == 16:
+        raise PictureError(_SIXTEEN_BIT)
+    if image.mode not in _MODES:
+        raise PictureError(
+            _REFUSED_MODES.get(image.mode, f"mode {image.mode} is not supported; convert to RGB")
+        )
+
+
+def _refuse_tiff(image: Image.Image) -> None:
+    """Raise PictureError for deep, floating-point and camera-raw TIFF files."""
+    tags = getattr(image, "tag_v2", {})
+    if 50706 in tags or int(tags.get(254, 0)) & 1:  # DNGVersion; a reduced picture comes first
+        raise PictureError(_RAW_PICTURE)
+    if 3 in np.atleast_1d(tags.get(339, 1)):
+        raise PictureError(_FLOAT)
+    bits = max(int(value) for value in np.atleast_1d(tags.get(258, 1)))
+    if bits > 8:
+        raise PictureError(f"{bits}-bit colour is not supported yet; convert to 8-bit")
+
+
+def _widen(image: Image.Image) -> Image.Image:
+    """Return the picture as L, LA, RGB or RGBA; a transparency colour or index becomes alpha."""
+    plain, transparent = _MODES[image.mode]
+    wanted = transparent if image.has_transparency_data else plain
+    return image if image.mode == wanted else image.convert(wanted)
+
+
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
+    """Return the picture upright."""
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _shrink(image: Image.Image, max_side: int | None) -> Image.Image:
+    """Return the picture with its long side at most `max_side`, never enlarged."""
+    longest = max(image.size)
+    if max_side is None or longest <= max_side:
+        return image
+    width, height = (max(1, round(side * max_side / longest)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _split(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Return colour (H, W, C) and alpha (H, W) as arrays, copied in strips to save memory."""
+    bands = len(image.getbands())
+    colours = 1 if bands <= 2 else 3
+    width, height = image.size
+    pixels = np.empty((height, width, colours), np.uint8)
+    alpha = np.empty((height, width), np.uint8) if bands > colours else None
+    rows = max(1, STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        bottom = min(height, top + rows)
+        strip = np.asarray(image.crop((0, top, width, bottom))).reshape(-1, width, bands)
+        pixels[top:bottom] = strip[..., :colours]
+        if alpha is not None:
+            alpha[top:bottom] = strip[..., colours]
+    return pixels, alpha

@@ -1,0 +1,41 @@
+"""The protocol of a method: what is learned, how noise is made, and which bound it keeps."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+from torch import Tensor, nn
+
+from unlearn.data.arrays import Data
+from unlearn.device import Run
+from unlearn.radius import Radius
+from unlearn.rng import Rng
+from unlearn.training import Observer
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a method builds for: the network's name and how many classes it tells apart."""
+
+    architecture: str
+    classes: int
+
+
+class Method(Protocol):
+    """A way to make noise: a frozen dataclass whose fields are its whole configuration."""
+
+    name: ClassVar[str]
+
+    @property
+    def radius(self) -> Radius | None:
+        """The ℓ∞ bound its noise keeps, or None if it keeps none."""
+
+    def build(self, spec: Spec) -> nn.Module:
+        """Return a fresh module that holds whatever fit learns, as parameters or buffers."""
+
+    def fit(self, module: nn.Module, data: Data, run: Run, observer: Observer) -> None:
+        """Learn from labelled pictures, in place."""
+
+    def noise(
+        self, module: nn.Module, images: Tensor, labels: Tensor, run: Run, rng: Rng
+    ) -> Tensor:
+        """Return δ for float images [0, 1] (N, C, H, W), C = 1 or 3, each picture alone."""

@@ -1,0 +1,124 @@
+"""Min-max-min: robust unlearnable noise from an adversarially trained surrogate (CVPR 2024)."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from unlearn.attack import Losses, Pgd, frozen, pgd
+from unlearn.data.arrays import Data
+from unlearn.device import Run
+from unlearn.errors import UsageProblem
+from unlearn.methods.base import Spec
+from unlearn.models import build_classifier
+from unlearn.objectives import Randomness, cross_entropy, randomness
+from unlearn.radius import Radius
+from unlearn.rng import Rng
+from unlearn.tensors import to_delta, to_images, to_levels
+from unlearn.training import Observer, Schedule, train
+from unlearn.views import Views
+
+
+@dataclass(frozen=True)
+class MinMaxMin:
+    """Two-stage min-max-min optimisation with the average randomness constraint (Algorithm I).
+
+    Stage 1 makes noise that lowers the surrogate's loss over random views (Eq. 2); stage 2 trains
+    the surrogate adversarially on the noisy pictures and pushes its guesses on clean ones towards
+    uniform (Eq. 8). joint puts the attacked and the clean batch through one forward pass, so that
+    both share their batch statistics (the authors run two). Raises UsageProblem for ρa ≥ ρu.
+    """
+
+    name: ClassVar[str] = "min-max-min"
+
+    unlearn: Pgd = Pgd(Radius.of_levels(8), Radius.of_levels(1.6), steps=10, views=5)
+    adversary: Pgd = Pgd(Radius.of_levels(4), Radius.of_levels(0.8), steps=10)
+    randomness: Randomness = "norm"
+    randomness_weight: float = 1.0
+    joint: bool = False
+    views: Views = Views()
+    schedule: Schedule = Schedule()
+
+    def __post_init__(self) -> None:
+        if self.adversary.radius >= self.unlearn.radius:
+            raise UsageProblem(
+                f"rho-a {self.adversary.radius} must be below rho {self.unlearn.radius}: noise no "
+                "stronger than the adversary can suppress nothing that is learnable"
+            )
+
+    @property
+    def radius(self) -> Radius:
+        return self.unlearn.radius
+
+    @property
+    def passes_per_step(self) -> int:
+        """Forward+backward passes of the network for each picture of a training step."""
+        return self.unlearn.passes + self.adversary.passes + (2 if self.randomness_weight else 1)
+
+    def within(self, radius: Radius) -> "MinMaxMin":
+        """Return the method for noise of another radius ρu; ρa is halved if as large."""
+        if radius == self.radius:
+            return self
+        adversary = self.adversary
+        if adversary.radius >= radius:
+            adversary = adversary.within(Radius(radius.value / 2))
+        return replace(self, unlearn=self.unlearn.within(radius), adversary=adversary)
+
+    def build(self, spec: Spec) -> nn.Module:
+        return build_classifier(spec.architecture, spec.classes)
+
+    def fit(self, module: nn.Module, data: Data, run: Run, observer: Observer) -> None:
+        """Train the surrogate (Algorithm I, lines 5-19)."""
+
+        def losses(model: nn.Module, pixels: Tensor, labels: Tensor, rng: Rng) -> dict[str, Tensor]:
+            return self.step_losses(model, pixels, labels, run, rng)
+
+        train(module, losses, data, self.schedule, run, observer)
+
+    def noise(
+        self, module: nn.Module, images: Tensor, labels: Tensor, run: Run, rng: Rng
+    ) -> Tensor:
+        """Stage 1 (Eq. 2): grey images (N, 1, H, W) get grey noise."""
+        with frozen(module, run.precision) as network:
+            losses = self._view_losses(network, labels, rng)
+            return pgd(losses, images, self.unlearn, "minimise", rng)
+
+    def step_losses(
+        self, module: nn.Module, pixels: Tensor, labels: Tensor, run: Run, rng: Rng
+    ) -> dict[str, Tensor]:
+        """Stage 2 (Eq. 8) on uint8 pixels: terms "loss", "cross_entropy", "randomness"."""
+        images = to_images(pixels)
+        delta = self.noise(module, images, labels, run, rng)
+        noisy = self.views(images + to_delta(to_levels(delta, self.radius)), rng)
+        attacked = noisy + self._attack(module, noisy, labels, run, rng)
+        clean = self.views(images, rng)
+        with run.autocast():
+            if self.joint:
+                logits, guesses = module(torch.cat([attacked, clean])).chunk(2)
+            else:
+                logits, guesses = module(attacked), module(clean)
+        error = cross_entropy(logits, labels).mean()
+        spread = randomness(guesses, self.randomness).mean()
+        loss = error + self.randomness_weight * spread
+        return {"loss": loss, "cross_entropy": error.detach(), "randomness": spread.detach()}
+
+    def _attack(
+        self, module: nn.Module, images: Tensor, labels: Tensor, run: Run, rng: Rng
+    ) -> Tensor:
+        """Return δa, the inner maximum of Eq. 3."""
+        if not self.adversary.steps:
+            return torch.zeros_like(images)
+        with frozen(module, run.precision) as network:
+            return pgd(
+                lambda x: cross_entropy(network(x), labels), images, self.adversary, "maximise", rng
+            )
+
+    def _view_losses(self, network: nn.Module, labels: Tensor, rng: Rng) -> Losses:
+        """Return the loss of a fresh random view of each image, in three channels."""
+
+        def losses(images: Tensor) -> Tensor:
+            colour = images.expand(-1, 3, -1, -1)
+            return cross_entropy(network(self.views(colour, rng)), labels)
+
+        return losses

@@ -1,0 +1,43 @@
+"""Classifier, the one shape every network takes here: [0, 1] images in, features and logits out."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Normalise(nn.Module):
+    """Move images from [0, 1] to zero mean and about unit spread, the same for each data set."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images - 0.5) / 0.25
+
+
+class Classifier(nn.Module):
+    """A body that turns normalised images of any size into pooled features, and a linear head.
+
+    Takes float images (N, 3, H, W) in [0, 1]; normalisation is inside, so no attack knows about it.
+    """
+
+    def __init__(self, body: nn.Module, feature_count: int, classes: int) -> None:
+        super().__init__()
+        self.normalise = Normalise()
+        self.body = body
+        self.head = nn.Linear(feature_count, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the pooled features (N, F) that the head reads."""
+        features: Tensor = self.body(self.normalise(images))
+        return features
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Return how many trainable numbers a model has."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def channels_last(model: nn.Module) -> nn.Module:
+    """Lay a model's weights out channels_last, the faster layout for convolutions."""
+    return model.to(memory_format=torch.channels_last)

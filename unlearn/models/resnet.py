@@ -1,0 +1,55 @@
+"""Residual networks (He et al., 2016): ResNet-18 with both stems, and narrow forms for CPUs."""
+
+from torch import nn
+from torchvision.models.resnet import BasicBlock, conv1x1, resnet18
+
+from unlearn.models.classifier import Classifier
+
+
+def resnet18_cifar(classes: int) -> Classifier:
+    """Return ResNet-18 with the 3x3 stem of the CIFAR literature, for small pictures."""
+    network = resnet18(num_classes=classes)
+    network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.maxpool = nn.Identity()
+    return _from_torchvision(network, classes)
+
+
+def resnet18_imagenet(classes: int) -> Classifier:
+    """Return ResNet-18 with its usual 7x7 stem and max-pool, for photo-sized pictures."""
+    return _from_torchvision(resnet18(num_classes=classes), classes)
+
+
+def resnet18_thin(classes: int) -> Classifier:
+    """Return ResNet-18 with the 3x3 stem at a quarter of the width: 0.7 million weights."""
+    return _narrow(classes, widths=(16, 32, 64, 128), blocks=2)
+
+
+def resnet_small(classes: int) -> Classifier:
+    """Return three residual blocks of width 16, 32 and 64: trains on two CPU cores in minutes."""
+    return _narrow(classes, widths=(16, 32, 64), blocks=1)
+
+
+def _from_torchvision(network: nn.Module, classes: int) -> Classifier:
+    layers = [layer for name, layer in network.named_children() if name != "fc"]
+    return Classifier(nn.Sequential(*layers, nn.Flatten()), 512, classes)
+
+
+def _narrow(classes: int, widths: tuple[int, ...], blocks: int) -> Classifier:
+    """Stack stages of basic blocks behind a 3x3 stem, halving the size between stages."""
+    stem = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
+    layers: list[nn.Module] = [stem, nn.BatchNorm2d(widths[0]), nn.ReLU()]
+    inside = widths[0]
+    for stage, width in enumerate(widths):
+        for block in range(blocks):
+            stride = 2 if stage and not block else 1
+            skip = None
+            if stride > 1 or inside != width:
+                skip = nn.Sequential(conv1x1(inside, width, stride), nn.BatchNorm2d(width))
+            layers.append(BasicBlock(inside, width, stride, skip))
+            inside = width
+    body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    for layer in body.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+    return Classifier(body, inside, classes)

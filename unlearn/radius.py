@@ -1,0 +1,60 @@
+"""Radius, an exact bound on how far one colour value may move."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+from unlearn.errors import UsageProblem
+
+WHITE = 255
+
+
+@dataclass(frozen=True, order=True)
+class Radius:
+    """An exact ℓ∞ radius as a share of the range [0, 1] of a colour value; 0 allows no change.
+
+    Raises UsageProblem outside [0, 1).
+    """
+
+    value: Fraction
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value < 1:
+            raise UsageProblem(
+                f"{self.value} is not a radius: it is a share of the colour range, at least 0 and "
+                f"below 1{_suggestion(self.value)}"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> "Radius":
+        """Read "8/255", "1.6/255" or "0.03"; raises UsageProblem for anything else."""
+        numerator, slash, denominator = text.strip().partition("/")
+        try:
+            return cls(Fraction(numerator) / (Fraction(denominator) if slash else 1))
+        except (ValueError, ZeroDivisionError):
+            raise UsageProblem(
+                f"{text!r} is not a radius; write a fraction as 8/255 or a decimal as 0.03"
+            ) from None
+
+    @classmethod
+    def of_levels(cls, levels: float) -> "Radius":
+        """Return the radius of so many 8-bit steps, exactly as printed: 1.6 gives 1.6/255."""
+        return cls(Fraction(str(levels)) / WHITE)
+
+    @property
+    def levels(self) -> int:
+        """The whole 8-bit steps inside the radius, rounded down: never beyond the bound."""
+        return math.floor(self.value * WHITE)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __str__(self) -> str:
+        levels = self.value * WHITE
+        decimal = Fraction(f"{float(levels):g}")
+        return f"{float(levels):g}/{WHITE}" if decimal == levels else str(self.value)
+
+
+def _suggestion(value: Fraction) -> str:
+    """Return the likely meaning of a value that is too large, ready to append."""
+    return f"; did you mean {value}/{WHITE}?" if 1 <= value < WHITE else ""

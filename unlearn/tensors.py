@@ -1,0 +1,36 @@
+"""Pure functions on picture tensors: between uint8 and [0, 1], and into the ball of a radius."""
+
+import torch
+from torch import Tensor
+
+from unlearn.radius import WHITE, Radius
+
+
+def to_images(pixels: Tensor) -> Tensor:
+    """Turn uint8 pixels of any shape into float32 images in [0, 1]."""
+    return pixels.to(torch.float32) / WHITE
+
+
+def project(delta: Tensor, images: Tensor, radius: Radius) -> Tensor:
+    """Move delta to the nearest point with |δ| ≤ radius and images + δ in [0, 1].
+
+    Both float32 (N, C, H, W). Clipping δ and not the sum keeps the gradient of saturated pixels
+    alive; float rounding may leave the ball by 3e-8, levels never do.
+    """
+    ball = float(radius)
+    return torch.clamp(delta, (-images).clamp(min=-ball), (1 - images).clamp(max=ball))
+
+
+def to_levels(delta: Tensor, radius: Radius) -> Tensor:
+    """Round delta (float, shares of the range) to int16 8-bit steps, |n| ≤ radius.levels."""
+    return (delta * WHITE).round().clamp(-radius.levels, radius.levels).to(torch.int16)
+
+
+def to_delta(levels: Tensor) -> Tensor:
+    """Turn int16 8-bit steps into float32 shares of the colour range."""
+    return levels.to(torch.float32) / WHITE
+
+
+def add_levels(pixels: Tensor, levels: Tensor) -> Tensor:
+    """Add int16 steps to uint8 pixels, clipped to 0…255; the result is uint8."""
+    return (pixels.to(torch.int16) + levels).clamp(0, WHITE).to(torch.uint8)

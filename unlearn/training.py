@@ -1,0 +1,168 @@
+"""The one outer loop: stochastic gradient descent for surrogates and victims, with exact resume."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from unlearn.attack import frozen
+from unlearn.data.arrays import Data
+from unlearn.device import Run
+from unlearn.errors import UsageProblem
+from unlearn.models.classifier import channels_last
+from unlearn.rng import Rng
+from unlearn.tensors import to_images
+
+StepLosses = Callable[[nn.Module, Tensor, Tensor, Rng], dict[str, Tensor]]
+# (model, pixels uint8 (N, 3, S, S), labels (N,), streams) -> scalar terms; "loss" is minimised
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Steps and step size of momentum SGD.
+
+    The rate is multiplied by decay every decay_every of the steps. The defaults are those of the
+    paper's generator. Raises UsageProblem for schedules that take no step.
+    """
+
+    steps: int = 5000
+    batch_size: int = 128
+    learning_rate: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    decay_every: Fraction = Fraction(2, 5)
+    decay: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.steps < 1 or self.batch_size < 1:
+            raise UsageProblem(f"{self.steps} steps of {self.batch_size} pictures train nothing")
+        if not 0 < self.decay_every <= 1:
+            raise UsageProblem(f"decay_every is a share of the steps, not {self.decay_every}")
+
+    def rate(self, step: int) -> float:
+        """Return the learning rate of a step counted from 0."""
+        period = max(1, int(self.steps * self.decay_every))
+        return self.learning_rate * float(self.decay ** (step // period))
+
+
+@dataclass
+class TrainingState:
+    """All that a training is made of: a checkpoint saves this and nothing else."""
+
+    model: nn.Module
+    optimiser: torch.optim.Optimizer
+    schedule: Schedule
+    finished: int = 0
+
+
+class Observer(Protocol):
+    """Who watches a training: may restore an earlier state, save it, and read the terms of a step.
+
+    Reading a term synchronises with the device, so do it seldom.
+    """
+
+    def started(self, state: TrainingState) -> None:
+        """See the state before the first step."""
+
+    def stepped(self, state: TrainingState, terms: dict[str, Tensor]) -> None:
+        """See the state and the terms after each step."""
+
+
+class Silent:
+    """The observer that does nothing."""
+
+    def started(self, state: TrainingState) -> None:
+        """Do nothing."""
+
+    def stepped(self, state: TrainingState, terms: dict[str, Tensor]) -> None:
+        """Do nothing."""
+
+
+SILENT = Silent()
+
+
+def train(
+    model: nn.Module,
+    losses: StepLosses,
+    data: Data,
+    schedule: Schedule,
+    run: Run,
+    observer: Observer = SILENT,
+) -> None:
+    """Minimise losses(model, batch)["loss"] over the data; leave the model in eval mode.
+
+    Batches are a function of (seed, step) and random numbers of (seed, picture, step): a resumed
+    run equals an uninterrupted one, and no picture is left out, since each epoch's order is
+    followed to its end across batches.
+    """
+    data = data.to(run.device)
+    channels_last(model.to(run.device)).train()
+    optimiser = torch.optim.SGD(
+        model.parameters(),
+        lr=schedule.learning_rate,
+        momentum=schedule.momentum,
+        weight_decay=schedule.weight_decay,
+    )
+    state = TrainingState(model, optimiser, schedule)
+    observer.started(state)
+    batches = Batches(len(data), schedule.batch_size, run.seed)
+    streams = Rng.for_images(run.seed, data.ids)
+    for step in range(state.finished, schedule.steps):
+        index = batches.at(step).to(run.device)
+        rng = Rng(streams.keys[index]).fork(step)
+        optimiser.param_groups[0]["lr"] = schedule.rate(step)
+        terms = losses(model, data.pixels[index], data.labels[index], rng)
+        optimiser.zero_grad(set_to_none=True)
+        terms["loss"].backward()
+        optimiser.step()
+        state.finished = step + 1
+        observer.stepped(state, terms)
+    model.eval()
+
+
+class Batches:
+    """The order of pictures: epochs shuffled by (seed, epoch); batches span their borders."""
+
+    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+        self.count = count
+        self.batch_size = min(batch_size, count)
+        self.seed = seed
+        self._orders: dict[int, Tensor] = {}
+
+    def at(self, step: int) -> Tensor:
+        """Return the picture numbers (batch,) of a step counted from 0."""
+        first = step * self.batch_size
+        epoch, offset = divmod(first, self.count)
+        order = self._order(epoch)[offset : offset + self.batch_size]
+        missing = self.batch_size - len(order)
+        return torch.cat([order, self._order(epoch + 1)[:missing]]) if missing else order
+
+    def _order(self, epoch: int) -> Tensor:
+        if epoch not in self._orders:
+            stream = torch.Generator().manual_seed((self.seed * 1_000_003 + epoch) % 2**63)
+            self._orders = {
+                number: order for number, order in self._orders.items() if number == epoch - 1
+            }
+            self._orders[epoch] = torch.randperm(self.count, generator=stream)
+        return self._orders[epoch]
+
+
+@torch.no_grad()
+def predict(model: nn.Module, data: Data, run: Run, batch_size: int = 512) -> Tensor:
+    """Return the predicted classes int64 (N,) of clean pictures; the model's mode is restored."""
+    model.to(run.device)
+    with frozen(model, run.precision) as network:
+        return torch.cat(
+            [
+                network(to_images(pixels.to(run.device))).argmax(dim=1).cpu()
+                for pixels in data.pixels.split(batch_size)
+            ]
+        )
+
+
+def accuracy(model: nn.Module, data: Data, run: Run) -> float:
+    """Return the share of clean pictures whose class the model finds, in 0…1."""
+    return float((predict(model, data, run) == data.labels.cpu()).float().mean())

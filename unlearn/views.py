@@ -1,0 +1,86 @@
+"""Random differentiable views: what a copier's training pipeline makes of a picture."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from unlearn.errors import UsageProblem
+from unlearn.rng import Rng
+
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to grey
+
+
+@dataclass(frozen=True)
+class Views:
+    """A random view per image: flip, then a padded crop or a resized crop, then grey.
+
+    pad pixels of black around the picture and a crop back to its size is the CIFAR habit
+    (published: 4); smallest_crop below 1 is the photo habit (random resized crop; the crop's
+    smallest share of the area, its aspect within 3/4 … 4/3), and takes the place of padding. grey
+    is a probability.
+    """
+
+    flip: bool = True
+    pad: int = 4
+    smallest_crop: float = 1.0
+    grey: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.smallest_crop <= 1 or not 0 <= self.grey <= 1 or self.pad < 0:
+            raise UsageProblem(f"these views cannot be drawn: {self}")
+
+    def __call__(self, images: Tensor, rng: Rng) -> Tensor:
+        """Return one view of each image (N, C, H, W) at the same size; gradients flow through."""
+        if self.smallest_crop < 1:
+            images = resized_crop(images, self._boxes(rng))
+        elif self.pad or self.flip:
+            images = padded_crop(images, self.pad, *self._shifts(rng))
+        if self.grey:
+            images = torch.where(rng.uniform(1, 1, 1) < self.grey, to_grey(images), images)
+        return images
+
+    def _shifts(self, rng: Rng) -> tuple[Tensor, Tensor]:
+        """Draw integer shifts (N, 2) in 0 … 2 pad and flips bool (N,)."""
+        draw = rng.uniform(3)
+        shifts = (draw[:, :2] * (2 * self.pad + 1)).to(torch.int64).clamp(max=2 * self.pad)
+        return shifts, self.flip & (draw[:, 2] < 0.5)
+
+    def _boxes(self, rng: Rng) -> Tensor:
+        """Draw crops (N, 4): width, height (shares of the sides; mirrored if negative), centre."""
+        area, aspect, flip, across, down = rng.uniform(5).unbind(1)
+        area = self.smallest_crop + (1 - self.smallest_crop) * area
+        root = torch.exp((aspect - 0.5) * math.log(16 / 9)).sqrt()
+        width, height = (area.sqrt() * root).clamp(max=1), (area.sqrt() / root).clamp(max=1)
+        centre_x, centre_y = (2 * across - 1) * (1 - width), (2 * down - 1) * (1 - height)
+        turned = torch.where(self.flip & (flip < 0.5), -width, width)
+        return torch.stack([turned, height, centre_x, centre_y], dim=1)
+
+
+def padded_crop(images: Tensor, pad: int, shifts: Tensor, flips: Tensor) -> Tensor:
+    """Pad (N, C, H, W) with black, crop back at shifts (N, 2), mirror at flips (N,): one gather."""
+    count, channels, height, width = images.shape
+    padded = F.pad(images, (pad, pad, pad, pad))
+    across = torch.arange(width, device=images.device).expand(count, width)
+    across = torch.where(flips[:, None], width - 1 - across, across) + shifts[:, 1:]
+    down = torch.arange(height, device=images.device) + shifts[:, :1]
+    index = (down[:, :, None] * (width + 2 * pad) + across[:, None, :]).flatten(1)
+    picked = padded.flatten(2).gather(2, index[:, None, :].expand(count, channels, -1))
+    return picked.reshape(images.shape)
+
+
+def resized_crop(images: Tensor, boxes: Tensor) -> Tensor:
+    """Stretch the boxes (N, 4) of images (N, C, H, W) to full size, bilinearly."""
+    width, height, centre_x, centre_y = boxes.unbind(1)
+    zero = torch.zeros_like(width)
+    affine = torch.stack([width, zero, centre_x, zero, height, centre_y], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(affine, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def to_grey(images: Tensor) -> Tensor:
+    """Turn (N, 3, H, W) into its luma in three equal channels."""
+    weights = torch.tensor(_LUMA, device=images.device).view(1, 3, 1, 1)
+    return (images * weights).sum(dim=1, keepdim=True).expand_as(images)

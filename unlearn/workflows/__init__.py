@@ -1,0 +1,1 @@
+"""One use case a file; no printing, no Typer: values in and out, progress through a callback."""
