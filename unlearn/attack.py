@@ -63,8 +63,8 @@ def pgd(
     """Return δ (N, C, H, W) in the ball that moves the loss of every image towards the goal.
 
     images are float32 [0, 1], and so is images + δ. Each image is treated alone as long as its loss
-    depends on it alone. δ begins at start, or uniformly in the ball with one draw from rng, or at zero (Eq. 2; inner
-    maximum of Eq. 3; Algorithm 1, lines 7-15).
+    depends on it alone. δ begins at start, or uniformly in the ball with one draw from rng, or at
+    zero (Eq. 2; inner maximum of Eq. 3; Algorithm 1, lines 7-15).
     """
     if start is None:
         start = torch.zeros_like(images)

@@ -1,6 +1,7 @@
 """NoiseGenerator: a trained method in one safetensors file, and the noise it makes."""
 
 import hashlib
+import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,12 +52,15 @@ class NoiseGenerator:
         header = read_header(path)
         content = path.read_bytes()
         try:
+            if header.method not in METHODS:
+                raise UsageProblem(f"unknown method {header.method!r}")
             method = from_plain(METHODS[header.method], header.config, "method")
             module = method.build(Spec(header.architecture, len(header.classes)))
             module.load_state_dict(safetensors.torch.load(content))
-        except (KeyError, RuntimeError, UsageProblem, safetensors.SafetensorError) as error:
+        except (RuntimeError, UsageProblem, safetensors.SafetensorError) as error:
+            reason = textwrap.shorten(str(error), 300)  # torch names each tensor on its own line
             raise EnvironmentProblem(
-                f"{path}: not a generator this version can use: {error}"
+                f"{path}: not a generator this version can use: {reason}"
             ) from error
         chosen = run or select_run()
         module.to(chosen.device).eval()

@@ -1,12 +1,14 @@
 """Radius, an exact bound on how far one colour value may move."""
 
 import math
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 
 from unlearn.errors import UsageProblem
 
 WHITE = 255
+_DECIMAL = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)", re.ASCII)
 
 
 @dataclass(frozen=True, order=True)
@@ -28,9 +30,8 @@ class Radius:
     @classmethod
     def parse(cls, text: str) -> "Radius":
         """Read "8/255", "1.6/255" or "0.03"; raises UsageProblem for anything else."""
-        numerator, slash, denominator = text.strip().partition("/")
         try:
-            return cls(Fraction(numerator) / (Fraction(denominator) if slash else 1))
+            return cls(parse_fraction(text))
         except (ValueError, ZeroDivisionError):
             raise UsageProblem(
                 f"{text!r} is not a radius; write a fraction as 8/255 or a decimal as 0.03"
@@ -50,11 +51,29 @@ class Radius:
         return float(self.value)
 
     def __str__(self) -> str:
-        levels = self.value * WHITE
-        decimal = Fraction(f"{float(levels):g}")
-        return f"{float(levels):g}/{WHITE}" if decimal == levels else str(self.value)
+        levels = _decimal(self.value * WHITE)
+        return f"{levels}/{WHITE}" if levels else str(self.value)
+
+
+def parse_fraction(text: str) -> Fraction:
+    """Read a decimal, or two with a slash between, exactly; no exponents, which may be of any size.
+
+    Raises ValueError or ZeroDivisionError.
+    """
+    parts = [part.strip() for part in text.split("/")]
+    if len(parts) > 2 or not all(_DECIMAL.fullmatch(part) for part in parts):
+        raise ValueError(text)
+    numbers = [Fraction(part) for part in parts]
+    return numbers[0] / numbers[1] if len(numbers) == 2 else numbers[0]
+
+
+def _decimal(value: Fraction) -> str | None:
+    """Return the value as a short decimal, or None if it is not one exactly."""
+    text = f"{float(value):g}"
+    return text if "e" not in text and Fraction(text) == value else None
 
 
 def _suggestion(value: Fraction) -> str:
     """Return the likely meaning of a value that is too large, ready to append."""
-    return f"; did you mean {value}/{WHITE}?" if 1 <= value < WHITE else ""
+    decimal = _decimal(value)
+    return f"; did you mean {decimal}/{WHITE}?" if decimal and 1 <= value < WHITE else ""

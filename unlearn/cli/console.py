@@ -106,6 +106,10 @@ class Output:
         if self.verbose or self.debug:
             self.notice(text)
 
+    def complain(self, text: str) -> None:
+        """Print an error line beside the result, whatever was asked for."""
+        print_error(text)
+
     def next_step(self, command: str) -> None:
         """Name the command to run next."""
         self.result(f"Next: {command}")

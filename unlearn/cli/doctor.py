@@ -1,6 +1,74 @@
 """`unlearn doctor`: show what is here and whether it works."""
 
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
-def doctor() -> int:
-    """Show versions, devices and places, and test that protecting works here."""
-    return 0
+from unlearn.cli import options
+from unlearn.cli.console import Output
+
+if TYPE_CHECKING:
+    from unlearn.workflows.doctor import DoctorResult
+
+
+def doctor(
+    generator: options.GeneratorOption = options.DEFAULT_GENERATOR,
+    as_json: options.JsonFlag = False,
+    quiet: options.QuietFlag = False,
+    debug: options.DebugFlag = False,
+) -> int:
+    """Show versions, devices and places, and test that protecting works on this machine.
+
+    Examples:
+      unlearn doctor
+      unlearn doctor --json          for a report of a problem
+
+    Nothing is written and the network is not used. Exit code 4 if something does not work.
+    """
+    from unlearn.errors import EnvironmentProblem
+    from unlearn.workflows.doctor import doctor as examine
+
+    output = Output(as_json=as_json, quiet=quiet, debug=debug)
+    result = examine(generator)
+    output.result(_text(result))
+    output.emit({"ok": not result.problems, **asdict(result)})
+    for problem in result.problems:
+        output.complain(problem)
+    return EnvironmentProblem.exit_code if result.problems else 0
+
+
+def _text(result: "DoctorResult") -> str:
+    """Return the findings as aligned lines under headings."""
+    from unlearn.data.disk import size_text
+
+    devices = {
+        device.name: device.description
+        + (f", {size_text(device.memory_bytes)}" if device.memory_bytes else "")
+        for device in result.devices
+    }
+    tests = {
+        test.device: f"{'works' if test.ok else 'FAILS'}: {test.detail} ({test.seconds:.1f} s)"
+        for test in result.tests
+    }
+    places = {
+        place.name: f"{place.path}  "
+        f"({'' if place.writable else 'NOT '}writable, {size_text(place.free_bytes)} free)"
+        for place in result.places
+    }
+    sections: dict[str, Mapping[str, str]] = {
+        "Versions": result.versions,
+        "Devices": devices,
+        "Self-test": tests,
+        "Formats": {name: found or "MISSING" for name, found in result.codecs.items()},
+        "Places": places | {"your key": result.key},
+        "Environment": result.environment,
+    }
+    lines = [
+        line
+        for title, rows in sections.items()
+        if rows
+        for line in (title, *(f"  {name:<18} {value}" for name, value in rows.items()))
+    ]
+    count = len(result.problems)
+    verdict = f"{count} problem{'s' * (count > 1)}" if count else "Everything works."
+    return "\n".join([*lines, verdict])

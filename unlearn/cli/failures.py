@@ -21,9 +21,7 @@ from unlearn.errors import EnvironmentProblem, UnlearnError
 BUG_EXIT_CODE: Final = (
     70  # EX_SOFTWARE of sysexits.h, so that a bug is never mistaken for a finding
 )
-_MACHINE_ERRORS: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EMFILE, errno.EIO}
-)
+_MACHINE_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE})
 
 P = ParamSpec("P")
 
@@ -45,12 +43,12 @@ def guarded(command: Callable[P, int]) -> Callable[P, int]:
             raise Interrupted("interrupted; the same line starts again") from None
         except MemoryError as error:
             raise EnvironmentProblem("out of memory; close other programs and try again") from error
-        except BrokenPipeError as error:  # Typer would take it for a closed standard output
-            raise RuntimeError("a pipe to another process broke") from error
+        except (BrokenPipeError, EOFError) as error:  # Typer would take them for closed streams
+            raise RuntimeError(f"{type(error).__name__}: {error}") from error
         except OSError as error:
-            if error.errno not in _MACHINE_ERRORS:
+            if error.errno not in _MACHINE_ERRORS and error.filename is None:
                 raise
-            where = f"{error.filename}: " if error.filename else ""
+            where = "" if error.filename is None else f"{error.filename}: "
             raise EnvironmentProblem(f"{where}{error.strerror}") from error
 
     return guard

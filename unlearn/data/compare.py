@@ -40,8 +40,8 @@ def mismatch(first: Picture, second: Picture) -> Literal["size", "channels", "al
     if _alpha(first) is None and _alpha(second) is None:
         return None
     opaque = np.broadcast_to(np.uint8(OPAQUE), first.pixels.shape[:2])
-    alphas = (opaque if picture.alpha is None else picture.alpha for picture in (first, second))
-    return None if np.array_equal(*alphas) else "alpha"
+    one, two = (opaque if picture.alpha is None else picture.alpha for picture in (first, second))
+    return None if np.array_equal(one, two) else "alpha"
 
 
 def difference(first: Picture, second: Picture) -> Difference:
@@ -97,9 +97,7 @@ def _alpha(picture: Picture) -> NDArray[np.uint8] | None:
     return None if picture.alpha is None or (picture.alpha == OPAQUE).all() else picture.alpha
 
 
-def _narrow(
-    first: Picture, second: Picture
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+def _narrow(first: Picture, second: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
     """Return both colour arrays with equally many channels, or None when grey meets colour."""
     if first.pixels.shape[2] == second.pixels.shape[2]:
         return first.pixels, second.pixels

@@ -1,4 +1,4 @@
-"""Disk: whether a destination can be written, how much the pictures will take, and how much there is."""
+"""Disk: whether a destination can be written, what the pictures will take, what is free."""
 
 import os
 import shutil
@@ -8,9 +8,8 @@ from typing import Final
 
 from unlearn.data.naming import shown
 from unlearn.data.sniff import picture_size
+from unlearn.data.writer import TEMPORARY_PREFIX
 from unlearn.errors import EnvironmentProblem, UsageProblem
-
-TEMPORARY_PREFIX: Final = ".unlearn-tmp-"
 
 # Measured on protected camera photos (noise of 8/255 hardly compresses), rounded up.
 _BYTES_PER_PIXEL: Final[Mapping[str, float]] = {"PNG": 1.9, "WEBP": 1.6, "TIFF": 2.6}
@@ -36,7 +35,7 @@ def existing_part(path: Path) -> Path:
 
 
 def check_destination(out: Path, records: Path) -> None:
-    """Raise UsageProblem if a path of ours is a file, EnvironmentProblem if it cannot be written."""
+    """Raise UsageProblem if a path is a file, EnvironmentProblem if it cannot be written."""
     for path in (out, records):
         existing = existing_part(path)
         if not existing.is_dir():
@@ -61,7 +60,7 @@ def overlaps(one: Path, other: Path) -> str | None:
 
 
 def estimate_bytes(pictures: Sequence[tuple[Path, str]], max_side: int | None = None) -> int:
-    """Return about how many bytes the outputs of (source, output format) will take, from headers alone."""
+    """Return about how many bytes the outputs of (source, output format) take, by their headers."""
     step = max(1, len(pictures) // _SAMPLE)
     sample = pictures[::step]
     total = sum(_pixels(path, max_side) * _BYTES_PER_PIXEL[kind] for path, kind in sample)
@@ -116,7 +115,7 @@ def _pixels(path: Path, max_side: int | None) -> float:
     """Return how many pixels the output of a source will have."""
     size = picture_size(path)
     if size is None:
-        return _UNKNOWN_PIXELS
+        return 0  # without a readable header nothing will be written either
     width, height = size
     shrink = min(1.0, max_side / max(width, height, 1)) if max_side else 1.0
     return width * height * shrink**2

@@ -2,8 +2,8 @@
 
 An EXIF block is a small TIFF: directories of 12-byte entries. Only tags known to describe the
 picture are kept. Everything that can hide a second picture is left out: the thumbnail directory,
-maker notes (many hold a preview, and their offsets break when they move), directories of sub-images,
-and any value with the start of a picture inside.
+maker notes (many hold a preview, and their offsets break when they move), directories of
+sub-images, and any value with the start of a picture inside.
 """
 
 import struct
@@ -97,7 +97,7 @@ class _Reader:
         self.dropped: list[str] = []
 
     def directory(self, start: int, wanted: frozenset[int]) -> tuple[dict[int, Entry], int]:
-        """Return the wanted entries of the directory at `start`, and where the next one is (0: none)."""
+        """Return the wanted entries of a directory, and where the next one is (0: none)."""
         entries: dict[int, Entry] = {}
         if not 8 <= start <= len(self.block) - 2:
             return entries, 0
@@ -131,7 +131,7 @@ class _Reader:
 
 
 def for_output(exif: Exif, size: tuple[int, int], *, copyright_only: bool = False) -> Exif:
-    """Return the block an output of `size` (width, height) carries: upright, with its own pixel size."""
+    """Return the block for an output of `size` (width, height): upright, with its own size."""
     if copyright_only:
         kept = {tag: exif.image[tag] for tag in (ARTIST, COPYRIGHT) if tag in exif.image}
         return Exif(exif.order, kept)
@@ -162,7 +162,7 @@ def header(order: Order, start: int) -> bytes:
 
 
 def pack_directories(exif: Exif, extra: Directory, start: int) -> bytes:
-    """Return the main directory (with the `extra` entries) and its sub-directories, placed at `start`."""
+    """Return the main directory, with the `extra` entries, and its sub-directories at `start`."""
     main = {**exif.image, **extra}
     pointers = [
         (tag, part) for tag, part in ((PHOTO_POINTER, exif.photo), (GPS_POINTER, exif.gps)) if part

@@ -18,7 +18,7 @@ _RAW = "camera raw is not a picture to publish; export JPEG, PNG or TIFF first"
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of file: how it begins, which Pillow plugin opens it, and why it is refused if it is."""
+    """One kind of file: how it begins, which Pillow plugin opens it, why it may be refused."""
 
     name: str
     begins: re.Pattern[bytes]
@@ -69,7 +69,7 @@ _PICTURE_STARTS = re.compile(
 
 
 def identify(head: bytes) -> Kind:
-    """Return the kind of file that begins with `head`; raises PictureError when it is no picture."""
+    """Return the kind of file that begins with `head`; raises PictureError for no picture."""
     if not head:
         raise PictureError("empty file")
     for kind in KINDS:

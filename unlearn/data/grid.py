@@ -14,7 +14,7 @@ _STRIP_VALUES = 1 << 18  # a strip of float32 that stays in the processor's cach
 
 
 def grid_size(width: int, height: int, working_size: int) -> tuple[int, int]:
-    """Return (width, height) of the grid: short side at most `working_size`, aspect kept, both at least 1."""
+    """Return (width, height) of the grid: short side at most `working_size`, aspect kept."""
     short = min(width, height)
     scale = min(short, working_size) / short
     longest = LONGEST_GRID * working_size
@@ -25,7 +25,7 @@ def grid_size(width: int, height: int, working_size: int) -> tuple[int, int]:
 
 
 def to_grid(pixels: NDArray[np.uint8], working_size: int) -> NDArray[np.uint8]:
-    """Return the picture (H, W, C) at grid size, antialiased; the array itself when sizes are equal."""
+    """Return the picture (H, W, C) at grid size, antialiased; itself when sizes are equal."""
     height, width, channels = pixels.shape
     size = grid_size(width, height, working_size)
     if size == (width, height):
@@ -40,7 +40,7 @@ def to_grid(pixels: NDArray[np.uint8], working_size: int) -> NDArray[np.uint8]:
 def noise_levels(
     delta: NDArray[np.float32], size: tuple[int, int], levels: int, gain: float
 ) -> NDArray[np.int16]:
-    """Return the noise (h, w, C), in units of [0, 1], as whole steps (H, W, C) for a picture of `size`.
+    """Return the noise (h, w, C), in units of [0, 1], as whole steps (H, W, C) of a picture.
 
     n = clip(round(255 * gain * delta), -levels, levels) after bilinear upsampling with the pixel
     centres of torch's `align_corners=False`. `size` is (width, height).
@@ -75,7 +75,7 @@ def add_noise(
 
 
 class _Upsampling:
-    """Rows of the upsampled, rounded and clipped noise; each row depends on nothing but its number."""
+    """Rows of the upsampled, rounded and clipped noise; a row depends on its number alone."""
 
     def __init__(
         self, delta: NDArray[np.float32], size: tuple[int, int], levels: int, gain: float
@@ -83,8 +83,8 @@ class _Upsampling:
         self.width, self.height = size
         scaled = np.asarray(delta, np.float32) * np.float32(WHITE * gain)
         self.channels = scaled.shape[2]
-        self.low = max(-levels, round(float(scaled.min())))
-        self.high = min(levels, round(float(scaled.max())))
+        extremes = (round(float(scaled.min())), round(float(scaled.max())))
+        self.low, self.high = (max(-levels, min(levels, extreme)) for extreme in extremes)
         left, right, share = _neighbours(scaled.shape[1], self.width)
         wide = scaled[:, left] * (1 - share)[None, :, None]
         wide += scaled[:, right] * share[None, :, None]
@@ -109,7 +109,7 @@ class _Upsampling:
 def _neighbours(
     few: int, many: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32]]:
-    """Return, for each of `many` places, its two neighbours among `few` and the second one's share."""
+    """Return the two neighbours among `few` of each of `many` places, and the second's share."""
     centre = np.clip((np.arange(many) + 0.5) * (few / many) - 0.5, 0, few - 1)
     first = np.floor(centre).astype(np.intp)
     return first, np.minimum(first + 1, few - 1), (centre - first).astype(np.float32)

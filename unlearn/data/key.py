@@ -1,6 +1,7 @@
-"""The user's secret key: which class gets which noise depends on it, so a public tool alone reveals nothing.
+"""The user's secret key: a public tool with one fixed mapping of classes could be inverted.
 
-The key and the order of classes drawn from it are never printed or written anywhere; the fingerprint is.
+The key and the order of classes drawn from it are never printed or written anywhere; the
+fingerprint is.
 """
 
 import hashlib
@@ -43,10 +44,10 @@ def default_path() -> Path:
 
 
 def load_key(path: Path | None = None, *, create: bool) -> Key | None:
-    """Read the key at the path, or the user's own, which is made first if missing and `create` is set.
+    """Read the key at the path, or the user's own, which `create` makes if it is missing.
 
-    None: there is no key of the user's own yet. Raises UsageProblem for a given path that holds none, and
-    EnvironmentProblem if the user's own cannot be read or made.
+    None: there is no key of the user's own yet. Raises UsageProblem for a given path that holds
+    none, and EnvironmentProblem if the user's own cannot be read or made.
     """
     if path is not None:
         return _given(path)
@@ -66,7 +67,8 @@ def load_key(path: Path | None = None, *, create: bool) -> Key | None:
 def permutation(key: Key, classes: int) -> list[int]:
     """Return an order of so many classes that only the key's owner knows.
 
-    Class k of the sorted class names of a data set takes place permutation[k] among the generator's classes.
+    Class k of the sorted class names of a data set takes place permutation[k] among the generator's
+    classes.
     """
     return sorted(
         range(classes), key=lambda k: key.digest(b"unlearn-class %d of %d" % (k, classes))
@@ -84,8 +86,8 @@ def _given(path: Path) -> Key:
         return Key(_read(path))
     except OSError as error:
         raise UsageProblem(
-            f"--key {shown(path)}: {(error.strerror or str(error)).lower()}; a key is a file of {KEY_BYTES} "
-            f"random bytes, for instance from: head -c {KEY_BYTES} /dev/urandom"
+            f"--key {shown(path)}: {f'{error.strerror or error}'.lower()}; a key is a file of "
+            f"{KEY_BYTES} random bytes, for instance from: head -c {KEY_BYTES} /dev/urandom"
         ) from error
     except ValueError as error:
         raise UsageProblem(f"--key {shown(path)}: {error}") from error

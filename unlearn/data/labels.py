@@ -42,9 +42,10 @@ def check_choice(choice: str) -> None:
 
 
 def label(scan: Scan, choice: str) -> Labelling:
-    """Give every source its class; "auto" means folders if there are at least two class folders, else one.
+    """Give every source its class; "auto" means folders if there are at least two, else one.
 
-    Raises UsageProblem for loose pictures under an explicit "folders" and for a CSV file that does not fit.
+    Raises UsageProblem for loose pictures under an explicit "folders" and for a CSV file that does
+    not fit.
     """
     check_choice(choice)
     if choice.startswith("csv:"):
@@ -63,8 +64,8 @@ def check_classes(labelling: Labelling, room: int, generator: str) -> None:
     if count > room:
         raise UsageProblem(
             f"{count} classes ({labelling.mode}), but the generator {shown(generator)} has {room}; "
-            f"use --labels one, --labels csv:FILE with at most {room} classes, or train a generator on "
-            f"a data set with at least {count} classes (unlearn train-generator)"
+            f"use --labels one, --labels csv:FILE with at most {room} classes, or a generator "
+            f"trained on at least {count} classes (unlearn train-generator)"
         )
 
 
@@ -120,14 +121,12 @@ def _is_there(scan: Scan, name: str) -> bool:
 
 
 def _read_csv(path: Path) -> Mapping[str, tuple[str, int]]:
-    """Return label and line number of each path in the file; raises UsageProblem with the line otherwise."""
+    """Return label and line number of each path; raises UsageProblem with the line otherwise."""
     rows: dict[str, tuple[str, int]] = {}
     for line, cells in _cells(path):
         where = f"{shown(path)} line {line}"
         if len(cells) != 2 or not all(cells):
-            raise UsageProblem(
-                f"{where}: expected path,label, got {len(cells)} columns or an empty one"
-            )
+            raise UsageProblem(f"{where}: expected path,label, two columns that are not empty")
         if line == 1 and [cell.lower() for cell in cells] == ["path", "label"]:
             continue
         name = _inside(cells[0], where)
@@ -149,7 +148,7 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
             raise UsageProblem(f"{shown(path)}: there is no such CSV file")
         if path.stat().st_size > _LARGEST_CSV:
             raise UsageProblem(
-                f"{shown(path)}: larger than 64 MB; one row path,label for each picture"
+                f"{shown(path)} is larger than 64 MB; write one row path,label a picture"
             )
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
@@ -174,5 +173,5 @@ def _inside(text: str, where: str) -> str:
 
 
 def _normal(name: str) -> str:
-    """Return the name in one Unicode form: a CSV file written on another system may use the other."""
+    """Return the name in one Unicode form: a CSV file of another system may use the other."""
     return unicodedata.normalize("NFC", name)

@@ -1,7 +1,8 @@
 """The manifest: one JSON line per run and per picture, beside the output; a crash costs one line.
 
-Lines are only ever appended. Paths are relative with forward slashes; bytes that are no text come back as
-they were. A line that cannot be read (cut by a crash, or edited) is skipped and counted, never trusted.
+Lines are only ever appended. Paths are relative with forward slashes; bytes that are no text come
+back as they were. A line that cannot be read (cut by a crash, or edited) is skipped and counted,
+never trusted.
 """
 
 import json
@@ -51,7 +52,7 @@ class RunHeader:
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> "RunHeader":
-        """Read a stored header; raises KeyError, TypeError or ValueError if it is none of this version."""
+        """Read a stored header; raises KeyError, TypeError or ValueError if it is no such."""
         generator = line["generator"]
         if line["v"] != VERSION:
             raise ValueError(f"manifest version {line['v']}")
@@ -84,12 +85,13 @@ class PictureRecord:
     ms: int | None = None
 
     def to_line(self) -> dict[str, Any]:
-        """Return the record as the manifest stores it; the bound is always measured on the written file."""
-        return {"type": "image", **asdict(self), "bound": "exact", "linf_decoded": self.linf}
+        """Return the record as the manifest stores it; linf is measured on the decoded file."""
+        bound = "exact" if self.status == "ok" else None
+        return {"type": "image", **asdict(self), "bound": bound, "linf_decoded": self.linf}
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> "PictureRecord":
-        """Read a stored record; raises KeyError, TypeError or ValueError for anything that is none."""
+        """Read a stored record; raises KeyError, TypeError or ValueError if it is no such."""
         record = cls(**{name: line[name] for name in cls.__dataclass_fields__})
         if record.status == "ok" and not (record.out and record.out_sha256):
             raise ValueError("a picture without output")
@@ -100,7 +102,7 @@ class PictureRecord:
 
 @dataclass
 class Manifest:
-    """What the manifest says: the last run, the last word on each source, and who wrote each output."""
+    """What the manifest says: the last run, the last word on each source, who wrote each output."""
 
     header: RunHeader | None = None
     records: dict[str, PictureRecord] = field(default_factory=dict)  # by source
@@ -108,11 +110,12 @@ class Manifest:
         default_factory=dict
     )  # None: begun, not finished
     broken_lines: int = 0
+    bytes: int = 0  # of the file, which only grows: another size means another run has written
 
 
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest in the folder of records; a missing one is empty."""
-    manifest = Manifest()
+    manifest = Manifest(bytes=manifest_bytes(folder))
     try:
         file = (folder / FILE_NAME).open("rb")
     except FileNotFoundError:
@@ -126,8 +129,16 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def manifest_bytes(folder: Path) -> int:
+    """Return the size of the manifest in the folder of records; 0 if there is none."""
+    try:
+        return (folder / FILE_NAME).stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 class ManifestWriter:
-    """Appends lines to the manifest in a folder, each flushed at once; use it in a with statement."""
+    """Appends lines to the manifest in a folder, flushed one by one; use it in a with statement."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
@@ -170,7 +181,7 @@ class ManifestWriter:
 
 
 def _take(manifest: Manifest, line: Mapping[str, Any]) -> None:
-    """Add one line to what is known; raises one of the errors that read_manifest counts if it is broken."""
+    """Add one line to what is known; raises what read_manifest counts if it is broken."""
     kind = line["type"]
     if kind == "run":
         manifest.header = RunHeader.from_line(line)
@@ -184,7 +195,7 @@ def _take(manifest: Manifest, line: Mapping[str, Any]) -> None:
 
 
 def _inside(out: str | None) -> str | None:
-    """Return the output's path; raises ValueError if it leads outside, since old outputs are removed by it."""
+    """Return the path; raises ValueError if it leads outside: outdated outputs get removed."""
     path = PurePosixPath(out or "")
     if path.is_absolute() or ".." in path.parts or (out and str(path) in ("", ".")):
         raise ValueError(f"output outside: {out}")

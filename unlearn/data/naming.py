@@ -1,4 +1,4 @@
-"""Names: how a path is shown, how outputs are called, and which names another system could not store."""
+"""Names: how a path is shown, how outputs are called, and what another system cannot store."""
 
 import unicodedata
 from collections import Counter
@@ -7,12 +7,29 @@ from pathlib import PurePosixPath
 from typing import Final
 
 PICTURE_SUFFIXES: Final = frozenset(
-    ".jpg .jpeg .jpe .jfif .mpo .png .apng .webp .tif .tiff .bmp .dib .gif .avif .heic .heif".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".mpo",
+        ".png",
+        ".apng",
+        ".webp",
+        ".tif",
+        ".tiff",
+        ".bmp",
+        ".dib",
+        ".gif",
+        ".avif",
+        ".heic",
+        ".heif",
+    ]
 )
 SUFFIXES_OF_FORMAT: Final[Mapping[str, tuple[str, ...]]] = {
     "PNG": (".png", ".apng"),
     "WEBP": (".webp",),
-    "TIFF": (".tiff", ".tif"),
+    "TIFF": (".tif", ".tiff"),
 }
 LONGEST_NAME: Final = 255  # bytes of one name; ext4, APFS and NTFS agree closely enough
 
@@ -40,10 +57,11 @@ def same_name_key(name: str) -> str:
 def output_names(sources: Sequence[tuple[str, str]]) -> list[str]:
     """Return one output name for each (source name, output format); names use forward slashes.
 
-    The stem stays, and so does a suffix that already says the output's format. Where two sources would meet
-    (a.jpg and a.png), those whose format changes keep their full name (a.jpg.png); where even these meet, a
-    number is put before the suffix. No two results are equal on any file system, none is a folder of another,
-    and the result for a source does not depend on the order of the sources.
+    The stem stays, and so does a suffix that already says the output's format. Where two sources
+    would meet (a.jpg and a.png), those whose format changes keep their full name (a.jpg.png); where
+    even these meet, a number is put before the suffix. No two results are equal on any file system,
+    none is a folder of another, and the result for a source does not depend on the order of the
+    sources.
     """
     short = [_with_format(name, kind) for name, kind in sources]
     folders = _folder_keys(short)
@@ -81,7 +99,7 @@ def _with_format(name: str, kind: str) -> str:
 
 
 def _full_name(name: str, kind: str) -> str:
-    """Return the source's whole name with the format's suffix behind it, or the name if that says it."""
+    """Return the source's whole name with the format's suffix behind it, unless it has that."""
     short = _with_format(name, kind)
     return name if short == name else name + SUFFIXES_OF_FORMAT[kind][0]
 

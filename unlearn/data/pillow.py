@@ -64,7 +64,7 @@ def decoding(name: str, max_pixels: int) -> Iterator[None]:
         raise PictureError(f"more than {max_pixels:,} pixels (--max-pixels)") from None
     except MemoryError as problem:
         raise PictureError("not enough memory to decode it") from problem
-    except Exception as problem:  # noqa: BLE001 - see above
+    except Exception as problem:
         raise PictureError(f"damaged {name} file{_because(problem)}") from problem
     finally:
         _quiet.leave()

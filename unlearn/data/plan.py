@@ -1,4 +1,4 @@
-"""The plan: everything that will be read and written, settled and checked before any work begins."""
+"""The plan: everything that will be read and written, settled and checked before any work."""
 
 import os
 from collections import Counter
@@ -44,7 +44,7 @@ class PlannedPicture:
 
 @dataclass(frozen=True)
 class Plan:
-    """The whole of a run before it starts; `refused` is known to fail, `skipped` counts other files."""
+    """The whole of a run before it starts; `refused` fails for sure, `skipped` counts the rest."""
 
     inputs: tuple[Path, ...]
     out: Path
@@ -71,8 +71,8 @@ def records_folder(out: Path) -> Path:
 def make_plan(request: PlanRequest) -> Plan:
     """Settle what will be read and written, without decoding anything and without writing.
 
-    Raises UsageProblem for missing or overlapping paths and labels that do not fit, NothingFound without
-    pictures, EnvironmentProblem for a destination that cannot be written.
+    Raises UsageProblem for missing or overlapping paths and labels that do not fit, NothingFound
+    without pictures, EnvironmentProblem for a destination that cannot be written.
     """
     check_choice(request.labels)
     out, records = request.out, records_folder(request.out)
@@ -106,7 +106,7 @@ def _output_format(content: str, choice: FormatChoice) -> str:
 
 
 def _refuse_overlap(found: Scan, out: Path, records: Path) -> None:
-    """Raise UsageProblem if output and inputs share a folder, by whatever path; sources stay untouched."""
+    """Raise UsageProblem if output and inputs share a folder, by whatever path."""
     for path in found.inputs:
         for ours, what in ((out, "output folder"), (records, "folder of records")):
             how = overlaps(ours, path)
@@ -142,7 +142,7 @@ def _nothing(found: Scan, selection: Selection) -> str:
 def _split_long(
     pictures: Sequence[PlannedPicture],
 ) -> tuple[tuple[PlannedPicture, ...], tuple[Refusal, ...]]:
-    """Part what can be written from what no file system would take because of the length of its name."""
+    """Part what can be written from what has a name that no file system would take."""
     reason = f"output name would be longer than {LONGEST_NAME} bytes; rename it"
     long = {p.name for p in pictures if len(os.fsencode(p.out.rpartition("/")[2])) > LONGEST_NAME}
     refused = tuple(Refusal(p.name, reason) for p in pictures if p.name in long)

@@ -1,7 +1,7 @@
 """The one preparation of a picture that protecting, verifying and auditing share.
 
-Decode, turn upright, widen to grey or RGB with the alpha apart, shrink. It is a pure function of the
-file's bytes and the Preparation, which is what makes the bound provable.
+Decode, turn upright, widen to grey or RGB with the alpha apart, shrink. It is a pure function of
+the file's bytes and the Preparation, which is what makes the bound provable.
 """
 
 import hashlib
@@ -58,7 +58,7 @@ _TURNS = {
 
 @dataclass(frozen=True)
 class Preparation:
-    """How pictures are prepared: the longest side after shrinking, and how many pixels are too many."""
+    """How pictures are prepared: longest side after shrinking, and how many pixels are too many."""
 
     max_side: int | None = None
     max_pixels: int = 512_000_000

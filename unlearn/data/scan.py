@@ -1,6 +1,7 @@
-"""Scan: find every picture among files, folders and patterns, and account for everything that is none."""
+"""Scan: find every picture among files, folders and patterns, and account for the rest."""
 
 import glob
+import itertools
 import os
 import stat
 from collections import Counter
@@ -15,17 +16,34 @@ from unlearn.errors import UsageProblem
 
 # Files that are pictures to their owner but that no one can protect as they are.
 _UNREADABLE = dict.fromkeys(
-    ".nef .nrw .cr2 .cr3 .crw .arw .sr2 .dng .orf .rw2 .raf .pef .srw .x3f .3fr .iiq".split(),
+    [
+        ".nef",
+        ".nrw",
+        ".cr2",
+        ".cr3",
+        ".crw",
+        ".arw",
+        ".sr2",
+        ".dng",
+        ".orf",
+        ".rw2",
+        ".raf",
+        ".pef",
+        ".srw",
+        ".x3f",
+        ".3fr",
+        ".iiq",
+    ],
     "camera raw is not a picture to publish; export JPEG, PNG or TIFF first",
 ) | dict.fromkeys(
-    ".psd .psb .xcf .kra .clip .svg .jxl .jp2 .j2k .ai .eps".split(),
+    [".psd", ".psb", ".xcf", ".kra", ".clip", ".svg", ".jxl", ".jp2", ".j2k", ".ai", ".eps"],
     "this format is not supported; export JPEG, PNG or TIFF first",
 )
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which files under the inputs are wanted; patterns match paths and names, upper case like lower."""
+    """Which files under the inputs are wanted; patterns match paths and names in any case."""
 
     recursive: bool = True
     include: tuple[str, ...] = ()
@@ -33,7 +51,7 @@ class Selection:
     follow_symlinks: bool = False
 
     def wants(self, relative: PurePosixPath) -> bool:
-        """Tell whether the patterns let a file through; a pattern may also name a folder above it."""
+        """Tell whether the patterns let a file through; they may also name a folder above it."""
         texts = [relative, *relative.parents[:-1]]
         candidates = {t.lower() for path in texts for t in (str(path), path.name)}
 
@@ -48,12 +66,10 @@ class Source:
     """One file that may be a picture."""
 
     path: Path
-    name: (
-        str  # where it lies under the inputs, with forward slashes: its name in manifest and output
-    )
+    name: str  # its place under the inputs, with forward slashes
     relative: str  # the same under its own input folder
     root: str  # that input folder's name; "" for a file that was given by itself
-    format: str  # by content, as sniff names it; "" if the suffix promises a picture and the content none
+    format: str  # by content, as sniff names it; "" if only the suffix says picture
 
 
 @dataclass(frozen=True)
@@ -106,8 +122,9 @@ def expand(inputs: Sequence[str | Path]) -> tuple[Path, ...]:
 def scan(inputs: Sequence[str | Path], selection: Selection) -> Scan:
     """Find the candidates in files, folders and patterns, sorted by name; nothing is decoded.
 
-    One folder is mirrored as it is; of several inputs each folder keeps its own name in front. Raises
-    UsageProblem for a missing input and for two inputs whose pictures would have the same name.
+    One folder is mirrored as it is; of several inputs each folder keeps its own name in front.
+    Raises UsageProblem for a missing input and for two inputs whose pictures would have the same
+    name.
     """
     paths = expand(inputs)
     findings = _Findings(selection)
@@ -119,7 +136,7 @@ def scan(inputs: Sequence[str | Path], selection: Selection) -> Scan:
         else:
             _consider(path, PurePosixPath(path.name), ("", ""), findings)
     sources = sorted(findings.sources.values(), key=lambda source: source.name)
-    for one, two in zip(sources, sources[1:], strict=False):
+    for one, two in itertools.pairwise(sources):
         if one.name == two.name:
             raise UsageProblem(
                 f"{shown(one.path)} and {shown(two.path)} would both become {shown(one.name)}; "

@@ -1,4 +1,4 @@
-"""Sniff: what a file is by its first bytes, and how many pixels its header promises; nothing is decoded."""
+"""Sniff: what a file is by its first bytes, and how many pixels its header promises."""
 
 import struct
 import warnings
@@ -18,7 +18,8 @@ _WEBP_CHUNKS: Final = 64  # metadata before the pixels is a handful of chunks; m
 def sniff(path: Path) -> str:
     """Return the picture format that the content starts like, or "" for anything else.
 
-    WebP comes as "WEBP" or LOSSLESS_WEBP, since only the latter can be written as WebP again without loss.
+    WebP comes as "WEBP" or LOSSLESS_WEBP, since only the latter can be written as WebP again
+    without loss.
     """
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)

@@ -52,7 +52,7 @@ class Written:
 
 
 def output_format(picture: Picture, choice: FormatChoice) -> tuple[str, str]:
-    """Return (format, suffix) of the output: lossless always, the source's own format where it can be."""
+    """Return (format, suffix) of the output: always lossless, the source's own where that is."""
     name = choice.upper()
     if choice == "auto":
         name = picture.format if picture.format in FORMATS and picture.lossless else "PNG"
@@ -64,7 +64,7 @@ def write_picture(
     protected: NDArray[np.uint8],
     target: Path,
     *,
-    format: str,  # noqa: A002 - the agreed name
+    format: str,
     metadata: MetadataChoice,
     levels: int,
 ) -> Written:

@@ -27,13 +27,15 @@ class MinMaxMin:
     Stage 1 makes noise that lowers the surrogate's loss over random views (Eq. 2); stage 2 trains
     the surrogate adversarially on the noisy pictures and pushes its guesses on clean ones towards
     uniform (Eq. 8). joint puts the attacked and the clean batch through one forward pass, so that
-    both share their batch statistics (the authors run two). Raises UsageProblem for ρa ≥ ρu.
+    both share their batch statistics (the authors run two). final is the
+    attack that makes the noise to publish, None the same as in training. Raises UsageProblem for ρa ≥ ρu.
     """
 
     name: ClassVar[str] = "min-max-min"
 
     unlearn: Pgd = Pgd(Radius.of_levels(8), Radius.of_levels(1.6), steps=10, views=5)
     adversary: Pgd = Pgd(Radius.of_levels(4), Radius.of_levels(0.8), steps=10)
+    final: Pgd | None = None
     randomness: Randomness = "norm"
     randomness_weight: float = 1.0
     joint: bool = False
@@ -45,6 +47,10 @@ class MinMaxMin:
             raise UsageProblem(
                 f"rho-a {self.adversary.radius} must be below rho {self.unlearn.radius}: noise no "
                 "stronger than the adversary can suppress nothing that is learnable"
+            )
+        if self.final and self.final.radius != self.unlearn.radius:
+            raise UsageProblem(
+                f"the final noise has radius {self.final.radius}, not {self.unlearn.radius}"
             )
 
     @property
@@ -63,7 +69,8 @@ class MinMaxMin:
         adversary = self.adversary
         if adversary.radius >= radius:
             adversary = adversary.within(Radius(radius.value / 2))
-        return replace(self, unlearn=self.unlearn.within(radius), adversary=adversary)
+        final = self.final and self.final.within(radius)
+        return replace(self, unlearn=self.unlearn.within(radius), final=final, adversary=adversary)
 
     def build(self, spec: Spec) -> nn.Module:
         return build_classifier(spec.architecture, spec.classes)
@@ -79,17 +86,19 @@ class MinMaxMin:
     def noise(
         self, module: nn.Module, images: Tensor, labels: Tensor, run: Run, rng: Rng
     ) -> Tensor:
-        """Stage 1 (Eq. 2): grey images (N, 1, H, W) get grey noise."""
+        """Eq. 2 with the trained surrogate; grey images (N, 1, H, W) get grey noise."""
         with frozen(module, run.precision) as network:
             losses = self._view_losses(network, labels, rng)
-            return pgd(losses, images, self.unlearn, "minimise", rng)
+            return pgd(losses, images, self.final or self.unlearn, "minimise", rng)
 
     def step_losses(
         self, module: nn.Module, pixels: Tensor, labels: Tensor, run: Run, rng: Rng
     ) -> dict[str, Tensor]:
-        """Stage 2 (Eq. 8) on uint8 pixels: terms "loss", "cross_entropy", "randomness"."""
+        """Both stages (Eqs. 2, 8) on uint8 pixels: terms "loss", "cross_entropy", "randomness"."""
         images = to_images(pixels)
-        delta = self.noise(module, images, labels, run, rng)
+        with frozen(module, run.precision) as network:
+            losses = self._view_losses(network, labels, rng)
+            delta = pgd(losses, images, self.unlearn, "minimise", rng)
         noisy = self.views(images + to_delta(to_levels(delta, self.radius)), rng)
         attacked = noisy + self._attack(module, noisy, labels, run, rng)
         clean = self.views(images, rng)

@@ -1,6 +1,7 @@
 """Draw a small labelled folder of pictures to try the tool on: four classes of drawn scenes."""
 
 import io
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ SIZES: Final = ((256, 192), (192, 256), (256, 256), (320, 214))
 JPEG_QUALITY: Final = 92
 OVERSAMPLING: Final = 2  # drawn twice as large and reduced, so that edges are smooth
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating]
 Grid = tuple[Floats, Floats]
 
 
@@ -116,8 +117,8 @@ def colour(rng: Generator, low: float = 0.1, high: float = 0.95) -> Floats:
 def background(grid: Grid, rng: Generator) -> Floats:
     """Return a soft two-colour gradient (H, W, 3) with clouds in it."""
     x, y = grid
-    angle = rng.uniform(0, 2 * np.pi)
-    share = 0.5 + 0.5 * (np.cos(angle) * x + np.sin(angle) * y)
+    angle = rng.uniform(0, 2 * math.pi)
+    share = 0.5 + 0.5 * (math.cos(angle) * x + math.sin(angle) * y)
     share = np.clip(share + 0.22 * clouds(x.shape[1], x.shape[0], rng), 0, 1)[..., None]
     return (1 - share) * colour(rng) + share * colour(rng)
 
@@ -139,9 +140,9 @@ def blend(scene: Floats, mask: Floats, paint: Floats) -> Floats:
 def rotated(grid: Grid, rng: Generator) -> Grid:
     """Return the grid turned by a random angle, moved a little and gently bent."""
     x, y = grid
-    angle = rng.uniform(0, np.pi)
-    u = np.cos(angle) * x + np.sin(angle) * y + rng.uniform(-0.5, 0.5)
-    v = np.cos(angle) * y - np.sin(angle) * x + rng.uniform(-0.5, 0.5)
+    angle = rng.uniform(0, math.pi)
+    u = math.cos(angle) * x + math.sin(angle) * y + rng.uniform(-0.5, 0.5)
+    v = math.cos(angle) * y - math.sin(angle) * x + rng.uniform(-0.5, 0.5)
     bend = rng.uniform(0, 0.06)
     return u + bend * np.sin(4 * v), v + bend * np.sin(4 * u)
 

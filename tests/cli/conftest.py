@@ -1,0 +1,31 @@
+"""What the command line's tests share: a generator with random weights, made once."""
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained generator file: 3 classes, working size 32."""
+    import torch
+
+    from unlearn.generator import NoiseGenerator, header_of
+    from unlearn.methods import MinMaxMin, Spec
+
+    path = tmp_path_factory.mktemp("generator") / "tiny.safetensors"
+    method = MinMaxMin()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = method.build(Spec("resnet-small", 3))
+    header = header_of(
+        method,
+        architecture="resnet-small",
+        classes=("a", "b", "c"),
+        image_size=32,
+        working_size=32,
+        name="tiny",
+        licence="MIT",
+    )
+    NoiseGenerator(method, module, header).save(path)
+    return path

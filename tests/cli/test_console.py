@@ -1,0 +1,165 @@
+"""What gets printed where, and progress."""
+
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+from unlearn.cli import console, meter
+from unlearn.cli.console import Output, OutputClosed, emit_json, one_line, print_error, printable
+from unlearn.cli.meter import Meter, duration_text, rate_text
+
+
+def test_results_go_to_standard_output_and_the_rest_beside(capsys):
+    output = Output()
+    table = Table("name")
+    table.add_row("value")
+    output.result("one [bold]two[/bold] :smile:", table)
+    output.notice("beside")
+    output.detail("hidden")
+    output.next_step("unlearn doctor")
+    output.emit({"never": "printed"})
+    captured = capsys.readouterr()
+    assert captured.out.startswith("one [bold]two[/bold] :smile:\n")
+    assert "value" in captured.out
+    assert captured.out.endswith("Next: unlearn doctor\n")
+    assert captured.err == "beside\n"
+
+
+def test_a_long_line_is_not_wrapped(capsys):
+    Output().result("x" * 500)
+    print_error("y" * 500)
+    captured = capsys.readouterr()
+    assert captured.out == "x" * 500 + "\n"
+    assert captured.err == "Error: " + "y" * 500 + "\n"
+
+
+def test_json_mode_prints_one_object_and_nothing_else(capsys):
+    output = Output(as_json=True)
+    output.result("hidden")
+    output.emit({"path": Path("a"), "worst": [math.inf, {"psnr": math.nan}], "name": "é\udc80"})
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {
+        "path": "a",
+        "worst": [None, {"psnr": None}],
+        "name": "é\udc80",
+    }
+    assert captured.out.isascii()
+
+
+def test_quiet_prints_errors_only(capsys):
+    output = Output(quiet=True, verbose=True)
+    output.result("hidden")
+    output.notice("hidden")
+    output.detail("hidden")
+    output.complain("wrong")
+    assert capsys.readouterr() == ("", "Error: wrong\n")
+
+
+@pytest.mark.parametrize("output", [Output(verbose=True), Output(debug=True)])
+def test_details_are_printed_on_request(output, capsys):
+    output.detail("more")
+    assert capsys.readouterr().err == "more\n"
+
+
+def test_names_cannot_steer_the_terminal():
+    assert printable("a\x1b[31m\udc80ü\nb") == "a\\x1b[31m\\udc80ü\nb"
+    assert one_line(" a\n\n  b\r\nc\x07 ") == "a b c\\x07"
+
+
+def test_a_closed_pipe_is_told_apart(monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr("sys.stdout", Closed())
+    with pytest.raises(OutputClosed):
+        Output().result("text")
+    with pytest.raises(OutputClosed):
+        emit_json({})
+
+
+def terminal(monkeypatch, *, dumb=False):
+    """Put a terminal of its own behind the meter and return what it receives."""
+    received = io.StringIO()
+    monkeypatch.setenv("TERM", "dumb" if dumb else "xterm")
+    monkeypatch.setattr(
+        meter, "stderr_console", lambda: Console(file=received, force_terminal=True, width=140)
+    )
+    return received
+
+
+def clock(monkeypatch):
+    """Replace the meter's clock by one that the returned function sets."""
+    now = [0.0]
+    monkeypatch.setattr(meter.time, "monotonic", lambda: now[0])
+    return lambda seconds: now.__setitem__(0, seconds)
+
+
+def test_a_terminal_gets_a_bar(monkeypatch):
+    received = terminal(monkeypatch)
+    with Output().meter("Protecting", 4) as progress:
+        progress.update(2, "a/[b].jpg")
+        progress._progress.refresh()
+        assert "2/4" in received.getvalue()
+        assert "a/[b].jpg" in received.getvalue()
+        progress.update(3, total=8)
+        progress._progress.refresh()
+    assert "3/8" in received.getvalue()
+
+
+@pytest.mark.parametrize("dumb", [True, False])
+def test_anything_else_gets_a_line_every_ten_seconds(dumb, monkeypatch, capsys):
+    received = terminal(monkeypatch, dumb=True) if dumb else None
+    set_clock = clock(monkeypatch)
+    with Output().meter("Protecting", 100) as progress:
+        for second in range(0, 41, 5):
+            set_clock(second)
+            progress.update(second, f"{second}.jpg")
+    shown = received.getvalue() if received else capsys.readouterr().err
+    assert shown.splitlines() == [
+        "Protecting 10/100  1.0 pictures/s  about 1 min 30 s left  10.jpg",
+        "Protecting 20/100  1.0 pictures/s  about 1 min 20 s left  20.jpg",
+        "Protecting 30/100  1.0 pictures/s  about 1 min 10 s left  30.jpg",
+        "Protecting 40/100  1.0 pictures/s  about 1 min left  40.jpg",
+    ]
+
+
+def test_progress_without_a_known_end(monkeypatch, capsys):
+    set_clock = clock(monkeypatch)
+    with Meter("Reading", None, "files") as progress:
+        set_clock(20)
+        progress.update(0)
+    assert capsys.readouterr().err == "Reading 0\n"
+
+
+def test_silence_has_no_progress(monkeypatch, capsys):
+    set_clock = clock(monkeypatch)
+    received = terminal(monkeypatch)
+    with Output(quiet=True).meter("Protecting", 4) as progress:
+        set_clock(60)
+        progress.update(2)
+    assert received.getvalue() + capsys.readouterr().err == ""
+
+
+def test_durations_and_rates_read_well():
+    assert [duration_text(s) for s in (-1, 8.4, 60, 231, 7500)] == [
+        "0 s",
+        "8 s",
+        "1 min",
+        "3 min 51 s",
+        "2 h 5 min",
+    ]
+    assert rate_text(0, 9, "pictures") == rate_text(9, 0, "pictures") == ""
+    assert rate_text(30, 10, "pictures") == "3.0 pictures/s"
+    assert rate_text(1, 30, "pictures") == "30 s each"
+
+
+def test_consoles_follow_the_streams(capsys):
+    console.stdout_console().print("out")
+    console.stderr_console().print("err")
+    assert capsys.readouterr() == ("out\n", "err\n")

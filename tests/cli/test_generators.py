@@ -1,0 +1,100 @@
+"""unlearn generators: list, info and path, from headers alone."""
+
+import hashlib
+import json
+import shutil
+
+import pytest
+
+from unlearn import generators
+from unlearn.cli.app import run
+
+
+@pytest.fixture
+def bundled(tiny_generator, tmp_path, monkeypatch):
+    """A folder of bundled generators that holds the tiny one as "tiny"."""
+    folder = tmp_path / "bundled"
+    folder.mkdir()
+    shutil.copy(tiny_generator, folder / "tiny.safetensors")
+    monkeypatch.setattr(generators, "_FOLDER", folder)
+    return folder / "tiny.safetensors"
+
+
+def test_list_shows_what_matters_to_choose(bundled, capsys):
+    assert run(["generators", "list"]) == 0
+    heads, row = capsys.readouterr().out.splitlines()
+    digest = hashlib.sha256(bundled.read_bytes()).hexdigest()
+    assert heads.split() == [
+        *("name", "status", "size", "rho", "rho-a", "working", "size", "classes", "licence"),
+        "sha256",
+    ]
+    assert row.split()[:2] == ["tiny", "bundled"]
+    assert row.split()[3:] == [
+        *("kB", "8/255", "4/255", "32", "px", "3", "MIT"),
+        digest[:12],
+    ]
+
+
+def test_list_as_json_has_everything_and_the_whole_hash(bundled, capsys):
+    assert run(["generators", "list", "--json"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["generators"]
+    assert entry["sha256"] == hashlib.sha256(bundled.read_bytes()).hexdigest()
+    assert entry["size_bytes"] == bundled.stat().st_size
+    assert entry["config"]["unlearn"]["radius"] == "8/255"
+    assert entry["classes"] == ["a", "b", "c"]
+
+
+def test_list_without_any_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(generators, "_FOLDER", tmp_path)
+    assert run(["generators", "list"]) == 0
+    assert "No generators are bundled" in capsys.readouterr().out
+
+
+def test_info_by_name_and_by_file(bundled, tiny_generator, capsys):
+    assert run(["generators", "info", "tiny"]) == 0
+    shown = capsys.readouterr().out
+    assert f"path               {bundled}" in shown
+    assert "classes            a, b, c" in shown
+    assert "unlearn=(radius=8/255" in shown
+    assert "data_fingerprint" not in shown
+    assert run(["generators", "info", str(tiny_generator), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["path"] == str(tiny_generator)
+
+
+def test_path(bundled, capsys):
+    assert run(["generators", "path", "tiny"]) == 0
+    assert capsys.readouterr().out == f"{bundled}\n"
+    assert run(["generators", "path", "tiny", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"path": str(bundled)}
+
+
+@pytest.mark.parametrize("command", ["info", "path"])
+def test_an_unknown_name_is_an_environment_problem(command, bundled, capsys):
+    assert run(["generators", command, "portrait"]) == 4
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1
+    assert '"portrait"' in shown
+    assert "(tiny)" in shown
+
+
+def test_a_pickle_and_a_text_are_refused(tmp_path, capsys):
+    (tmp_path / "x.pt").write_bytes(b"PK\x03\x04 a zip")
+    assert run(["generators", "info", str(tmp_path / "x.pt")]) == 4
+    assert "is a pickle and can run code" in capsys.readouterr().err
+    (tmp_path / "x.safetensors").write_text("hello, this is text")
+    assert run(["generators", "info", str(tmp_path / "x.safetensors")]) == 4
+    assert "not a safetensors file" in capsys.readouterr().err
+
+
+def test_the_commands_alone_show_help(capsys):
+    assert run(["generators"]) == 2
+    assert "list" in capsys.readouterr().out
+
+
+def test_the_bundled_base_is_there_and_says_how_it_was_trained(capsys):
+    assert run(["generators", "info", generators.BUNDLED, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["name"] == generators.BUNDLED
+    assert told["rho"] == "8/255"
+    assert told["licence"] != "unstated"
+    assert told["command"].startswith("unlearn train-generator")

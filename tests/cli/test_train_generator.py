@@ -1,0 +1,123 @@
+"""The command line of train-generator: what it prints, its JSON, Ctrl-C, and what it refuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from PIL import Image
+
+from unlearn.cli.app import run
+from unlearn.header import read_header
+
+QUICK = (
+    "--arch resnet-small --image-size 16 --steps 4 --batch-size 4 --views 1 "
+    "--unlearn-steps 1 --adversary-steps 1 --device cpu --precision fp32"
+).split()
+
+
+@pytest.fixture
+def data(tmp_path):
+    for k, name in enumerate(("cats", "dogs")):
+        for n in range(4):
+            path = tmp_path / "data" / name / f"{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.effect_noise((16, 16), 40 + 20 * k + n).convert("RGB").save(path)
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "gen.safetensors"
+
+
+def test_it_says_what_it_does_and_what_comes_next(data, out, capsys):
+    assert run(["train-generator", str(data), "--out", str(out), *QUICK, "-v"]) == 0
+    text = capsys.readouterr()
+    assert "rho 8/255 · rho-a 4/255 · resnet-small · device cpu (fp32)" in text.err
+    assert "8 pictures of 16 px in 2 classes" in text.err
+    assert "Cost: 4 steps of 4 passes a picture, 64 forward+backward passes" in text.err
+    assert "judged by the first 4 steps" in text.err
+    assert "step 4/4" in text.err
+    assert f"Generator    {out}" in text.out
+    assert "accuracy on its own clean pictures" in text.out
+    assert f"Next: unlearn protect ./photos --out ./protected --generator {out}" in text.out
+
+
+def test_json_is_one_object_with_the_curve(data, out, capsys):
+    line = ["train-generator", str(data), "--out", str(out), *QUICK, "--json", "--test", str(data)]
+    assert run(line) == 0
+    text = capsys.readouterr()
+    result = json.loads(text.out)
+    assert result["generator"] == str(out)
+    assert result["curve"]["step"] == [1, 2, 3, 4]
+    assert 0 <= result["final"]["clean_test_accuracy"] <= 1
+
+
+def test_quiet_prints_nothing(data, out, capsys):
+    assert run(["train-generator", str(data), "--out", str(out), *QUICK, "-q"]) == 0
+    text = capsys.readouterr()
+    assert (text.out, text.err) == ("", "")
+
+
+def test_options_reach_the_artefact(data, out):
+    options = ["--rho", "6/255", "--rho-a", "0.01", "--randomness", "squared", "--joint"]
+    options += ["--randomness-weight", "2", "--smallest-crop", "0.5", "--grey", "0.25"]
+    options += ["--name", "mine", "--licence", "CC0", "--working-size", "48", "--epochs", "1"]
+    assert run(["train-generator", str(data), "--out", str(out), *QUICK, *options]) == 0
+    header = read_header(out)
+    assert (header.rho, header.rho_a, header.name) == ("6/255", "2.55/255", "mine")
+    assert (header.licence, header.working_size) == ("CC0", 48)
+    config = header.config
+    assert config["randomness"] == "squared"
+    assert config["joint"] is True
+    assert config["views"] == {"flip": True, "pad": 4, "smallest_crop": 0.5, "grey": 0.25}
+    assert config["schedule"]["steps"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--rho-a", "8/255"], "rho-a 8/255 must be below rho 8/255"),
+        (["--rho", "8"], "did you mean 8/255?"),
+        (["--arch", "vgg99"], "unknown architecture 'vgg99'; choose one of resnet18"),
+        (["--out", "gen.pt"], "a generator is a .safetensors file; name it so"),
+    ],
+)
+def test_wrong_requests_are_one_line_and_exit_code_2(data, out, options, message, capsys):
+    assert run(["train-generator", str(data), "--out", str(out), *QUICK, *options]) == 2
+    text = capsys.readouterr()
+    (line,) = text.err.splitlines()
+    assert line.startswith("Error: ")
+    assert message in line
+    assert not out.exists()
+
+
+def test_unreadable_pictures_are_named_once(data, out, capsys):
+    (data / "cats" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    assert run(["train-generator", str(data), "--out", str(out), *QUICK]) == 0
+    assert "1 files are left out, the first: cats/broken.png (" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_the_state_and_the_same_line_goes_on(data, out):
+    line = [sys.executable, "-m", "unlearn", "train-generator", str(data), "--out", str(out)]
+    line += [*QUICK, "--steps", "4000"]
+    child = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=os.environ)
+    try:
+        for text in child.stderr:
+            if "judged by the first" in text:
+                break
+        time.sleep(0.2)
+        child.send_signal(signal.SIGINT)
+        rest = child.stderr.read()
+        assert child.wait(timeout=60) == 130
+    finally:
+        child.kill()
+        child.stderr.close()
+    assert "Error: stopped after step" in rest
+    assert "run the same line again to continue" in rest
+    assert out.with_suffix(".ckpt").exists()
+    assert not out.exists()

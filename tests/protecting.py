@@ -1,0 +1,178 @@
+"""What the tests of protect are made of: a generator without a network, folders, whole runs.
+
+Run as a program it is `unlearn` with that generator, for tests that need a process to stop or kill.
+"""
+
+import hashlib
+import json
+import os
+import struct
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from unlearn.config import to_plain
+from unlearn.errors import PictureError
+from unlearn.header import KEY, Header
+from unlearn.workflows import protect as workflow
+from unlearn.workflows import tasks
+from unlearn.workflows.settings import ProtectOptions
+
+CLASSES = ("aeroplane", "bird", "cat")
+GRID = 16
+
+
+class FakeGenerator:
+    """Noise that depends on all of its arguments and nothing else."""
+
+    def __init__(self, delay_seconds: float = 0.0) -> None:
+        self.delay_seconds = delay_seconds
+        self.calls = []
+
+    def noise_for_picture(self, pixels, target, stream_seed, content_sha256, radius=None):
+        time.sleep(self.delay_seconds)
+        self.calls.append(content_sha256)
+        seed = hashlib.sha256(f"{target} {stream_seed} {content_sha256}".encode()).digest()
+        rng = np.random.default_rng(list(seed))
+        return (rng.choice([-1.0, 1.0], pixels.shape) * float(radius)).astype(np.float32)
+
+
+class SilentGenerator(FakeGenerator):
+    """No noise at all."""
+
+    def noise_for_picture(self, pixels, *_args):
+        return np.zeros(pixels.shape, np.float32)
+
+
+class RefusingGenerator(FakeGenerator):
+    """Fails as its `error` says, for pictures whose hash is in `victims` (all without any)."""
+
+    def __init__(self, error, victims=()):
+        super().__init__()
+        self.error = error
+        self.victims = victims
+
+    def noise_for_picture(self, pixels, target, stream_seed, content_sha256, radius=None):
+        if not self.victims or content_sha256 in self.victims:
+            raise self.error
+        return super().noise_for_picture(pixels, target, stream_seed, content_sha256, radius)
+
+
+def make_generator_file(path: Path, classes=CLASSES, working_size=GRID) -> Path:
+    """Write the header of an artefact; the fake needs no tensors."""
+    header = Header("min-max-min", {}, "small", tuple(classes), 32, working_size, "8/255", "4/255")
+    text = json.dumps({"__metadata__": {KEY: json.dumps(to_plain(header))}}).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+    return path
+
+
+def make_picture(path: Path, seed: int = 0, size=(24, 18), mode="RGB", **save) -> Path:
+    """Write a smooth picture that is different for each seed; the suffix says the format."""
+    rng = np.random.default_rng(seed)
+    small = Image.fromarray(rng.integers(40, 216, (4, 5, 3), np.uint8))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small.resize(size, Image.Resampling.BICUBIC).convert(mode).save(path, **save)
+    return path
+
+
+def make_photos(folder: Path, names=("a.jpg", "b.png", "sub/c.jpg")) -> Path:
+    """Fill a folder with one picture for each name."""
+    for seed, name in enumerate(names):
+        make_picture(folder / name, seed)
+    return folder
+
+
+def options_for(tmp_path: Path, *inputs, **changes) -> ProtectOptions:
+    """Return options for a run in this folder, without worker processes."""
+    generator = tmp_path / "fake.safetensors"
+    if not generator.exists():
+        make_generator_file(generator)
+    values = {"inputs": tuple(map(str, inputs)) or (str(tmp_path / "photos"),), "workers": 0}
+    values |= {"out": tmp_path / "protected", "generator": generator, "preview": 0}
+    return ProtectOptions(**{**values, **changes})
+
+
+class Heard(list):
+    """A report that keeps every event."""
+
+    def __call__(self, event):
+        self.append(event)
+
+    def of(self, kind):
+        return [event for event in self if isinstance(event, kind)]
+
+    @property
+    def notices(self):
+        from unlearn.workflows.outcome import Notice
+
+        return [event.text for event in self.of(Notice)]
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Return every file under a folder and its bytes."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def manifest_lines(out: Path, kind: str) -> list[dict]:
+    """Return the lines of one type in an output folder's manifest."""
+    text = (out.parent / f"{out.name}.unlearn" / "manifest.jsonl").read_text()
+    return [line for line in map(json.loads, text.splitlines()) if line["type"] == kind]
+
+
+def largest_difference(one: Path, other: Path) -> int:
+    """Return the largest difference of any value of two pictures."""
+    pixels = [np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (one, other)]
+    return int(np.abs(pixels[0] - pixels[1]).max())
+
+
+def dying_read(job):
+    """Read, or die as a worker does when memory runs out, on pictures called "deadly"."""
+    if "deadly" in job.source.name:
+        os._exit(1)
+    if "fragile" in job.source.name and not (mark := job.source.with_suffix(".died")).exists():
+        mark.write_text("")
+        os._exit(1)
+    return tasks.read(job)
+
+
+def dying_write(job):
+    """Write, or die, on pictures called "doomed"."""
+    if "doomed" in job.source.name:
+        os._exit(1)
+    return tasks.write(job)
+
+
+def strange_read(job):
+    """Read, with a surprise on pictures called "strange"."""
+    if "strange" in job.source.name:
+        raise LookupError("what is this")
+    return tasks.read(job)
+
+
+def refused_write(_job):
+    """Fail as a full disk does."""
+    return tasks.Failure("/data: No space left on device", disk_full=True)
+
+
+def failing_write(job):
+    """Fail to write pictures called "bad"."""
+    if "bad" in job.source.name:
+        return tasks.Failure(str(PictureError("over the bound after writing")))
+    return tasks.write(job)
+
+
+def main() -> None:
+    """Run the command line with the fake generator; FAKE_DELAY slows it down."""
+    from unlearn.cli.app import run
+
+    fake = FakeGenerator(float(os.environ.get("FAKE_DELAY", "0")))
+    workflow.load_generator = lambda _path, _device: (fake, "cpu")
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

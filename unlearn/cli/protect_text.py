@@ -1,0 +1,202 @@
+"""What `unlearn protect` prints: progress as it comes, and the account of the whole run."""
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from time import monotonic
+from typing import Any, Final
+
+from unlearn import __version__
+from unlearn.cli.console import Output
+from unlearn.cli.meter import Meter, duration_text
+from unlearn.data.disk import size_text
+from unlearn.data.manifest import FILE_NAME, PictureRecord
+from unlearn.data.naming import shown
+from unlearn.workflows.outcome import Event, Notice, Progress, ProtectResult, Started
+
+_MEASURED: Final = 3  # pictures until the time can be told
+_NAMED: Final = 20  # failed pictures named in the table; the manifest has them all
+_WIDEST_NAME: Final = 48  # a longer name pushes its own reason aside only
+
+
+@dataclass
+class Telling:
+    """Puts what the workflow says on standard error, as it comes."""
+
+    output: Output
+    meter: Meter
+    dry_run: bool
+    started: Started | None = None
+    began: float = field(default_factory=monotonic)
+
+    def hear(self, event: Event) -> None:
+        """Print one event."""
+        if isinstance(event, Notice):
+            self.output.notice(event.text)
+        elif isinstance(event, Started):
+            self.started, self.began = event, monotonic()
+            self.meter.update(0, total=event.pending)
+            for line in _opening(event):
+                self.output.notice(line)
+        else:
+            self._progress(event)
+
+    def _progress(self, event: Progress) -> None:
+        self.output.detail(_detail(event.record))
+        if event.done == min(_MEASURED, event.total) and self.started and not self.dry_run:
+            seconds = (monotonic() - self.began) / event.done * event.total
+            self.output.notice(_estimate(self.started, seconds))
+        note = f"{size_text(event.written_bytes)}  {shown(event.record.src)}"
+        self.meter.update(event.done, note=note)
+
+
+def print_result(result: ProtectResult, output: Output) -> None:
+    """Print the account of a run on standard output."""
+    if result.dry_run:
+        output.result(*_dry_run(result))
+        return
+    output.result(*_account(result))
+    if result.protected:
+        first = "" if len(result.inputs) > 1 else f"{_quoted(result.inputs[0])} "
+        output.next_step(f"unlearn verify {first}{_quoted(result.out)}")
+    if result.interrupted:
+        output.notice(f"Interrupted with {_count(result.left)} left; run again to continue")
+
+
+def as_plain(result: ProtectResult) -> dict[str, Any]:
+    """Return the account as one JSON object."""
+    return {
+        "command": "protect",
+        "tool": __version__,
+        "exit_code": result.exit_code,
+        "dry_run": result.dry_run,
+        "interrupted": result.interrupted,
+        "inputs": [str(path) for path in result.inputs],
+        "out": str(result.out),
+        "manifest": str(result.records / FILE_NAME),
+        "previews": [str(path) for path in result.previews],
+        "rho": result.rho,
+        "labels": result.labels,
+        "classes": result.classes,
+        "protected": len(result.protected),
+        "protected_before": result.earlier,
+        "not_protected": len(result.failed),
+        "left": result.left,
+        "skipped": dict(result.skipped),
+        "outdated": list(result.outdated),
+        "max_change": result.largest_change,
+        "mean_psnr": result.mean_psnr,
+        "bytes": result.needed_bytes if result.dry_run else result.written_bytes,
+        "seconds": round(result.seconds, 3),
+        "pictures": [_plain_record(record) for record in (*result.protected, *result.failed)],
+    }
+
+
+def _plain_record(record: PictureRecord) -> dict[str, Any]:
+    """Return a record without what only the tool itself needs."""
+    return {name: value for name, value in asdict(record).items() if name != "settings"}
+
+
+def _opening(event: Started) -> Iterator[str]:
+    """Yield the lines that say what is about to be done."""
+    plan = event.plan
+    yield (
+        f"unlearn {__version__} · generator {shown(event.generator)} "
+        f"(sha {event.generator_sha256[:8]}…) · rho {event.rho} · device {event.device}"
+    )
+    kinds = ", ".join(f"{count} {shown(kind)}" for kind, count in plan.skipped.items())
+    others = f" ({sum(plan.skipped.values())} skipped: {kinds})" if kinds else ""
+    places = f" in {_count(plan.folders, 'folder')}" if plan.folders else ""
+    yield f"Found {_count(len(plan.pictures) + len(plan.refused))}{places}{others}"
+    classes = _count(len(plan.labelling.classes), "class", "es")
+    yield {
+        "one": "Labels: one class for all",
+        "folders": f"Labels: {classes}, by folder",
+        "csv": f"Labels: {classes}, by the CSV file",
+    }[plan.labelling.mode]
+
+
+def _estimate(started: Started, seconds: float) -> str:
+    """Return how long it will take and how much it will write."""
+    kinds = " and ".join(sorted({picture.format for picture in started.plan.pictures}))
+    return (
+        f"{_count(started.pending)}, about {duration_text(seconds)} on {started.device}, "
+        f"about {size_text(started.needed_bytes)} as {kinds} "
+        f"(free: {size_text(started.free_bytes)})"
+    )
+
+
+def _detail(record: PictureRecord) -> str:
+    """Return one picture's line under --verbose."""
+    if record.status != "ok":
+        return f"{shown(record.src)}: not protected: {record.reason}"
+    line = f"{shown(record.src)} -> {shown(record.out)}"
+    if record.linf is not None:
+        line += f"  max change {record.linf}/255  PSNR {record.psnr} dB"
+    if record.dropped:
+        line += f"  left out: {', '.join(record.dropped)}"
+    return "  ".join([line, *map(shown, record.notices)])
+
+
+def _account(result: ProtectResult) -> Iterator[str]:
+    """Yield the lines of the end table; none is broken, since paths are copied from it."""
+    most = f"noise written, max change {result.largest_change}/255, checked on the written files"
+    yield _row("Protected", len(result.protected), most if result.protected else "")
+    if result.earlier:
+        yield _row("", result.earlier, "of these by an earlier run, left as they are")
+    named = [(shown(record.src), record.reason or "") for record in result.failed[:_NAMED]]
+    width = min(_WIDEST_NAME, max((len(name) for name, _ in named), default=0))
+    for place, (name, reason) in enumerate(named):
+        title, count = ("", "") if place else ("Not protected", len(result.failed))
+        yield _row(title, count, f"{name:<{width}}  {reason}")
+    if len(result.failed) > _NAMED:
+        yield _row("", "", f"and {len(result.failed) - _NAMED} more, see the record")
+    if result.left:
+        yield _row("Not reached", result.left)
+    if result.skipped:
+        kinds = ", ".join(f"{n} {shown(kind)}" for kind, n in result.skipped.items())
+        yield _row("Skipped", sum(result.skipped.values()), kinds)
+    yield from _closing(result)
+
+
+def _row(title: str, count: int | str = "", text: str = "") -> str:
+    """Return one line of the end table."""
+    return f"  {title:<13} {count:>6}  {text}".rstrip()
+
+
+def _closing(result: ProtectResult) -> Iterator[str]:
+    """Yield the last lines: what was written, and where the record is."""
+    parts = [f"{size_text(result.written_bytes)} in {shown(result.out)}"]
+    parts.append(duration_text(result.seconds))
+    if result.mean_psnr is not None:
+        parts.append(f"mean PSNR {result.mean_psnr:.1f} dB")
+    yield _row("Written", "", " · ".join(parts))
+    if (result.records / FILE_NAME).exists():
+        sheets = ", preview/" if (result.records / "preview").is_dir() else ""
+        yield _row("Record", "", f"{shown(result.records / FILE_NAME)}{sheets}")
+
+
+def _dry_run(result: ProtectResult) -> Iterator[str]:
+    """Yield what the real run would write, one file a line, and the sum."""
+    planned = [record for record in result.protected if record.out_sha256 is None]
+    for record in planned:
+        yield f"{shown(record.src)} -> {shown(result.out / str(record.out))}"
+    for record in result.failed:
+        yield f"{shown(record.src)}: cannot be protected: {record.reason}"
+    for out in result.outdated:
+        yield f"{shown(result.out / out)}: outdated, would be removed or replaced"
+    yield (
+        f"Dry run, nothing written: {_count(len(planned))} to protect, "
+        f"{result.earlier} done before, {len(result.failed)} that cannot be; "
+        f"about {size_text(result.needed_bytes)}"
+    )
+
+
+def _count(number: int, noun: str = "picture", plural: str = "s") -> str:
+    """Return a number with its noun."""
+    return f"{number} {noun}" + ("" if number == 1 else plural)
+
+
+def _quoted(path: object) -> str:
+    """Return a path as a shell takes it."""
+    return shlex.quote(shown(path))

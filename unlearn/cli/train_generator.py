@@ -1,0 +1,410 @@
+"""`unlearn train-generator`: train a noise generator from labelled pictures."""
+
+import shlex
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from unlearn import __version__
+from unlearn.cli.console import Output
+from unlearn.cli.meter import Meter, duration_text
+from unlearn.cli.options import (
+    DEFAULT_RHO,
+    INPUT,
+    NOISE,
+    OUTPUT,
+    RUN,
+    DebugFlag,
+    DeviceOption,
+    ForceFlag,
+    JsonFlag,
+    QuietFlag,
+    RhoOption,
+    SeedOption,
+    VerboseFlag,
+    parse_radius,
+)
+from unlearn.radius import Radius
+
+if TYPE_CHECKING:
+    from unlearn.workflows.train_generator import Started, Stepped, Trained, TrainOptions
+
+DEFAULT_RHO_A: Final = Radius.of_levels(4)
+_FIRST_STEPS: Final = 5  # steps to wait for before the time is estimated
+_TERMS: Final = {
+    "cross_entropy": "error",
+    "clean_test_accuracy": "clean accuracy",
+    "clean_train_accuracy": "clean accuracy",
+    "average_prediction_randomness": "R_p",
+}
+
+Steps = Annotated[
+    int,
+    typer.Option("--steps", min=1, metavar="N", help="Training steps.", rich_help_panel=RUN),
+]
+RhoA = Annotated[
+    Radius,
+    typer.Option(
+        "--rho-a",
+        parser=parse_radius,
+        metavar="FRACTION",
+        help="Radius of the adversary in training; must be below --rho.",
+        rich_help_panel=NOISE,
+    ),
+]
+
+
+def train_generator(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DATA",
+            help="Folder of class folders, or a CIFAR-10/100 python archive folder.",
+            rich_help_panel=INPUT,
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="The .safetensors file to write; a model card goes beside it.",
+            rich_help_panel=OUTPUT,
+        ),
+    ],
+    test: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Clean test pictures, in the same class folders: logs Figure 1's curve.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    pictures: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Use N pictures, evenly from the classes.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            max=512,
+            metavar="N",
+            show_default="32 or 64 by the pictures",
+            help="Side of the training pictures in pixels.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    rho: RhoOption = DEFAULT_RHO,
+    rho_a: RhoA = DEFAULT_RHO_A,
+    unlearn_steps: Annotated[
+        int, typer.Option(min=1, metavar="N", help="PGD steps of the noise.", rich_help_panel=NOISE)
+    ] = 10,
+    adversary_steps: Annotated[
+        int,
+        typer.Option(min=0, metavar="N", help="PGD steps of the adversary.", rich_help_panel=NOISE),
+    ] = 10,
+    views: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Random views summed for a step of the noise.",
+            rich_help_panel=NOISE,
+        ),
+    ] = 5,
+    final_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            show_default="--unlearn-steps",
+            help="PGD steps of the noise to publish.",
+            rich_help_panel=NOISE,
+        ),
+    ] = None,
+    final_views: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            show_default="--views",
+            help="Views summed for a step of the noise to publish.",
+            rich_help_panel=NOISE,
+        ),
+    ] = None,
+    smallest_crop: Annotated[
+        float,
+        typer.Option(
+            min=0.01,
+            max=1.0,
+            metavar="SHARE",
+            help="Views are random resized crops of at least this share; 1: padded crops.",
+            rich_help_panel=NOISE,
+        ),
+    ] = 1.0,
+    grey: Annotated[
+        float,
+        typer.Option(
+            min=0.0, max=1.0, metavar="SHARE", help="Share of grey views.", rich_help_panel=NOISE
+        ),
+    ] = 0.0,
+    randomness: Annotated[
+        Literal["norm", "squared", "mse"],
+        typer.Option(
+            help="Form of the randomness term; mse is Eq. 7 as printed.", rich_help_panel=NOISE
+        ),
+    ] = "norm",
+    randomness_weight: Annotated[
+        float,
+        typer.Option(
+            min=0.0, metavar="W", help="Weight of the randomness term.", rich_help_panel=NOISE
+        ),
+    ] = 1.0,
+    joint: Annotated[
+        bool,
+        typer.Option(
+            "--joint",
+            metavar="",
+            help="Attacked and clean pictures in one forward pass.",
+            rich_help_panel=NOISE,
+        ),
+    ] = False,
+    arch: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            help="resnet18, resnet18-imagenet, resnet18-thin or resnet-small.",
+            rich_help_panel=NOISE,
+        ),
+    ] = "resnet18",
+    working_size: Annotated[
+        int | None,
+        typer.Option(
+            min=8,
+            max=1024,
+            metavar="N",
+            show_default="--image-size",
+            help="Short side of the grid on which pictures get their noise.",
+            rich_help_panel=NOISE,
+        ),
+    ] = None,
+    steps: Steps = 5000,
+    epochs: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N", help="Passes over the data, instead of --steps.", rich_help_panel=RUN
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Pictures a step.", rich_help_panel=RUN)
+    ] = 128,
+    seed: SeedOption = 0,
+    device: DeviceOption = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16"],
+        typer.Option(help="auto is bf16 where the hardware multiplies it.", rich_help_panel=RUN),
+    ] = "auto",
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume",
+            metavar="",
+            help="Go on where a killed run of the same line stopped.",
+            rich_help_panel=RUN,
+        ),
+    ] = True,
+    save_every: Annotated[
+        float,
+        typer.Option(
+            min=0.0, metavar="MINUTES", help="How often the state is saved.", rich_help_panel=RUN
+        ),
+    ] = 10.0,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Name in the artefact.", rich_help_panel=OUTPUT),
+    ] = None,
+    licence: Annotated[
+        str, typer.Option(metavar="TEXT", help="Licence in the artefact.", rich_help_panel=OUTPUT)
+    ] = "unstated",
+    force: ForceFlag = False,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
+    debug: DebugFlag = False,
+) -> int:
+    """Train a noise generator from labelled pictures (min-max-min, CVPR 2024).
+
+    unlearn train-generator ./photos --out gen.safetensors
+
+    unlearn train-generator cifar-10-batches-py --out gen.safetensors --steps 5000
+
+    The defaults are the published recipe, made for a GPU. On two CPU cores try
+    --arch resnet-small --views 1 --steps 600 first.
+    """
+    output = Output(as_json, quiet, verbose, debug)
+    from unlearn.attack import Pgd
+    from unlearn.methods import MinMaxMin
+    from unlearn.training import Schedule
+    from unlearn.views import Views
+    from unlearn.workflows.train_generator import TrainOptions
+    from unlearn.workflows.train_generator import train_generator as work
+
+    schedule = Schedule(steps=steps, batch_size=batch_size)
+    last = final_steps or unlearn_steps
+    method = MinMaxMin(
+        unlearn=Pgd(rho, _step(rho, unlearn_steps), unlearn_steps, views),
+        final=Pgd(rho, _step(rho, last), last, final_views or views),
+        adversary=Pgd(rho_a, _step(rho_a, adversary_steps), adversary_steps),
+        randomness=randomness,
+        randomness_weight=randomness_weight,
+        joint=joint,
+        views=Views(smallest_crop=smallest_crop, grey=grey),
+        schedule=schedule,
+    )
+    options = TrainOptions(
+        data=data,
+        out=out,
+        method=method,
+        epochs=epochs,
+        architecture=arch,
+        test=test,
+        pictures=pictures,
+        image_size=image_size,
+        working_size=working_size,
+        device=device,
+        precision=precision,
+        seed=seed,
+        resume=resume,
+        save_every_seconds=save_every * 60,
+        force=force,
+        name=name,
+        licence=licence,
+        command=shlex.join(["unlearn", *sys.argv[1:]]),
+    )
+    with _stoppable(output) as stop, output.meter("Training", steps, "steps") as meter:
+        trained = work(options, _Teller(output, meter, options), stop)
+    _show(output, trained, out)
+    return 0
+
+
+def _step(radius: Radius, steps: int) -> Radius:
+    """Return the published step: twice the radius over the number of steps, at most the radius."""
+    return Radius(min(radius.value, radius.value * Fraction(2, max(1, steps))))
+
+
+@contextmanager
+def _stoppable(output: Output) -> Iterator[threading.Event]:
+    """Let the first Ctrl-C ask for a clean stop; a second one interrupts at once."""
+    stop = threading.Event()
+
+    def ask(_signal: int, _frame: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop.set()
+        output.notice("Stopping after this step; press Ctrl-C again to stop at once.")
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+class _Teller:
+    """Turns the events of a training into lines and a progress bar."""
+
+    def __init__(self, output: Output, meter: Meter, options: "TrainOptions") -> None:
+        self.output = output
+        self.meter = meter
+        self.options = options
+        self.first = 0
+        self.last = ""
+        self.began = time.monotonic()
+
+    def __call__(self, event: "Started | Stepped") -> None:
+        """Tell one event."""
+        from unlearn.workflows.train_generator import Started
+
+        if isinstance(event, Started):
+            self._started(event)
+        else:
+            self._stepped(event)
+
+    def _started(self, event: "Started") -> None:
+        """Say what is trained and what it costs."""
+        options, data, method = self.options, event.data, event.method
+        self.first = event.resumed_at
+        self.began = time.monotonic()
+        self.output.notice(
+            f"unlearn {__version__} · {method.name} · rho {method.radius} · "
+            f"rho-a {method.adversary.radius} · {options.architecture} · "
+            f"device {event.run.device} ({event.run.precision})"
+        )
+        tests = f", {len(event.test):,} clean test pictures" if event.test else ""
+        self.output.notice(
+            f"{len(data):,} pictures of {data.size} px in {len(data.classes)} classes{tests}"
+        )
+        if event.unreadable:
+            name, reason = event.unreadable[0]
+            self.output.notice(
+                f"{len(event.unreadable)} files are left out, the first: {name} ({reason})"
+            )
+        if self.first:
+            self.output.notice(f"Going on after step {self.first:,}")
+        left = method.schedule.steps - self.first
+        self.output.notice(
+            f"Cost: {left:,} steps of {method.passes_per_step} passes a picture, "
+            f"{event.passes:,} forward+backward passes"
+        )
+
+    def _stepped(self, event: "Stepped") -> None:
+        """Move the bar; estimate the time from the first steps."""
+        taken = event.step - self.first
+        if taken == min(_FIRST_STEPS, event.steps - self.first):
+            left = (time.monotonic() - self.began) / taken * (event.steps - event.step)
+            self.output.notice(f"About {duration_text(left)}, judged by the first {taken} steps")
+        note = "  ".join(f"{_TERMS.get(n, n)} {v:.3f}" for n, v in event.metrics.items())
+        self.last = note or self.last
+        self.meter.update(event.step, self.last, event.steps)
+        if event.metrics:
+            self.output.detail(f"step {event.step}/{event.steps}  {note}")
+
+
+def _show(output: Output, trained: "Trained", out: Path) -> None:
+    """Print the result, as text or JSON."""
+    curve = trained.header.curve
+    reached = {name: values[-1] for name, values in curve.items() if name != "step" and values}
+    output.emit(
+        {
+            "generator": str(trained.path),
+            "sha256": trained.sha256,
+            "card": str(trained.card),
+            "seconds": round(trained.seconds, 1),
+            "final": reached,
+            "curve": curve,
+        }
+    )
+    output.result(f"Generator    {trained.path}  (SHA-256 {trained.sha256[:12]})")
+    output.result(f"Model card   {trained.card}")
+    for name, value in reached.items():
+        if name.startswith("clean"):
+            kind = "unseen" if "test" in name else "its own"
+            output.result(f"Surrogate    {value:.1%} accuracy on {kind} clean pictures")
+    output.result(f"Time         {duration_text(trained.seconds)}")
+    output.next_step(
+        f"unlearn protect ./photos --out ./protected --generator {shlex.quote(str(out))}"
+    )

@@ -1,0 +1,102 @@
+"""`unlearn verify`: the bound proved again, from the pixels of the files."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from unlearn.cli.console import Output
+from unlearn.cli.options import (
+    INPUT,
+    NOISE,
+    OUTPUT,
+    DebugFlag,
+    JsonFlag,
+    QuietFlag,
+    VerboseFlag,
+    parse_bound,
+)
+from unlearn.radius import Radius
+
+
+def verify(
+    first: Annotated[
+        Path,
+        typer.Argument(
+            metavar="[SRC]",
+            help="The clean pictures; left out, the manifest beside OUT says where they are.",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ],
+    second: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="OUT",
+            help="The protected pictures.",
+            show_default=False,
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    rho: Annotated[
+        Radius | None,
+        typer.Option(
+            "--rho",
+            "-r",
+            parser=parse_bound,
+            metavar="FRACTION",
+            show_default="the manifest's, else 8/255",
+            help="Largest change of any colour value that is allowed.",
+            rich_help_panel=NOISE,
+        ),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option(
+            "--sample",
+            min=1,
+            metavar="N",
+            show_default="all",
+            help="Compare the pixels of so many pairs only, chosen at random.",
+            rich_help_panel=INPUT,
+        ),
+    ] = None,
+    csv: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            show_default=False,
+            help="Write one row a file.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    as_json: JsonFlag = False,
+    quiet: QuietFlag = False,
+    verbose: VerboseFlag = False,
+    debug: DebugFlag = False,
+) -> int:
+    """Compare protected pictures with their sources, value by value.
+
+    unlearn verify ./photos ./protected
+
+    unlearn verify ./protected
+
+    Pixels are read again and nothing is taken on trust. Exit code 0 only if every source has an
+    output within the bound, and nothing else lies there.
+    """
+    from unlearn.cli.verify_text import as_plain, print_result, write_csv
+    from unlearn.workflows import verify as workflow
+
+    output = Output(as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
+    source, out = (None, first) if second is None else (first, second)
+    options = workflow.VerifyOptions(rho, sample)
+    with output.meter("Verifying", None) as meter:
+        result = workflow.verify(
+            source, out, options, lambda done, total, _: meter.update(done, total=total)
+        )
+    if csv is not None:
+        write_csv(result, csv)
+    output.emit(as_plain(result, source, out))
+    print_result(result, output)
+    return 0 if result.ok else 1

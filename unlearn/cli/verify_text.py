@@ -1,0 +1,137 @@
+"""What `unlearn verify` prints and writes: a table by state, one JSON object, one CSV row a file."""
+
+import csv
+import io
+import secrets
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from rich.table import Table
+
+from unlearn.cli.console import Output
+from unlearn.data.naming import shown
+from unlearn.errors import UsageProblem
+from unlearn.workflows.checks import Check, State
+from unlearn.workflows.verify import VerifyResult
+
+TITLES: Final[dict[State, str]] = {
+    "ok": "Within bound",
+    "over": "Over bound",
+    "unchanged": "Unchanged",
+    "missing": "Missing",
+    "extra": "Extra",
+    "swapped": "Swapped",
+    "changed": "Changed since written",
+    "alpha": "Alpha changed",
+    "incomparable": "Not comparable",
+    "unreadable": "Unreadable",
+}
+_NAMED: Final = 10  # files named per state; --verbose, --json and --csv name all
+_COLUMNS: Final = ("source", "output", "state", "reason", "linf", "x", "y", "channel", "psnr")
+_ORIGINS: Final = {
+    "given": "given by --rho",
+    "manifest": "from the manifest",
+    "default": "the default, since no manifest says otherwise",
+}
+
+
+def print_result(result: VerifyResult, output: Output) -> None:
+    """Print the table and the verdict on standard output, notices on standard error."""
+    for notice in result.notices:
+        output.notice(f"Notice: {notice}")
+    output.result(_table(result, _NAMED if not output.verbose else len(result.checks)))
+    output.result(_verdict(result))
+
+
+def _table(result: VerifyResult, named: int) -> Table:
+    """Return one row per state, and the files below each state that is not well."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(justify="right")
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    for state, title in TITLES.items():
+        checks = [check for check in result.checks if check.state == state]
+        if not checks:
+            continue
+        if state == "ok":
+            table.add_row(f"  {title}", str(len(checks)), _summary(checks), "", style="green")
+            continue
+        for place, check in enumerate(checks[:named]):
+            heading = ("", "") if place else (f"  {title}", str(len(checks)))
+            name = shown(check.source or check.output or "")
+            table.add_row(*heading, name, shown(check.reason), style="bold red")
+        if len(checks) > named:
+            table.add_row("", "", f"and {len(checks) - named} more, see --verbose", "")
+    return table
+
+
+def _summary(checks: list[Check]) -> str:
+    """Return the largest change and the mean PSNR of the files within the bound."""
+    largest = max(check.linf or 0 for check in checks)
+    ratios = [check.psnr for check in checks if check.psnr is not None]
+    return f"max change {largest}/255, mean PSNR {sum(ratios) / len(ratios):.1f} dB"
+
+
+def _verdict(result: VerifyResult) -> str:
+    """Return the last line: how many were verified, against which bound and on whose word."""
+    bound = f"rho {result.radius} ({_ORIGINS[result.radius_origin]})"
+    good, files = result.counts["ok"], len(result.checks)
+    sampled = (
+        f"; {result.compared} of {result.pairs} pairs compared, chosen at random"
+        if result.compared < result.pairs
+        else ""
+    )
+    return f"{good} of {files} files are within {bound}{sampled}"
+
+
+def as_plain(result: VerifyResult, source: Path | None, out: Path) -> dict[str, Any]:
+    """Return the verdict as one JSON object."""
+    return {
+        "command": "verify",
+        "exit_code": 0 if result.ok else 1,
+        "ok": result.ok,
+        "source": None if source is None else str(source),
+        "out": str(out),
+        "rho": str(result.radius),
+        "rho_from": result.radius_origin,
+        "pairs": result.pairs,
+        "compared": result.compared,
+        "counts": dict(result.counts),
+        "notices": list(result.notices),
+        "files": [asdict(check) for check in result.checks],
+    }
+
+
+def write_csv(result: VerifyResult, target: Path) -> None:
+    """Write one row a file; raises UsageProblem rather than replace anything but such a table."""
+    if target.exists() and not _is_table(target):
+        raise UsageProblem(f"{shown(target)} exists and is no table of verify; choose another")
+    text = io.StringIO(newline="")
+    rows = csv.writer(text)
+    rows.writerow(_COLUMNS)
+    for check in result.checks:
+        worst = check.worst or ("", "", "")
+        row = (check.source, check.output, check.state, check.reason, check.linf, *worst)
+        rows.writerow([*("" if value is None else value for value in row), _number(check.psnr)])
+    temporary = target.with_name(f".unlearn-tmp-{secrets.token_hex(8)}")
+    try:
+        temporary.write_bytes(text.getvalue().encode("utf-8", "backslashreplace"))
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _is_table(path: Path) -> bool:
+    """Tell whether a file is empty or a table that was written here."""
+    header = ",".join(_COLUMNS).encode()
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(header)) in (b"", header)
+
+
+def _number(value: float | None) -> str:
+    """Return a ratio with three places, nothing where there is none."""
+    return "" if value is None else f"{value:.3f}"

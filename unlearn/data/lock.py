@@ -1,0 +1,56 @@
+"""The lock: one run at a time writes an output folder, and a second one learns which."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from filelock import FileLock, Timeout
+
+from unlearn.data.naming import shown
+from unlearn.errors import EnvironmentProblem
+
+LOCK_NAME: Final = "lock"
+_PID_NAME: Final = "pid"  # apart, since some systems let nobody read a locked file
+
+
+@contextlib.contextmanager
+def locked(out: Path, records: Path) -> Iterator[None]:
+    """Hold the lock of an output folder, made in its folder of records.
+
+    Raises EnvironmentProblem if another run holds it or the folder of records cannot be made.
+    """
+    try:
+        records.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"Cannot make {shown(records)} ({error.strerror}); choose another --out"
+        ) from error
+    lock = FileLock(records / LOCK_NAME)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise EnvironmentProblem(_busy(out, records)) from None
+    try:
+        (records / _PID_NAME).write_text(f"{os.getpid()}\n", encoding="ascii")
+        yield
+        (records / _PID_NAME).unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def refuse_if_locked(out: Path, records: Path) -> None:
+    """Raise EnvironmentProblem if another run holds the lock; makes nothing where there is none."""
+    if (records / LOCK_NAME).exists():
+        with locked(out, records):
+            pass
+
+
+def _busy(out: Path, records: Path) -> str:
+    """Return the sentence for a folder that another run is writing."""
+    try:
+        pid = int((records / _PID_NAME).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return f"Another unlearn run is writing {shown(out)}."
+    return f"Another unlearn run is writing {shown(out)} (pid {pid})."

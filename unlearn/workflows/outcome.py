@@ -1,0 +1,87 @@
+"""What a protect run says while it works, and what it returns."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from unlearn.data.manifest import PictureRecord
+from unlearn.data.plan import Plan
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the person should know, in one line."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """The plan stands and the pictures are about to be read."""
+
+    plan: Plan
+    generator: str
+    generator_sha256: str
+    rho: str
+    device: str
+    pending: int
+    needed_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One picture is finished, well or not."""
+
+    record: PictureRecord
+    done: int
+    total: int
+    written_bytes: int
+
+
+Event = Notice | Started | Progress
+Report = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class ProtectResult:
+    """What became of every picture; `protected` includes the `earlier` ones, found finished."""
+
+    out: Path
+    records: Path
+    inputs: tuple[Path, ...]
+    protected: tuple[PictureRecord, ...]
+    failed: tuple[PictureRecord, ...]
+    earlier: int
+    left: int
+    skipped: Mapping[str, int]
+    outdated: tuple[str, ...]
+    labels: str
+    classes: int
+    rho: str
+    previews: tuple[Path, ...] = ()
+    needed_bytes: int = 0
+    seconds: float = 0.0
+    interrupted: bool = False
+    dry_run: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 if all is protected, 1 if something is not, 130 if the run was interrupted."""
+        return 130 if self.interrupted else 1 if self.failed else 0
+
+    @property
+    def written_bytes(self) -> int:
+        """How many bytes all protected pictures take."""
+        return sum(record.bytes or 0 for record in self.protected)
+
+    @property
+    def largest_change(self) -> int:
+        """The largest change of any colour value, in 8-bit steps."""
+        return max((record.linf or 0 for record in self.protected), default=0)
+
+    @property
+    def mean_psnr(self) -> float | None:
+        """The mean PSNR in dB, or None without pictures."""
+        values = [record.psnr for record in self.protected if record.psnr is not None]
+        return sum(values) / len(values) if values else None
