@@ -125,7 +125,8 @@ def manifest_lines(out: Path, kind: str) -> list[dict]:
 
 def largest_difference(one: Path, other: Path) -> int:
     """Return the largest difference of any value of two pictures."""
-    pixels = [np.asarray(Image.open(path).convert("RGB")).astype(int) for path in (one, other)]
+    with Image.open(one) as first, Image.open(other) as second:
+        pixels = [np.asarray(image.convert("RGB")).astype(int) for image in (first, second)]
     return int(np.abs(pixels[0] - pixels[1]).max())
 
 

@@ -35,7 +35,7 @@ def crop_one(image, pad, down, across, flip):
 
 def stretch_one(image, box):
     """Sample one image (C, H, W) at the centres of a stretched box, one pixel after the other."""
-    channels, height, width = image.shape
+    _, height, width = image.shape
     across_scale, down_scale, centre_x, centre_y = box
     result = np.zeros_like(image)
     for row in range(height):

@@ -50,10 +50,12 @@ class NoiseGenerator:
     def load(cls, path: Path, run: Run | None = None) -> "NoiseGenerator":
         """Read an artefact; raises EnvironmentProblem for anything but a whole generator."""
         header = read_header(path)
+        if header.method not in METHODS:
+            raise EnvironmentProblem(
+                f"{path}: unknown method {header.method!r}; this unlearn has {', '.join(METHODS)}"
+            )
         content = path.read_bytes()
         try:
-            if header.method not in METHODS:
-                raise UsageProblem(f"unknown method {header.method!r}")
             method = from_plain(METHODS[header.method], header.config, "method")
             module = method.build(Spec(header.architecture, len(header.classes)))
             module.load_state_dict(safetensors.torch.load(content))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 FORMAT = 1
 KEY = "unlearn"
 _LARGEST_HEADER = 1 << 20
+_PICKLE_SUFFIXES = {".pt", ".pth", ".pkl", ".ckpt", ".bin"}
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -47,16 +48,20 @@ class Header:
     format: int = FORMAT
     curve: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        for name in ("image_size", "working_size"):
+            if getattr(self, name) < 1:
+                raise UsageProblem(f"{name} is {getattr(self, name)}, not at least 1")
+
 
 def read_header(path: Path) -> Header:
     """Read the header of an artefact; raises EnvironmentProblem with the reason."""
     try:
         with path.open("rb") as file:
             start = file.read(8)
-            _refuse_pickle(path, start)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
-            if not 2 <= length <= _LARGEST_HEADER:
-                raise EnvironmentProblem(f"{path}: not a safetensors file")
+            if path.suffix in _PICKLE_SUFFIXES or not 2 <= length <= _LARGEST_HEADER:
+                raise _refusal(path, start)
             whole = json.loads(file.read(length))
     except OSError as error:
         raise EnvironmentProblem(f"{path}: cannot be read ({error.strerror})") from error
@@ -65,11 +70,13 @@ def read_header(path: Path) -> Header:
     return _parse(path, whole)
 
 
-def _refuse_pickle(path: Path, start: bytes) -> None:
-    if start.startswith(_PICKLES) or path.suffix in {".pt", ".pth", ".pkl", ".ckpt", ".bin"}:
-        raise EnvironmentProblem(
+def _refusal(path: Path, start: bytes) -> EnvironmentProblem:
+    """Return the reason why a file with this start is not read."""
+    if path.suffix in _PICKLE_SUFFIXES or start.startswith(_PICKLES):
+        return EnvironmentProblem(
             f"{path} is a pickle and can run code; only safetensors files are accepted"
         )
+    return EnvironmentProblem(f"{path}: not a safetensors file")
 
 
 def _parse(path: Path, whole: Any) -> Header:

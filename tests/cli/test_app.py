@@ -1,28 +1,19 @@
 """The command line as a whole: help, start-up, errors, exit codes, JSON, closed pipes."""
 
-import errno
 import json
 import os
+import runpy
 import subprocess
 import sys
-import tempfile
-import time
-from pathlib import Path
 
 import pytest
 import typer
 
+import unlearn.__main__
 from unlearn import __version__
-from unlearn.cli import app as app_module
+from unlearn.__main__ import main
 from unlearn.cli import options
 from unlearn.cli.app import run
-from unlearn.errors import (
-    EnvironmentProblem,
-    NothingFound,
-    PictureError,
-    UnlearnError,
-    UsageProblem,
-)
 from unlearn.limits import LIMITS
 from unlearn.radius import Radius
 
@@ -43,15 +34,6 @@ LIGHT_LINES = [
     ["protect", "photos", "--out", "out", "--device", "tpu"],
     ["protect", "photos", "--out", "out", "--nonsense", "--json"],
 ]
-
-
-def raising(monkeypatch, error):
-    """Make `unlearn doctor` raise."""
-
-    def doctor(as_json: options.JsonFlag = False, debug: options.DebugFlag = False) -> int:
-        raise error
-
-    monkeypatch.setattr(app_module, "doctor", doctor)
 
 
 def python(*arguments, **environment):
@@ -78,8 +60,12 @@ def test_help_shows_every_command_and_examples(capsys):
 def test_every_command_has_help_with_examples(command, capsys):
     line = [command, "list"] if command == "generators" else [command]
     assert run([*line, "-h"]) == 0
-    shown = capsys.readouterr().out
-    assert f"unlearn {' '.join(line)}" in shown.partition("Examples:")[2]
+    usage, summary, example = [
+        text for text in capsys.readouterr().out.splitlines() if text.strip()
+    ][:3]
+    assert usage.split()[:3] == ["Usage:", "unlearn", command]
+    assert summary.strip().endswith(".")
+    assert example.strip().startswith(f"unlearn {' '.join(line)}")
 
 
 def test_the_help_of_protect_ends_with_the_limits(capsys):
@@ -115,11 +101,13 @@ def test_help_and_usage_errors_load_nothing_heavy(line):
 @pytest.mark.parametrize("line", [["--help"], ["protct"]], ids=" ".join)
 def test_help_and_a_usage_error_take_less_than_600_ms(line):
     def seconds():
-        start = time.monotonic()
+        """Seconds of the processor, which other work on the machine hardly changes."""
+        before = os.times()
         python("-m", "unlearn", *line)
-        return time.monotonic() - start
+        after = os.times()
+        return sum(after[2:4]) - sum(before[2:4])
 
-    assert min(seconds() for _ in range(5)) < 0.6
+    assert any(seconds() < 0.6 for _ in range(5))
 
 
 def test_a_mistyped_command_is_guessed(capsys):
@@ -157,134 +145,6 @@ def test_json_after_a_double_dash_is_a_file_name(capsys):
 
 
 @pytest.mark.parametrize(
-    ("error", "code"),
-    [
-        (UnlearnError("a\n  b"), 1),
-        (PictureError("a\n  b"), 1),
-        (UsageProblem("a\n  b"), 2),
-        (NothingFound("a\n  b"), 3),
-        (EnvironmentProblem("a\n  b"), 4),
-    ],
-)
-def test_expected_errors_are_one_line_with_their_exit_code(error, code, monkeypatch, capsys):
-    raising(monkeypatch, error)
-    assert run(["doctor"]) == code
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "Error: a b\n")
-    assert run(["doctor", "--json"]) == code
-    captured = capsys.readouterr()
-    assert json.loads(captured.out) == {"error": str(error), "exit_code": code}
-    assert captured.err == "Error: a b\n"
-
-
-def test_debug_shows_the_traceback_of_an_expected_error(monkeypatch, capsys):
-    raising(monkeypatch, UnlearnError("wrong"))
-    assert run(["doctor", "--debug"]) == 1
-    shown = capsys.readouterr().err
-    assert "Traceback (most recent call last)" in shown
-    assert shown.endswith("Error: wrong\n")
-
-
-@pytest.mark.parametrize(
-    ("error", "code", "line"),
-    [
-        (KeyboardInterrupt(), 130, "Error: interrupted; the same line starts again"),
-        (MemoryError(), 4, "Error: out of memory; close other programs and try again"),
-        (OSError(errno.ENOSPC, "No space left"), 4, "Error: No space left"),
-        (
-            PermissionError(errno.EACCES, "Permission denied", "/x"),
-            4,
-            "Error: /x: Permission denied",
-        ),
-        (typer.Exit(3), 3, ""),
-    ],
-    ids=str,
-)
-def test_the_machines_limits_and_ctrl_c_are_no_bugs(error, code, line, monkeypatch, capsys, home):
-    raising(monkeypatch, error)
-    assert run(["doctor"]) == code
-    assert capsys.readouterr().err.strip() == line
-    assert not list(home.rglob("crash-*"))
-
-
-@pytest.mark.parametrize(
-    "error",
-    [KeyError("no"), OSError("odd"), BrokenPipeError(errno.EPIPE, "worker gone"), EOFError()],
-    ids=repr,
-)
-def test_a_bug_exits_70_and_keeps_its_traceback_in_a_file(error, monkeypatch, capsys, home):
-    raising(monkeypatch, error)
-    assert run(["doctor", "--json"]) == 70
-    captured = capsys.readouterr()
-    (saved,) = home.rglob("crash-*.txt")
-    assert str(saved) in captured.err
-    assert captured.err.count("\n") == 1
-    assert captured.err.startswith("Error: a bug in unlearn: ")
-    assert json.loads(captured.out)["exit_code"] == 70
-    text = saved.read_text()
-    assert "Traceback (most recent call last)" in text
-    assert f"unlearn {__version__}" in text
-    assert "['doctor', '--json']" in text
-
-
-def test_a_bugs_traceback_goes_to_the_temporary_folder_if_need_be(
-    monkeypatch, capsys, home, tmp_path
-):
-    (home / "state").write_text("a file where the state folder should be")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    raising(monkeypatch, KeyError("no"))
-    assert run(["doctor"]) == 70
-    (saved,) = tmp_path.glob("crash-*.txt")
-    assert str(saved) in capsys.readouterr().err
-
-
-def test_a_bug_is_reported_even_if_nothing_is_writable(monkeypatch, capsys, home, tmp_path):
-    (home / "state").write_text("a file where the state folder should be")
-    monkeypatch.setattr(tempfile, "tempdir", str(home / "state"))
-    raising(monkeypatch, KeyError("no"))
-    assert run(["doctor"]) == 70
-    assert "run again with --debug" in capsys.readouterr().err
-
-
-def test_a_command_that_returns_nothing_is_a_success(monkeypatch):
-    monkeypatch.setattr(app_module, "doctor", lambda: None)
-    assert run(["doctor"]) == 0
-
-
-@pytest.mark.skipif(os.name == "nt", reason="pipes close differently")
-@pytest.mark.parametrize(
-    "line", [["demo", "new", "--per-class", "1"], ["generators", "list", "--json"]]
-)
-def test_a_reader_that_goes_away_is_no_error(line, tmp_path):
-    with subprocess.Popen(
-        [sys.executable, "-m", "unlearn", *line],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(Path(app_module.__file__).parents[2])},
-    ) as process:
-        process.stdout.close()
-        errors = process.stderr.read()
-        assert process.wait(timeout=60) == 141
-    assert errors == b""
-
-
-def test_the_flush_at_the_end_may_find_the_pipe_closed(monkeypatch):
-    class Closed:
-        def flush(self):
-            raise BrokenPipeError
-
-        def fileno(self):
-            return closed.fileno()
-
-    with tempfile.TemporaryFile() as closed:
-        monkeypatch.setattr(app_module, "_outcome", lambda _: 0)
-        monkeypatch.setattr(sys, "stdout", Closed())
-        monkeypatch.setattr(sys, "stderr", Closed())
-        assert run([]) == 141
-
-
-@pytest.mark.parametrize(
     ("environment", "coloured"),
     [({}, False), ({"FORCE_COLOR": "1"}, True), ({"NO_COLOR": "1"}, False)],
     ids=["a pipe", "FORCE_COLOR", "NO_COLOR"],
@@ -299,6 +159,15 @@ def test_python_dash_m_leaves_with_the_exit_code():
     done = python("-m", "unlearn", "--version")
     assert (done.returncode, done.stdout) == (0, f"unlearn {__version__}\n")
     assert python("-m", "unlearn", "protct").returncode == 2
+
+
+def test_the_entry_point_leaves_with_the_exit_code(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["unlearn", "protct"])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    with pytest.raises(SystemExit, match="2"):
+        runpy.run_path(unlearn.__main__.__file__, run_name="__main__")
+    assert capsys.readouterr().err.count("Did you mean 'protect'?") == 2
 
 
 def test_radius_options():

@@ -11,7 +11,9 @@ import torch
 from unlearn.cli.app import run
 from unlearn.data.key import load_key
 from unlearn.workflows import doctor as workflow
-from unlearn.workflows.doctor import Device, doctor, made_picture, self_tests
+from unlearn.workflows import self_test
+from unlearn.workflows.doctor import doctor
+from unlearn.workflows.self_test import Device, made_picture, self_tests
 
 CPU = Device("cpu", "2 cores")
 OTHER = Device("cuda:0", "a card", 8 << 30)
@@ -36,7 +38,7 @@ def fake(monkeypatch, **noises):
         )
 
     workflow_radius = types.SimpleNamespace(levels=8)
-    monkeypatch.setattr(workflow, "_load", load)
+    monkeypatch.setattr(self_test, "_load", load)
 
 
 def signs(seed, agree=1.0):

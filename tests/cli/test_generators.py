@@ -58,14 +58,18 @@ def test_info_by_name_and_by_file(bundled, tiny_generator, capsys):
     assert "unlearn=(radius=8/255" in shown
     assert "data_fingerprint" not in shown
     assert run(["generators", "info", str(tiny_generator), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["path"] == str(tiny_generator)
+    assert json.loads(capsys.readouterr().out)["generator"]["path"] == str(tiny_generator)
 
 
 def test_path(bundled, capsys):
     assert run(["generators", "path", "tiny"]) == 0
     assert capsys.readouterr().out == f"{bundled}\n"
     assert run(["generators", "path", "tiny", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"path": str(bundled)}
+    assert json.loads(capsys.readouterr().out) == {
+        "command": "generators path",
+        "exit_code": 0,
+        "path": str(bundled),
+    }
 
 
 @pytest.mark.parametrize("command", ["info", "path"])
@@ -93,7 +97,7 @@ def test_the_commands_alone_show_help(capsys):
 
 def test_the_bundled_base_is_there_and_says_how_it_was_trained(capsys):
     assert run(["generators", "info", generators.BUNDLED, "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
+    told = json.loads(capsys.readouterr().out)["generator"]
     assert told["name"] == generators.BUNDLED
     assert told["rho"] == "8/255"
     assert told["licence"] != "unstated"

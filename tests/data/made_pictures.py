@@ -92,7 +92,7 @@ def full_exif(orientation=6, thumbnail=True):
 
 
 def with_thumbnail(block):
-    """Return an EXIF block (with its prefix) to which a second directory with a JPEG is appended."""
+    """Return an EXIF block, prefix included, with a second directory that holds a JPEG."""
     body = bytearray(block[6:])
     order = "little" if body[:2] == b"II" else "big"
     start = int.from_bytes(body[4:8], order)

@@ -14,6 +14,9 @@ from unlearn.cli.console import OutputClosed
 from unlearn.cli.demo import demo
 from unlearn.cli.doctor import doctor
 from unlearn.cli.failures import BUG_EXIT_CODE, bug_message, guarded, report, usage_message
+from unlearn.cli.protect import protect
+from unlearn.cli.train_generator import train_generator
+from unlearn.cli.verify import verify
 from unlearn.errors import UnlearnError
 from unlearn.limits import LIMITS
 
@@ -57,7 +60,9 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_start)
-    _register_unfinished(app)
+    app.command("protect", epilog=LIMITS)(guarded(protect))
+    app.command("verify")(guarded(verify))
+    app.command("train-generator")(guarded(train_generator))
     artefacts = typer.Typer(no_args_is_help=True, help=generators.HELP, rich_markup_mode="rich")
     artefacts.command("list")(guarded(generators.list_generators))
     artefacts.command("info")(guarded(generators.info))
@@ -66,20 +71,6 @@ def build() -> typer.Typer:
     app.command("doctor")(guarded(doctor))
     app.command("demo")(guarded(demo))
     return app
-
-
-def _register_unfinished(app: typer.Typer) -> None:
-    """Register the commands that are being written. DEVELOPMENT ONLY, goes away when all exist."""
-    from importlib import import_module
-
-    for name in ("protect", "verify", "train_generator"):
-        try:
-            function = getattr(import_module(f"unlearn.cli.{name}"), name)
-        except ImportError:
-            continue
-        app.command(name.replace("_", "-"), epilog=LIMITS if name == "protect" else None)(
-            guarded(function)
-        )
 
 
 def run(arguments: Sequence[str]) -> int:

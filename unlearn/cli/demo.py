@@ -47,9 +47,8 @@ def demo(
 ) -> int:
     """Draw a small labelled folder of pictures to try the other commands on.
 
-    Examples:
-      unlearn demo ./photos
-      unlearn demo ./photos --seed 7 --per-class 100
+    unlearn demo ./photos
+    unlearn demo ./photos --seed 7 --per-class 100
     """
     from unlearn.workflows.demo import DemoOptions
     from unlearn.workflows.demo import demo as draw_demo
@@ -66,6 +65,8 @@ def demo(
     output.next_step(following)
     output.emit(
         {
+            "command": "demo",
+            "exit_code": 0,
             "folder": str(folder),
             "pictures": count,
             "classes": result.classes,

@@ -19,9 +19,8 @@ def doctor(
 ) -> int:
     """Show versions, devices and places, and test that protecting works on this machine.
 
-    Examples:
-      unlearn doctor
-      unlearn doctor --json          for a report of a problem
+    unlearn doctor
+    unlearn doctor --json          for a report of a problem
 
     Nothing is written and the network is not used. Exit code 4 if something does not work.
     """
@@ -31,10 +30,11 @@ def doctor(
     output = Output(as_json=as_json, quiet=quiet, debug=debug)
     result = examine(generator)
     output.result(_text(result))
-    output.emit({"ok": not result.problems, **asdict(result)})
+    code = EnvironmentProblem.exit_code if result.problems else 0
+    output.emit({"command": "doctor", "exit_code": code, "ok": code == 0, **asdict(result)})
     for problem in result.problems:
         output.complain(problem)
-    return EnvironmentProblem.exit_code if result.problems else 0
+    return code
 
 
 def _text(result: "DoctorResult") -> str:

@@ -31,9 +31,8 @@ def list_generators(
 ) -> int:
     """List the generators that came with unlearn.
 
-    Examples:
-      unlearn generators list
-      unlearn generators list --json
+    unlearn generators list
+    unlearn generators list --json
     """
     from rich.table import Table
 
@@ -46,7 +45,7 @@ def list_generators(
     for row in rows:
         table.add_row(*row.values())
     output.result(table if rows else "No generators are bundled with this installation.")
-    output.emit({"generators": [_described(entry) for entry in entries]})
+    output.emit({**_outcome("list"), "generators": [_described(entry) for entry in entries]})
     return 0
 
 
@@ -58,9 +57,8 @@ def info(
 ) -> int:
     """Describe one generator: how and on what it was trained, its sizes, licence and hash.
 
-    Examples:
-      unlearn generators info base
-      unlearn generators info ./mine.safetensors
+    unlearn generators info base
+    unlearn generators info ./mine.safetensors
     """
     from unlearn.generators import entry_of, resolve
 
@@ -68,7 +66,7 @@ def info(
     described = _described(entry_of(resolve(name)))
     lines = {key: _shown(value) for key, value in described.items()}
     output.result("\n".join(f"{key:<18} {text}" for key, text in lines.items() if text))
-    output.emit(described)
+    output.emit({**_outcome("info"), "generator": described})
     return 0
 
 
@@ -80,16 +78,20 @@ def path(
 ) -> int:
     """Print where a generator's file is.
 
-    Examples:
-      unlearn generators path base
+    unlearn generators path base
     """
     from unlearn.generators import resolve
 
     output = Output(as_json=as_json, quiet=quiet, debug=debug)
     where = str(resolve(name).absolute())
     output.result(where)
-    output.emit({"path": where})
+    output.emit({**_outcome("path"), "path": where})
     return 0
+
+
+def _outcome(command: str) -> dict[str, Any]:
+    """Return what every JSON object begins with."""
+    return {"command": f"generators {command}", "exit_code": 0}
 
 
 def _row(entry: "Entry") -> dict[str, str]:

@@ -136,7 +136,14 @@ QuietFlag = Annotated[
     bool, typer.Option("--quiet", "-q", metavar="", help="Print errors only.", rich_help_panel=RUN)
 ]
 VerboseFlag = Annotated[
-    bool, typer.Option("--verbose", "-v", metavar="", help="Print every file.", rich_help_panel=RUN)
+    bool,
+    typer.Option(
+        "--verbose",
+        "-v",
+        metavar="",
+        help="Print details: every file, every step.",
+        rich_help_panel=RUN,
+    ),
 ]
 DebugFlag = Annotated[
     bool,

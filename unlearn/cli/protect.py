@@ -77,8 +77,8 @@ def protect(
         typer.Option(
             "--labels",
             metavar="SOURCE",
-            help="Where classes come from: folders, one (all alike), csv:FILE with rows path,label, "
-            "or auto: folders if there are at least two, else one.",
+            help="Where classes come from: folders, one (all alike), csv:FILE with rows "
+            "path,label, or auto: folders if there are at least two, else one.",
             rich_help_panel=NOISE,
         ),
     ] = "auto",

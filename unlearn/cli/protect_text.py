@@ -51,7 +51,10 @@ class Telling:
 
 
 def print_result(result: ProtectResult, output: Output) -> None:
-    """Print the account of a run on standard output."""
+    """Print the account of a run on standard output; in silence only what failed, as errors."""
+    if output.quiet:
+        for record in result.failed:
+            output.complain(f"{shown(record.src)}: not protected: {record.reason}")
     if result.dry_run:
         output.result(*_dry_run(result))
         return

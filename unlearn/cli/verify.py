@@ -16,28 +16,21 @@ from unlearn.cli.options import (
     VerboseFlag,
     parse_bound,
 )
+from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
 
 
 def verify(
-    first: Annotated[
-        Path,
+    paths: Annotated[
+        list[Path],
         typer.Argument(
-            metavar="[SRC]",
-            help="The clean pictures; left out, the manifest beside OUT says where they are.",
+            metavar="[SRC] OUT",
+            help="The clean and the protected pictures; without SRC, the manifest beside OUT says "
+            "where the clean ones are.",
             show_default=False,
             rich_help_panel=INPUT,
         ),
     ],
-    second: Annotated[
-        Path | None,
-        typer.Argument(
-            metavar="OUT",
-            help="The protected pictures.",
-            show_default=False,
-            rich_help_panel=INPUT,
-        ),
-    ] = None,
     rho: Annotated[
         Radius | None,
         typer.Option(
@@ -82,14 +75,15 @@ def verify(
 
     unlearn verify ./protected
 
-    Pixels are read again and nothing is taken on trust. Exit code 0 only if every source has an
-    output within the bound, and nothing else lies there.
+    Exit code 0 only if every source has an output within the bound, and nothing else is there.
     """
     from unlearn.cli.verify_text import as_plain, print_result, write_csv
     from unlearn.workflows import verify as workflow
 
     output = Output(as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
-    source, out = (None, first) if second is None else (first, second)
+    if len(paths) > 2:
+        raise UsageProblem(f"one or two folders are compared, not {len(paths)}: verify SRC OUT")
+    source, out = paths[0] if len(paths) == 2 else None, paths[-1]
     options = workflow.VerifyOptions(rho, sample)
     with output.meter("Verifying", None) as meter:
         result = workflow.verify(

@@ -1,4 +1,4 @@
-"""What `unlearn verify` prints and writes: a table by state, one JSON object, one CSV row a file."""
+"""What `unlearn verify` prints and writes: a table by state, a JSON object, a CSV table."""
 
 import csv
 import io
@@ -56,7 +56,7 @@ def _table(result: VerifyResult, named: int) -> Table:
         if not checks:
             continue
         if state == "ok":
-            table.add_row(f"  {title}", str(len(checks)), _summary(checks), "", style="green")
+            table.add_row(f"  {title}", str(len(checks)), "", _summary(checks), style="green")
             continue
         for place, check in enumerate(checks[:named]):
             heading = ("", "") if place else (f"  {title}", str(len(checks)))

@@ -32,8 +32,9 @@ class Data:
                 f"pixels {tuple(self.pixels.shape)} and labels {tuple(self.labels.shape)} are no "
                 "data set"
             )
-        if len(self.labels) and int(self.labels.max()) >= len(self.classes):
-            raise UsageProblem(f"label {int(self.labels.max())} of {len(self.classes)} classes")
+        for label in (int(self.labels.min()), int(self.labels.max())) if len(self.labels) else ():
+            if not 0 <= label < len(self.classes):
+                raise UsageProblem(f"label {label} of {len(self.classes)} classes")
         if len(self.ids) != len(self.pixels):
             object.__setattr__(self, "ids", content_ids(self.pixels))
 

@@ -13,9 +13,6 @@ from unlearn.errors import EnvironmentProblem, UsageProblem
 
 # Measured on protected camera photos (noise of 8/255 hardly compresses), rounded up.
 _BYTES_PER_PIXEL: Final[Mapping[str, float]] = {"PNG": 1.9, "WEBP": 1.6, "TIFF": 2.6}
-_UNKNOWN_PIXELS: Final = (
-    1_000_000  # a header that states no size; such a picture seldom gets written
-)
 _SAMPLE: Final = 512  # headers read for the estimate; more would only cost time
 
 
@@ -30,8 +27,7 @@ def size_text(size: float) -> str:
 
 def existing_part(path: Path) -> Path:
     """Return the path itself if it exists, otherwise the nearest folder above that does."""
-    absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolving would hide a link to nothing
-    return next(p for p in (absolute, *absolute.parents) if os.path.lexists(p))
+    return next(p for p in (path, *path.parents) if os.path.lexists(p))
 
 
 def check_destination(out: Path, records: Path) -> None:
@@ -41,8 +37,9 @@ def check_destination(out: Path, records: Path) -> None:
         if not existing.is_dir():
             raise UsageProblem(f"{shown(existing)} is not a folder; choose another --out")
         if not os.access(existing, os.W_OK | os.X_OK):
+            place = shown(existing.absolute())
             raise EnvironmentProblem(
-                f"cannot write into {shown(existing)} (permission denied); choose another --out"
+                f"Cannot write into {place} (permission denied); choose another --out"
             )
 
 
@@ -76,11 +73,11 @@ def check_space(needed: int, out: Path) -> None:
     """Raise EnvironmentProblem if the destination has less room than needed."""
     free = free_bytes(out)
     if needed > free:
-        place = existing_part(out)
+        place = existing_part(out).resolve()
         mount = next(p for p in (place, *place.parents) if p.is_mount() or p == p.parent)
         raise EnvironmentProblem(
-            f"not enough disk: about {size_text(needed)} needed, {size_text(free)} free on "
-            f"{shown(mount)}; use --max-side 2048, or another --out"
+            f"Not enough disk: about {size_text(needed)} needed, {size_text(free)} free on "
+            f"{shown(mount)}. Use --max-side 2048, or another --out."
         )
 
 

@@ -145,7 +145,7 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number and the stripped cells of each row that is not empty."""
     try:
         if not path.is_file():
-            raise UsageProblem(f"{shown(path)}: there is no such CSV file")
+            raise UsageProblem(f"There is no CSV file {shown(path)}")
         if path.stat().st_size > _LARGEST_CSV:
             raise UsageProblem(
                 f"{shown(path)} is larger than 64 MB; write one row path,label a picture"

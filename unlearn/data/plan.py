@@ -108,7 +108,7 @@ def _output_format(content: str, choice: FormatChoice) -> str:
 def _refuse_overlap(found: Scan, out: Path, records: Path) -> None:
     """Raise UsageProblem if output and inputs share a folder, by whatever path."""
     for path in found.inputs:
-        for ours, what in ((out, "output folder"), (records, "folder of records")):
+        for ours, what in ((out, "Output folder"), (records, "Folder of records")):
             how = overlaps(ours, path)
             if how is not None:
                 raise UsageProblem(
@@ -127,7 +127,7 @@ def _nothing(found: Scan, selection: Selection) -> str:
     """Return the sentence for inputs without pictures, with a hint where one is known."""
     others = sum(found.skipped.values())
     places = ", ".join(shown(path) for path in found.inputs)
-    text = f"no pictures in {places} (looked for {_LOOKED_FOR}; {others} other files)."
+    text = f"No pictures in {places} (looked for {_LOOKED_FOR}; {others} other files)."
     if selection.include or selection.exclude:
         return f"{text} Check --include and --exclude"
     for path in found.inputs:

@@ -113,7 +113,7 @@ def expand(inputs: Sequence[str | Path]) -> tuple[Path, ...]:
         if not matches and glob.has_magic(text):
             matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - absolute patterns too
         if not matches:
-            kind = "nothing matches" if glob.has_magic(text) else "there is no file or folder"
+            kind = "Nothing matches" if glob.has_magic(text) else "There is no file or folder"
             raise UsageProblem(f"{kind} {shown(text)}; check the path")
         found += map(Path, matches)
     return tuple(dict.fromkeys(found))

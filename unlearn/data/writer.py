@@ -36,6 +36,7 @@ __all__ = [
     "difference",
     "mismatch",
     "output_format",
+    "temporary_beside",
     "write_picture",
 ]
 
@@ -78,7 +79,7 @@ def write_picture(
     if picture.alpha is not None:
         protected = np.where(picture.alpha[..., None] == 0, picture.pixels, protected)
     canvas = Canvas(protected, picture.alpha, picture.metadata.chosen(metadata, picture.size))
-    with _temporary(target) as temporary:
+    with temporary_beside(target) as temporary:
         with temporary.open("r+b") as file:
             ENCODERS[format](canvas, file)
             file.flush()
@@ -108,7 +109,7 @@ def _check(picture: Picture, temporary: Path, levels: int) -> Written:
 
 
 @contextmanager
-def _temporary(target: Path) -> Iterator[Path]:
+def temporary_beside(target: Path) -> Iterator[Path]:
     """Yield a new empty file in the target's folder that is gone afterwards, whatever happens."""
     suffix = target.suffix
     path = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{suffix}")

@@ -27,8 +27,8 @@ class MinMaxMin:
     Stage 1 makes noise that lowers the surrogate's loss over random views (Eq. 2); stage 2 trains
     the surrogate adversarially on the noisy pictures and pushes its guesses on clean ones towards
     uniform (Eq. 8). joint puts the attacked and the clean batch through one forward pass, so that
-    both share their batch statistics (the authors run two). final is the
-    attack that makes the noise to publish, None the same as in training. Raises UsageProblem for ρa ≥ ρu.
+    both share their batch statistics (the authors run two). final is the attack that makes the
+    noise to publish; None takes the one of training. Raises UsageProblem for ρa ≥ ρu.
     """
 
     name: ClassVar[str] = "min-max-min"
@@ -60,7 +60,7 @@ class MinMaxMin:
     @property
     def passes_per_step(self) -> int:
         """Forward+backward passes of the network for each picture of a training step."""
-        return self.unlearn.passes + self.adversary.passes + (2 if self.randomness_weight else 1)
+        return self.unlearn.passes + self.adversary.passes + 2  # one attacked, one clean
 
     def within(self, radius: Radius) -> "MinMaxMin":
         """Return the method for noise of another radius ρu; ρa is halved if as large."""

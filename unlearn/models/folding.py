@@ -19,8 +19,8 @@ _copies: "weakref.WeakKeyDictionary[nn.Module, dict[Precision, Folded]]" = (
 def folded(model: nn.Module, precision: Precision) -> nn.Module:
     """Return the fast copy of a Classifier with its present weights, any other module as it is.
 
-    The graph is traced once for each model and precision; later calls only copy weights that
-    changed.
+    The graph is traced once for each model and precision; every call copies the weights, which
+    costs less than one pass: version counters would miss what fused optimisers write.
     """
     if not isinstance(model, Classifier):
         return model
@@ -42,26 +42,22 @@ class Folded(nn.Module):
         self.pairs = _fold_graph(graph)
         self.body = graph.to(dtype=dtype, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
         self.head = copy.deepcopy(model.head).float().requires_grad_(False)
-        self.versions: list[int] = []
 
+    @torch.no_grad()
     def refresh(self, model: Classifier) -> None:
-        """Copy the model's weights, with batch norm folded in, if any of them changed."""
-        state = [*model.parameters(), *model.buffers()]
-        versions = [id(tensor) ^ tensor._version for tensor in state]
-        if versions == self.versions:
-            return
-        with torch.no_grad():
-            for name, parameter in self.body.named_parameters():
-                if name.rpartition(".")[0] not in self.pairs:
-                    parameter.copy_(model.body.get_parameter(name))
-            for convolution, norm in self.pairs.items():
-                _fold_pair(
-                    cast(nn.Conv2d, model.body.get_submodule(convolution)),
-                    cast(nn.BatchNorm2d, model.body.get_submodule(norm)),
-                    cast(nn.Conv2d, self.body.get_submodule(convolution)),
-                )
-            self.head.load_state_dict(model.head.state_dict())
-        self.versions = versions
+        """Copy the model's weights and statistics, with batch norm folded in."""
+        for name, parameter in self.body.named_parameters():
+            if name.rpartition(".")[0] not in self.pairs:
+                parameter.copy_(model.body.get_parameter(name))
+        for name, buffer in self.body.named_buffers():
+            buffer.copy_(model.body.get_buffer(name))
+        for convolution, norm in self.pairs.items():
+            _fold_pair(
+                cast(nn.Conv2d, model.body.get_submodule(convolution)),
+                cast(nn.BatchNorm2d, model.body.get_submodule(norm)),
+                cast(nn.Conv2d, self.body.get_submodule(convolution)),
+            )
+        self.head.load_state_dict(model.head.state_dict())
 
     def forward(self, images: Tensor) -> Tensor:
         normalised = self.normalise(images).to(self.dtype, memory_format=torch.channels_last)

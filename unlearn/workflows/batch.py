@@ -212,24 +212,24 @@ class RealBatch(Batch):
         chosen = [number for number in sorted(records) if records[number].status == "ok"]
         jobs = []
         for place, number in enumerate(chosen[: ground.options.preview], 1):
-            picture, record = ground.plan.pictures[number], records[number]
+            picture = ground.plan.pictures[number]
             stem = PurePosixPath(picture.out).stem[:_CAPTION_STEM]
             target = ground.plan.records / "preview" / f"{place}-{stem}.png"
-            caption = (
-                f"{shown(picture.name)} · max change {record.linf}/255 · PSNR {record.psnr} dB"
-            )
             out = ground.plan.out / picture.out
             jobs.append(
-                PreviewJob(picture.source, out, target, caption, ground.options.preparation)
+                PreviewJob(
+                    picture.source, out, target, shown(picture.name), ground.options.preparation
+                )
             )
         return jobs
 
     def raise_if_full(self) -> None:
         """Raise EnvironmentProblem if the run stopped because the disk is full."""
         if self.disk_full is not None:
+            done = sum(record.status == "ok" for record in self._records.values())
             raise EnvironmentProblem(
-                f"{self.disk_full}; {len(self._records)} pictures were tried. Free some space and "
-                "run the same line again to continue"
+                f"{self.disk_full}; {done} of {len(self.ground.work.pending)} pictures are done. "
+                "Free some space and run the same line again to continue"
             )
 
     def _note(self, number: int, record: PictureRecord) -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from unlearn.data.grid import add_noise, to_grid
 from unlearn.data.metadata import MetadataChoice
 from unlearn.data.prepare import Picture, Preparation, prepare
+from unlearn.data.preview import preview_sheet
 from unlearn.data.writer import Written, write_picture
 from unlearn.errors import EnvironmentProblem, PictureError
 
@@ -142,8 +143,6 @@ def _write(job: WriteJob) -> Writing:
 
 
 def _preview(job: PreviewJob) -> Path:
-    from unlearn.data.preview import preview_sheet
-
     source = prepare(job.source, job.preparation)
     protected = prepare(job.protected, Preparation(None, job.preparation.max_pixels))
     preview_sheet(source, protected.pixels, job.target, job.caption)

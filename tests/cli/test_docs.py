@@ -1,0 +1,139 @@
+"""The documents say what the program does: options, the README's lines, no leftovers."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from unlearn.cli.app import build
+from unlearn.limits import LIMITS
+
+CHECKOUT = Path(__file__).parents[2]
+README = CHECKOUT / "README.md"
+CLI = CHECKOUT / "docs" / "cli.md"
+FLAG = re.compile(r"`(--?[a-z][a-z-]*)`")
+
+pytestmark = pytest.mark.skipif(not README.is_file(), reason="not run from a checkout")
+
+
+def commands(command=None, path=()):
+    """Yield every command with its words, the app itself with none."""
+    command = get_command(build()) if command is None else command
+    subcommands = getattr(command, "commands", {})
+    if not (path and subcommands):
+        yield " ".join(path), command
+    for name, sub in subcommands.items():
+        yield from commands(sub, (*path, name))
+
+
+def flags(command):
+    found = {flag for param in command.params for flag in (*param.opts, *param.secondary_opts)}
+    return {flag for flag in found if flag.startswith("-")} | {"--help", "-h"}
+
+
+def sections():
+    """Return the first cells of all tables of docs/cli.md by heading."""
+    parts = re.split(r"^## ", CLI.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    return {
+        part.partition("\n")[0]: [
+            line.split(" | ")[0] for line in part.splitlines() if line.startswith("| ")
+        ]
+        for part in parts
+    }
+
+
+def documented(heading):
+    return {flag for cell in sections().get(heading, []) for flag in FLAG.findall(cell)}
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands()), ids=lambda value: str(value)[:30])
+def test_every_option_is_documented_and_every_documented_option_exists(name, command):
+    shared = documented("Every command") if name else {"--help", "-h"}
+    assert documented(f"unlearn {name}".strip()) | shared == flags(command)
+
+
+def test_every_command_has_its_section_and_nothing_else_has():
+    expected = {f"unlearn {name}".strip() for name, _ in commands()}
+    assert {heading for heading in sections() if heading.startswith("unlearn")} == expected
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands() if name])
+def test_every_command_is_in_the_readme(name):
+    assert f"unlearn {name.split()[0]}" in README.read_text(encoding="utf-8")
+
+
+def marked_line(name):
+    """Return the only line of the README's block between the markers."""
+    text = README.read_text(encoding="utf-8")
+    (block,) = re.findall(rf"<!-- {name} -->\n```sh\n(.*?)```\n<!-- end -->", text, re.DOTALL)
+    (line,) = block.splitlines()
+    return line
+
+
+def test_the_protect_line_is_one_line_that_installs_draws_and_protects():
+    line = marked_line("protect line")
+    assert line.startswith("python3 -m venv .venv && .venv/bin/pip install . && ")
+    assert "unlearn demo photos" in line
+    assert line.endswith(".venv/bin/unlearn protect photos --out protected")
+    assert subprocess.run(["bash", "-n", "-c", line], check=False).returncode == 0
+
+
+def test_the_test_line_is_one_line_that_runs_the_gate():
+    line = marked_line("test line")
+    assert line.startswith("python3 -m venv .venv && .venv/bin/pip install -e '.[dev]' && ")
+    assert line.endswith("python -m tests.gate")
+    assert shlex.split(line)[-2:] == ["-m", "tests.gate"]
+
+
+def test_ci_runs_the_readmes_line_and_no_other():
+    script = CHECKOUT / ".ci" / "run"
+    assert script.stat().st_mode & 0o111
+    text = script.read_text(encoding="utf-8")
+    assert "<!-- test line -->" in text
+    assert "pip install" not in text
+    assert "pytest" not in text
+
+
+def test_the_readme_opens_with_what_it_does_not_do():
+    opening = " ".join(README.read_text(encoding="utf-8").partition("## ")[0].split())
+    for sentence in (
+        "it does not stop one picture from being edited or described",
+        "it can be weakened or undone",
+        "It says nothing about text-to-image style copying",
+        "It is not legal protection. Keep your originals.",
+    ):
+        assert sentence in opening
+        assert sentence in LIMITS
+
+
+@pytest.mark.parametrize(
+    "document", [README, *sorted((CHECKOUT / "docs").rglob("*.md"))], ids=lambda path: path.name
+)
+def test_no_document_promises_what_no_tool_can_keep(document):
+    text = document.read_text(encoding="utf-8").lower()
+    for word in ("ai-proof", "learn nothing", "guarantee", "undetectable", "unlearnable examples"):
+        assert word not in text
+
+
+def test_the_gate_refuses_unknown_arguments():
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.gate", "--fast"],
+        cwd=CHECKOUT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--quick" in done.stdout
+
+
+def test_the_gate_has_the_four_steps_and_only_quick_leaves_out_the_slow_tests():
+    from tests.gate import steps
+
+    assert list(steps(quick=False)) == ["format", "lint", "types", "tests"]
+    assert "not gpu" in steps(quick=False)["tests"]
+    assert "not slow and not gpu" in steps(quick=True)["tests"]

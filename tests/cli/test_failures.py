@@ -1,0 +1,170 @@
+"""What goes wrong: one line, an exit code, JSON, a saved traceback, and pipes that close."""
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import typer
+
+from unlearn import __version__
+from unlearn.cli import app as app_module
+from unlearn.cli import options
+from unlearn.cli.app import run
+from unlearn.cli.console import OutputClosed
+from unlearn.errors import (
+    EnvironmentProblem,
+    NothingFound,
+    PictureError,
+    UnlearnError,
+    UsageProblem,
+)
+
+
+def raising(monkeypatch, error):
+    """Make `unlearn doctor` raise."""
+
+    def doctor(as_json: options.JsonFlag = False, debug: options.DebugFlag = False) -> int:
+        raise error
+
+    monkeypatch.setattr(app_module, "doctor", doctor)
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UnlearnError("a\n  b"), 1),
+        (PictureError("a\n  b"), 1),
+        (UsageProblem("a\n  b"), 2),
+        (NothingFound("a\n  b"), 3),
+        (EnvironmentProblem("a\n  b"), 4),
+    ],
+)
+def test_expected_errors_are_one_line_with_their_exit_code(error, code, monkeypatch, capsys):
+    raising(monkeypatch, error)
+    assert run(["doctor"]) == code
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "Error: a b\n")
+    assert run(["doctor", "--json"]) == code
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"error": str(error), "exit_code": code}
+    assert captured.err == "Error: a b\n"
+
+
+def test_debug_shows_the_traceback_of_an_expected_error(monkeypatch, capsys):
+    raising(monkeypatch, UnlearnError("wrong"))
+    assert run(["doctor", "--debug"]) == 1
+    shown = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in shown
+    assert shown.endswith("Error: wrong\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (KeyboardInterrupt(), 130, "Error: interrupted; the same line starts again"),
+        (MemoryError(), 4, "Error: out of memory; close other programs and try again"),
+        (OSError(errno.ENOSPC, "No space left"), 4, "Error: No space left"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "/x"),
+            4,
+            "Error: /x: Permission denied",
+        ),
+        (typer.Exit(3), 3, ""),
+    ],
+    ids=str,
+)
+def test_the_machines_limits_and_ctrl_c_are_no_bugs(error, code, line, monkeypatch, capsys, home):
+    raising(monkeypatch, error)
+    assert run(["doctor"]) == code
+    assert capsys.readouterr().err.strip() == line
+    assert not list(home.rglob("crash-*"))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [KeyError("no"), OSError("odd"), BrokenPipeError(errno.EPIPE, "worker gone"), EOFError()],
+    ids=repr,
+)
+def test_a_bug_exits_70_and_keeps_its_traceback_in_a_file(error, monkeypatch, capsys, home):
+    raising(monkeypatch, error)
+    assert run(["doctor", "--json"]) == 70
+    captured = capsys.readouterr()
+    (saved,) = home.rglob("crash-*.txt")
+    assert str(saved) in captured.err
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("Error: a bug in unlearn: ")
+    assert json.loads(captured.out)["exit_code"] == 70
+    text = saved.read_text()
+    assert "Traceback (most recent call last)" in text
+    assert f"unlearn {__version__}" in text
+    assert "['doctor', '--json']" in text
+
+
+def test_a_bugs_traceback_goes_to_the_temporary_folder_if_need_be(
+    monkeypatch, capsys, home, tmp_path
+):
+    (home / "state").write_text("a file where the state folder should be")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    raising(monkeypatch, KeyError("no"))
+    assert run(["doctor"]) == 70
+    (saved,) = tmp_path.glob("crash-*.txt")
+    assert str(saved) in capsys.readouterr().err
+
+
+def test_a_bug_is_reported_even_if_nothing_is_writable(monkeypatch, capsys, home, tmp_path):
+    (home / "state").write_text("a file where the state folder should be")
+    monkeypatch.setattr(tempfile, "tempdir", str(home / "state"))
+    raising(monkeypatch, KeyError("no"))
+    assert run(["doctor"]) == 70
+    assert "run again with --debug" in capsys.readouterr().err
+
+
+def test_a_command_that_returns_nothing_is_a_success(monkeypatch):
+    monkeypatch.setattr(app_module, "doctor", lambda: None)
+    assert run(["doctor"]) == 0
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes close differently")
+@pytest.mark.parametrize(
+    "line", [["demo", "new", "--per-class", "1"], ["generators", "list", "--json"]]
+)
+def test_a_reader_that_goes_away_is_no_error(line, tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-m", "unlearn", *line],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(app_module.__file__).parents[2])},
+    ) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(timeout=60) == 141
+    assert errors == b""
+
+
+def test_a_pipe_that_closes_in_the_middle_of_the_result(monkeypatch):
+    raising(monkeypatch, OutputClosed())
+    discarded = []
+    monkeypatch.setattr(app_module, "_discard_output", lambda: discarded.append(True))
+    assert run(["doctor"]) == 141
+    assert discarded == [True]
+
+
+def test_the_flush_at_the_end_may_find_the_pipe_closed(monkeypatch):
+    class Closed:
+        def flush(self):
+            raise BrokenPipeError
+
+        def fileno(self):
+            return closed.fileno()
+
+    with tempfile.TemporaryFile() as closed:
+        monkeypatch.setattr(app_module, "_outcome", lambda _: 0)
+        monkeypatch.setattr(sys, "stdout", Closed())
+        monkeypatch.setattr(sys, "stderr", Closed())
+        assert run([]) == 141

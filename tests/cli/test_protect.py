@@ -1,0 +1,338 @@
+"""`unlearn protect` as a person meets it: lines, exit codes, JSON, files."""
+
+import json
+import os
+import shutil
+import signal
+
+import pytest
+from protecting import (
+    FakeGenerator,
+    make_generator_file,
+    make_photos,
+    make_picture,
+    tree,
+)
+
+from unlearn import __version__
+from unlearn.cli import protect_text
+from unlearn.cli.app import run
+from unlearn.data import disk as disk_module
+from unlearn.data.manifest import PictureRecord
+from unlearn.workflows import protect as workflow
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A folder to work in, with a generator that needs no network."""
+    monkeypatch.chdir(tmp_path)
+    make_generator_file(tmp_path / "fake.safetensors")
+    monkeypatch.setattr(workflow, "load_generator", lambda *_: (FakeGenerator(), "cpu"))
+    return tmp_path
+
+
+def protect(*arguments):
+    generator = ["-g", "fake.safetensors", "--workers", "0", "--preview", "0"]
+    return run(["protect", *map(str, arguments), *generator])
+
+
+def lines_of(capsys):
+    captured = capsys.readouterr()
+    return captured.out.splitlines(), captured.err.splitlines()
+
+
+def test_a_folder_is_protected_with_an_account_of_it(here, capsys):
+    photos = make_photos(here / "photos")
+    (photos / "film.mp4").touch()
+    assert protect("photos", "--out", "protected") == 0
+    out, err = lines_of(capsys)
+    assert out[0] == (
+        "  Protected          3  noise written, max change 8/255, checked on the written files"
+    )
+    assert out[1] == "  Skipped            1  1 .mp4"
+    assert out[2].startswith("  Written               3.")
+    assert " kB in protected · 0 s · mean PSNR 3" in out[2]
+    assert out[3:] == [
+        "  Record                protected.unlearn/manifest.jsonl",
+        "Next: unlearn verify photos protected",
+    ]
+    sha = workflow.file_sha256(here / "fake.safetensors")[:8]
+    assert err[:3] == [
+        f"unlearn {__version__} · generator fake.safetensors (sha {sha}…) · rho 8/255 · device cpu",
+        "Found 3 pictures in 2 folders (1 skipped: 1 .mp4)",
+        "Labels: one class for all",
+    ]
+    assert err[3].startswith("3 pictures, about 0 s on cpu, about 2.5 kB as PNG (free: ")
+    assert len(err) == 4
+    assert set(tree(here / "protected")) == {"a.png", "b.png", "sub/c.png"}
+
+
+def test_the_same_line_again_says_that_all_is_done(here, capsys):
+    make_photos(here / "photos", ["cats/a.jpg", "dogs/b.jpg"])
+    protect("photos", "--out", "protected")
+    capsys.readouterr()
+    assert protect("photos", "--out", "protected") == 0
+    out, err = lines_of(capsys)
+    assert out[0].startswith("  Protected          2  noise written, max change 8/255")
+    assert out[1] == "                     2  of these by an earlier run, left as they are"
+    assert err[2] == "Labels: 2 classes, by folder"
+
+
+def test_what_is_not_protected_is_named_with_its_reason(here, capsys):
+    photos = make_photos(here / "photos", ["a.jpg"])
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    (photos / "IMG_12.NEF").touch()
+    assert protect("photos", "-o", "protected") == 1
+    out, _ = lines_of(capsys)
+    assert out[1] == (
+        "  Not protected      2  IMG_12.NEF  camera raw is not a picture to publish; "
+        "export JPEG, PNG or TIFF first"
+    )
+    assert out[2].startswith("                        broken.jpg  ")
+
+
+def test_many_failures_are_counted_and_all_are_in_the_record(here, capsys):
+    photos = make_photos(here / "photos", ["a.jpg"])
+    for number in range(25):
+        (photos / f"{number:02}.nef").touch()
+    assert protect("photos", "-o", "protected") == 1
+    out, _ = lines_of(capsys)
+    assert "                        and 5 more, see the record" in out
+    manifest = (here / "protected.unlearn" / "manifest.jsonl").read_text()
+    assert manifest.count('"failed"') == 25
+
+
+def test_nothing_protected_names_no_next_step(here, capsys):
+    (here / "photos").mkdir()
+    (here / "photos" / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    assert protect("photos", "-o", "protected") == 1
+    out, _ = lines_of(capsys)
+    assert out[0] == "  Protected          0"
+    assert not [line for line in out if line.startswith("Next")]
+    assert not (here / "protected").exists()
+
+
+def test_several_inputs_are_verified_through_the_manifest(here, capsys):
+    make_photos(here / "one", ["a.jpg"])
+    make_photos(here / "my two", ["b.jpg"])
+    assert protect("one", "my two", "-o", "out put") == 0
+    out, _ = lines_of(capsys)
+    assert out[-1] == "Next: unlearn verify 'out put'"
+    assert protect("my two", "-o", "other") == 0
+    out, _ = lines_of(capsys)
+    assert out[-1] == "Next: unlearn verify 'my two' other"
+
+
+def test_previews_are_named_in_the_account(here, capsys):
+    make_photos(here / "photos", ["a.jpg"])
+    line = ["protect", "photos", "-o", "protected", "-g", "fake.safetensors", "--workers", "0"]
+    assert run(line) == 0
+    out, _ = lines_of(capsys)
+    assert "  Record                protected.unlearn/manifest.jsonl, preview/" in out
+    assert list(tree(here / "protected.unlearn" / "preview")) == ["1-a.png"]
+
+
+def test_a_dry_run_lists_files_and_writes_none(here, capsys):
+    photos = make_photos(here / "photos", ["a.jpg", "b.png"])
+    (photos / "c.jpg").write_bytes(b"\xff\xd8\xff")
+    before = tree(here)
+    assert protect("photos", "-o", "protected", "--dry-run") == 1
+    out, err = lines_of(capsys)
+    assert out[:2] == ["a.jpg -> protected/a.png", "b.png -> protected/b.png"]
+    assert out[2].startswith("c.jpg: cannot be protected: ")
+    assert out[3] == (
+        "Dry run, nothing written: 2 pictures to protect, 0 done before, 1 that cannot be; "
+        "about 1.6 kB"
+    )
+    assert len(err) == 3
+    assert tree(here) == before
+    protect("photos", "-o", "protected")
+    make_picture(photos / "a.jpg", 60)
+    capsys.readouterr()
+    protect("photos", "-o", "protected", "-n")
+    out, _ = lines_of(capsys)
+    assert out[0] == "a.jpg -> protected/a.png"
+    assert out[2] == "protected/a.png: outdated, would be removed or replaced"
+
+
+def test_json_is_one_object_and_stderr_has_the_rest(here, capsys):
+    photos = make_photos(here / "photos")
+    (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    assert protect("photos", "-o", "protected", "--json") == 1
+    captured = capsys.readouterr()
+    answer = json.loads(captured.out)
+    assert answer["exit_code"] == 1
+    assert (answer["protected"], answer["not_protected"], answer["left"]) == (3, 1, 0)
+    assert (answer["max_change"], answer["rho"], answer["labels"]) == (8, "8/255", "one")
+    assert answer["manifest"] == "protected.unlearn/manifest.jsonl"
+    assert {picture["src"]: picture["status"] for picture in answer["pictures"]} == {
+        "a.jpg": "ok",
+        "b.png": "ok",
+        "sub/c.jpg": "ok",
+        "broken.jpg": "failed",
+    }
+    assert "settings" not in answer["pictures"][0]
+    assert "Found 4 pictures" in captured.err
+
+
+def test_json_of_a_dry_run_has_the_estimate(here, capsys):
+    make_photos(here / "photos", ["a.jpg"])
+    assert protect("photos", "-o", "protected", "--json", "-n") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["dry_run"], answer["bytes"], answer["mean_psnr"]) == (True, 821, None)
+
+
+def test_quiet_prints_errors_only(here, capsys):
+    photos = make_photos(here / "photos")
+    assert protect("photos", "-o", "protected", "-q") == 0
+    assert lines_of(capsys) == ([], [])
+    (photos / "raw.nef").touch()
+    assert protect("photos", "-o", "protected", "-q") == 1
+    out, err = lines_of(capsys)
+    assert out == []
+    assert err == [
+        "Error: raw.nef: not protected: camera raw is not a picture to publish; export JPEG, PNG "
+        "or TIFF first"
+    ]
+
+
+def test_verbose_prints_each_file(here, capsys):
+    photos = make_photos(here / "photos", ["a.jpg"])
+    (photos / "b.jpg").write_bytes(b"\xff\xd8\xff")
+    assert protect("photos", "-o", "protected", "-v") == 1
+    _, err = lines_of(capsys)
+    assert [line for line in err if line.startswith("a.jpg -> a.png  max change 8/255  PSNR 3")]
+    assert [line for line in err if line.startswith("b.jpg: not protected: ")]
+
+
+def test_a_detail_line_names_what_was_left_out_and_noticed():
+    record = PictureRecord("a", "ok", out="b", linf=3, psnr=40.1, dropped=("mpf",), notices=("hm",))
+    line = "a -> b  max change 3/255  PSNR 40.1 dB  left out: mpf  hm"
+    assert protect_text._detail(record) == line
+
+
+def test_an_interrupted_run_says_how_to_continue(here, capsys, monkeypatch):
+    class Interrupting(FakeGenerator):
+        def noise_for_picture(self, *arguments):
+            signal.raise_signal(signal.SIGINT)
+            return super().noise_for_picture(*arguments)
+
+    monkeypatch.setattr(workflow, "load_generator", lambda *_: (Interrupting(), "cpu"))
+    make_photos(here / "photos")
+    assert protect("photos", "-o", "protected") == 130
+    out, err = lines_of(capsys)
+    assert "  Not reached        2" in out
+    assert err[-1] == "Interrupted with 2 pictures left; run again to continue"
+
+
+def test_fail_fast_counts_what_was_not_reached(here, capsys):
+    photos = make_photos(here / "photos", [f"{n}.jpg" for n in range(1, 9)])
+    (photos / "0.jpg").write_bytes(b"\xff\xd8\xff")
+    assert protect("photos", "-o", "protected", "--fail-fast") == 1
+    assert [line for line in lines_of(capsys)[0] if line.startswith("  Not reached")]
+
+
+def test_options_reach_the_workflow(here, capsys):
+    make_photos(here / "photos", ["cats/a.jpg", "dogs/b.jpg", "dogs/c.png", "raw/d.jpg"])
+    (here / "key").write_bytes(os.urandom(32))
+    (here / "labels.csv").write_text("cats/a.jpg,one\ndogs/b.jpg,two\n")
+    arguments = ["photos", "-o", "out", "--rho", "3/255", "--labels", "csv:labels.csv"]
+    arguments += ["--format", "tiff", "--metadata", "none", "--max-side", "20", "--grid", "8"]
+    arguments += ["--include", "*.jpg", "--exclude", "raw", "--seed", "7", "--key", "key"]
+    assert protect(*arguments) == 0
+    assert set(tree(here / "out")) == {"cats/a.tif", "dogs/b.tif"}
+    header = json.loads((here / "out.unlearn" / "manifest.jsonl").read_text().splitlines()[0])
+    wanted = {"rho": "3/255", "format": "tiff", "metadata": "none", "max_side": 20, "grid": 8}
+    assert header | wanted | {"seed": 7, "labels": "csv"} == header
+    assert lines_of(capsys)[1][2] == "Labels: 2 classes, by the CSV file"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "line"),
+    [
+        (["gone", "-o", "out"], 2, "There is no file or folder gone; check the path"),
+        (
+            ["photos", "-o", "photos/out"],
+            2,
+            "Output folder photos/out is inside the input photos; choose a folder beside it",
+        ),
+        (
+            ["empty", "-o", "out"],
+            3,
+            "No pictures in empty (looked for jpg png webp tif bmp gif avif heic; 0 other files).",
+        ),
+        (["photos", "-o", "file"], 2, "file is not a folder; choose another --out"),
+        (
+            ["photos", "-o", "out", "--labels", "guess"],
+            2,
+            "'guess' is not a source of labels; use auto, folders, one or csv:FILE",
+        ),
+        (
+            ["photos", "-o", "out", "--format", "jpeg"],
+            2,
+            "Invalid value for '--format' / '-f': 'jpeg' is not one of auto, png, webp, tiff. "
+            "See 'unlearn protect --help'.",
+        ),
+        (
+            ["photos", "-o", "out", "--rho", "8"],
+            2,
+            "Invalid value for '--rho' / '-r': 8 is not a radius: it is a share of the colour "
+            "range, at least 0 and below 1; did you mean 8/255? See 'unlearn protect --help'.",
+        ),
+        (
+            ["photos", "-o", "old"],
+            2,
+            "old was made with rho 8/255, you asked 4/255. "
+            "Choose another --out, or --force to redo all.",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_a_code(here, capsys, arguments, code, line):
+    make_photos(here / "photos")
+    (here / "empty").mkdir()
+    (here / "file").touch()
+    if "old" in arguments:
+        protect("photos", "-o", "old")
+        capsys.readouterr()
+        arguments = [*arguments, "--rho", "4/255"]
+    before = tree(here)
+    assert protect(*arguments) == code
+    assert lines_of(capsys) == ([], [f"Error: {line}"])
+    assert tree(here) == before
+    assert protect(*arguments, "--json") == code
+    answer = json.loads(capsys.readouterr().out)
+    assert answer == {"error": line, "exit_code": code}
+
+
+def test_a_full_disk_is_told_beforehand(here, capsys, monkeypatch):
+    make_photos(here / "photos", ["a.jpg"])
+    monkeypatch.setattr(
+        disk_module.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 9)
+    )
+    assert protect("photos", "-o", "out") == 4
+    (line,) = lines_of(capsys)[1]
+    assert line.startswith("Error: Not enough disk: about 821 bytes needed, 9 bytes free on /")
+
+
+def test_without_workers_the_machine_decides(monkeypatch):
+    from unlearn.cli import protect as module
+
+    monkeypatch.setattr(module.os, "cpu_count", lambda: 64)
+    assert module._most_workers() == 8
+    monkeypatch.setattr(module.os, "cpu_count", lambda: None)
+    assert module._most_workers() == 1
+
+
+def test_a_real_generator_protects_and_repeats_itself(tmp_path, capsys, monkeypatch):
+    from making import make_generator
+
+    monkeypatch.chdir(tmp_path)
+    make_generator().save(tmp_path / "tiny.safetensors")
+    make_photos(tmp_path / "photos", ["a/1.jpg", "b/2.png"])
+    line = ["protect", "photos", "-g", "tiny.safetensors", "--device", "cpu", "--preview", "0"]
+    assert run([*line, "--workers", "0", "-o", "one"]) == 0
+    assert run([*line, "--workers", "1", "-o", "two"]) == 0
+    assert tree(tmp_path / "one") == tree(tmp_path / "two")
+    out, err = lines_of(capsys)
+    assert out[0].startswith("  Protected          2  noise written, max change ")
+    assert "device cpu" in err[0]

@@ -1,0 +1,210 @@
+import copy
+import gc
+import weakref
+
+import pytest
+import torch
+from making import (
+    make_images,
+    make_labels,
+    make_network,
+    make_pgd,
+    make_rng,
+    make_small_net,
+    seeded,
+    shake_norms,
+)
+from torch import nn
+
+from unlearn.attack import frozen, pgd
+from unlearn.models import ARCHITECTURES
+from unlearn.models.classifier import Classifier
+from unlearn.models.folding import folded
+from unlearn.objectives import cross_entropy
+
+SIZES = {"resnet18-imagenet": 32}
+
+
+def distance(one, other):
+    return float((one - other).norm() / other.norm())
+
+
+@torch.no_grad()
+def logits_of(model, images, precision=None):
+    with frozen(model, precision) as network:
+        return network(images)
+
+
+def agrees(model, images, tolerance=1e-4, precision="fp32"):
+    return distance(logits_of(model, images, precision), logits_of(model, images)) < tolerance
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_folded_copy_agrees_with_its_model_in_fp32(name):
+    model, images = make_network(name), make_images(4, SIZES.get(name, 16))
+    assert agrees(model, images)
+    shake_norms(model)
+    assert agrees(model, images)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_the_folded_copy_agrees_with_its_model_in_bf16(name):
+    # The photo stem leaves a single place of a small picture: nothing averages its rounding out.
+    model, images = make_network(name), make_images(4, 64 if name == "resnet18-imagenet" else 16)
+    assert agrees(model, images, 1e-2, "bf16")
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_one_step_on_the_folded_copy_has_the_signs_of_the_model(name):
+    size = SIZES.get(name, 16)
+    model, images, labels = make_network(name), make_images(4, size), make_labels(4)
+    deltas = []
+    for precision in (None, "fp32"):
+        with frozen(model, precision) as network:
+            deltas.append(
+                pgd(
+                    lambda x, network=network: cross_entropy(network(x), labels),
+                    images,
+                    make_pgd(8, 8, steps=1, random_start=False),
+                    "minimise",
+                    make_rng(4),
+                )
+            )
+    assert float((deltas[0] == deltas[1]).float().mean()) >= 0.99
+
+
+def test_the_folded_copy_has_no_batch_norm_behind_a_convolution_left():
+    copied = folded(make_network("resnet18").eval(), "fp32")
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in copied.modules())
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)]
+)
+def test_the_folded_copy_computes_in_its_precision_and_answers_in_float32(precision, dtype):
+    copied = folded(make_small_net().eval(), precision)
+    assert {parameter.dtype for parameter in copied.body.parameters()} == {dtype}
+    assert copied(make_images(2)).dtype == torch.float32
+    weights = copied.body.get_submodule("0").weight
+    assert weights.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_copy_is_made_once_and_follows_changed_weights():
+    model, images = make_small_net(), make_images(4)
+    with frozen(model, "fp32") as first:
+        before = first(images)
+    for parameter in model.parameters():
+        with torch.no_grad():
+            parameter.mul_(1.5).add_(0.01)
+    with frozen(model, "fp32") as second:
+        assert second is first
+        assert distance(second(images), before) > 0.01
+    assert agrees(model, images)
+
+
+def test_the_copy_follows_running_statistics():
+    model, images = make_small_net(), make_images(4)
+    before = logits_of(model, images, "fp32")
+    model.train()(make_images(8, seed=1))
+    assert distance(logits_of(model, images, "fp32"), before) > 1e-3
+    assert agrees(model, images)
+
+
+def test_the_copy_follows_a_loaded_state():
+    model, images = make_small_net(), make_images(4)
+    logits_of(model, images, "fp32")
+    model.load_state_dict(make_small_net(seed=5).state_dict())
+    assert agrees(model, images)
+
+
+OPTIMISERS = {
+    "sgd": lambda p: torch.optim.SGD(p, 0.5, momentum=0.9),
+    "sgd-foreach": lambda p: torch.optim.SGD(p, 0.5, momentum=0.9, foreach=True),
+    "sgd-fused": lambda p: torch.optim.SGD(p, 0.5, momentum=0.9, fused=True),
+    "adam-foreach": lambda p: torch.optim.Adam(p, 0.05, foreach=True),
+    "adam-fused": lambda p: torch.optim.Adam(p, 0.05, fused=True),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMISERS)
+def test_the_copy_is_never_stale_after_an_optimiser_step(name):
+    model, images, labels = make_small_net(), make_images(8), make_labels(8)
+    optimiser = OPTIMISERS[name](model.parameters())
+    for _ in range(3):
+        before = logits_of(model, images, "fp32")
+        optimiser.zero_grad()
+        # In eval mode, so that no running statistics change and tell the copy to look.
+        cross_entropy(model.eval()(images), labels).mean().backward()
+        optimiser.step()
+        assert distance(logits_of(model, images, "fp32"), before) > 1e-3
+        assert agrees(model, images)
+
+
+def test_a_copied_model_has_a_fast_copy_of_its_own():
+    model, images = make_small_net(), make_images(4)
+    logits_of(model, images, "fp32")
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        other.head.weight.mul_(3)
+    assert agrees(other, images)
+    assert agrees(model, images)
+    assert folded(other.eval(), "fp32") is not folded(model.eval(), "fp32")
+
+
+def test_a_fast_copy_does_not_keep_its_model_alive():
+    model = make_small_net()
+    logits_of(model, make_images(1), "fp32")
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+class PreActivation(nn.Module):
+    """Batch norms in front of convolutions, behind sums, and behind convolutions used twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first_norm = nn.BatchNorm2d(3)
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)  # with a bias, and read twice
+        self.norm = nn.BatchNorm2d(6)
+        self.inner = nn.Conv2d(6, 6, 3, padding=1)  # with a bias, foldable
+        self.inner_norm = nn.BatchNorm2d(6)
+        self.last_norm = nn.BatchNorm2d(6)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+
+    def forward(self, images):
+        stem = self.stem(self.first_norm(images))
+        inner = self.inner_norm(self.inner(self.norm(stem).relu()))
+        return self.pool(self.last_norm(stem + inner)).flatten(1)
+
+
+@pytest.fixture
+def pre_activation():
+    model = seeded(lambda: Classifier(PreActivation(), 6, 4))
+    shake_norms(model)
+    return model
+
+
+def test_norms_without_a_convolution_of_their_own_stay_norms(pre_activation):
+    assert agrees(pre_activation, make_images(4))
+    copied = folded(pre_activation.eval(), "fp32")
+    left = [name for name, layer in copied.named_modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert left == ["body.first_norm", "body.norm", "body.last_norm"]
+    assert agrees(pre_activation, make_images(4), 2e-2, "bf16")
+
+
+def test_norms_that_stay_norms_follow_their_running_statistics(pre_activation):
+    images = make_images(4)
+    before = logits_of(pre_activation, images, "fp32")
+    shake_norms(pre_activation, seed=1)
+    assert distance(logits_of(pre_activation, images, "fp32"), before) > 1e-3
+    assert agrees(pre_activation, images)
+
+
+def test_using_the_copy_leaves_the_model_as_it_is(pre_activation):
+    numbers = {name: value.clone() for name, value in pre_activation.state_dict().items()}
+    logits_of(pre_activation, make_images(4), "bf16")
+    after = pre_activation.state_dict()
+    assert all(torch.equal(after[name], value) for name, value in numbers.items())
+    assert {value.dtype for value in pre_activation.parameters()} == {torch.float32}
