@@ -49,15 +49,19 @@ def make_data(count: int, size: int = 8, seed: int = 0) -> Data:
     return Data(make_pixels(count, size, seed), make_labels(count), CLASSES)
 
 
-def make_stripes(count: int, seed: int = 0) -> Data:
-    """Four classes of 8x8 pictures, told apart by the direction of their stripes."""
+def make_stripes(count: int, seed: int = 0, strength: float = 0.22, grain: float = 0.3) -> Data:
+    """Four classes of 8x8 pictures, told apart by the direction of their stripes.
+
+    A mirrored picture may belong to another class, so views of them do not flip.
+    """
     rng, labels = make_rng(count, seed), make_labels(count)
     down, across = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
     slopes = torch.stack([down, across, down + across, down - across])[labels]
-    wave = torch.sin(slopes * 1.6 + 6.28 * rng.uniform(1, 1))[:, None]
+    frequency, phase = rng.uniform(1, 1, low=1.2, high=2.2), 6.28 * rng.uniform(1, 1)
+    wave = torch.sin(slopes * frequency + phase)[:, None]
     colour = rng.uniform(3, 1, 1, low=0.4, high=1.0)
-    noise = rng.uniform(3, 8, 8, low=-0.3, high=0.3)
-    pictures = (0.5 + 0.22 * wave * colour + noise).clamp(0, 1)
+    noise = rng.uniform(3, 8, 8, low=-grain, high=grain)
+    pictures = (0.5 + strength * wave * colour + noise).clamp(0, 1)
     return Data((pictures * 255).round().to(torch.uint8), labels, CLASSES)
 
 
@@ -109,7 +113,7 @@ def make_method(**changes: Any) -> MinMaxMin:
     small = MinMaxMin(
         unlearn=make_pgd(8, 2, steps=3, views=2),
         adversary=make_pgd(4, 2, steps=2),
-        views=Views(pad=1),
+        views=Views(flip=False, pad=1),
         schedule=Schedule(steps=3, batch_size=4, learning_rate=0.05),
     )
     return replace(small, **changes)

@@ -62,9 +62,18 @@ def test_a_folder_is_protected_with_an_account_of_it(here, capsys):
         "Found 3 pictures in 2 folders (1 skipped: 1 .mp4)",
         "Labels: one class for all",
     ]
-    assert err[3].startswith("3 pictures, about 0 s on cpu, about 2.5 kB as PNG (free: ")
-    assert len(err) == 4
+    assert len(err) == 3
     assert set(tree(here / "protected")) == {"a.png", "b.png", "sub/c.png"}
+
+
+def test_the_time_is_told_once_enough_is_measured(here, capsys, monkeypatch):
+    make_photos(here / "photos", ["a.jpg", "b.png", "c.tif", "d.jpg", "e.jpg"])
+    clock = iter([100.0, 110.0, 112.0, 114.0, 116.0, 118.0])
+    monkeypatch.setattr(protect_text, "monotonic", lambda: next(clock))
+    assert protect("photos", "--out", "protected") == 0
+    (line,) = [line for line in lines_of(capsys)[1] if "about" in line]
+    assert line.startswith("5 pictures, about 18 s on cpu, about 4.")
+    assert " kB as PNG and TIFF (free: " in line
 
 
 def test_the_same_line_again_says_that_all_is_done(here, capsys):

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import time
 from base64 import b64encode
 from io import BytesIO
 from pathlib import Path
@@ -214,6 +215,36 @@ def test_no_embedded_picture_reaches_an_output(tmp_path, case):
         assert data.count(b"\x89PNG") == (format == "PNG")
         assert data.count(b"RIFF") == (format == "WEBP")
         assert getattr(opened(data), "n_frames", 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("inner", "expected"),
+    [
+        (b"<a/><xmp:Thumbnails/><b/>", b"<a/><b/>"),
+        (b"<a/><xap:Thumbnails x='1'><c/></xap:Thumbnails ><b/>", b"<a/><b/>"),
+        (b"<xmp:Thumbnails>1</xmp:Thumbnails>2<xmp:Thumbnails>3</xmp:Thumbnails>4", b"24"),
+        (b"<a/><xmp:Thumbnails>never closed", None),
+        (b"<a/><xmp:Thumbnails" + b" " * 2000 + b"/>", None),
+        (b"<a>" + b"A" * 5000 + b"</a>", None),
+        (b"<tiff:Orientation>1</tiff:Orientation>", b"<tiff:Orientation>1</tiff:Orientation>"),
+    ],
+)
+def test_thumbnails_are_cut_out_of_xmp_or_all_of_it_goes(tmp_path, inner, expected):
+    picture = read(tmp_path, saved(made_image("RGB", (4, 4)), "JPEG", xmp=xmp(inner)))
+    assert picture.metadata.xmp == (None if expected is None else xmp(expected))
+
+
+def test_hostile_xmp_takes_no_time(tmp_path):
+    data = saved(made_image("RGB", (4, 4)), "WEBP", xmp=b"<xmp:Thumbnails>" * 200_000)
+    begun = time.monotonic()
+    assert read(tmp_path, data).metadata.xmp is None
+    assert time.monotonic() - begun < 3
+
+
+def test_a_raw_exif_profile_that_is_no_hexadecimal_is_a_notice(tmp_path):
+    text = b"Raw profile type exif\0\nexif\n  4\nzzzz\n"
+    picture = read(tmp_path, with_png_chunks(made_file("png-rgb", (4, 4)), (b"tEXt", text)))
+    assert picture.notices == ("the EXIF block is damaged and was left out",)
 
 
 def test_a_webp_names_its_credentials(tmp_path):

@@ -24,6 +24,7 @@ from made_pictures import (
 )
 from PIL import Image, ImageOps
 
+from unlearn.data.formats import tiff_pages
 from unlearn.data.prepare import Preparation, prepare
 from unlearn.errors import PictureError
 
@@ -208,6 +209,32 @@ REFUSED = {
 def test_what_cannot_be_protected_is_refused_with_a_reason(tmp_path, case):
     data, reason = REFUSED[case]
     assert reason in refusal(tmp_path, data() if callable(data) else data)
+
+
+def test_pages_are_counted_without_reading_them(tmp_path):
+    data = bytearray(made_file("tiff-raw", (4, 4)))
+    (start,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, start)
+    directory = bytes(data[start : start + 2 + 12 * entries])
+    struct.pack_into("<I", data, start + len(directory), len(data))
+    for _ in range(20_000):
+        data += directory + struct.pack("<I", len(data) + len(directory) + 4)
+    begun = time.monotonic()
+    assert "20001 pages" in refusal(tmp_path, bytes(data))
+    assert time.monotonic() - begun < 2
+
+
+@pytest.mark.parametrize("start", [b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0"])
+def test_a_chain_of_pages_that_breaks_or_bites_its_tail_ends(start):
+    order = "little" if start[:2] == b"II" else "big"
+    width = 8 if len(start) == 8 else 4
+    at = 2 * width
+    head = start + at.to_bytes(width, order)
+    empty = bytes(8 if width == 8 else 2)
+    assert tiff_pages(head + empty + at.to_bytes(width, order)) == 1
+    assert tiff_pages(head + empty + (1 << 30).to_bytes(width, order)) == 1
+    assert tiff_pages(head + empty) == 1
+    assert tiff_pages(head) == 0
 
 
 @pytest.mark.parametrize("cell", ["jpeg", "png-rgb", "webp-lossless", "tiff-raw", "bmp"])

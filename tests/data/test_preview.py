@@ -90,6 +90,13 @@ def test_the_colour_profile_stays_with_colours(tmp_path):
         assert sheet.info.get("icc_profile") == expected
 
 
+def test_grey_that_came_back_in_three_channels_makes_the_same_sheet(tmp_path):
+    picture = picture_of((40, 30), 1)
+    protected = picture.pixels + np.uint8(3)
+    one = np.asarray(sheet_of(tmp_path, picture, protected))
+    assert (one == np.asarray(sheet_of(tmp_path, picture, protected.repeat(3, axis=2)))).all()
+
+
 def test_a_sheet_that_cannot_be_written_is_a_picture_error(tmp_path):
     picture = picture_of((8, 8))
     with pytest.raises(PictureError, match="cannot be written"):

@@ -546,6 +546,16 @@ def test_a_folder_or_file_in_the_way_is_refused_even_with_force(tmp_path, fake, 
         run(tmp_path, force=force)
 
 
+def test_a_link_in_the_output_cannot_lead_into_the_source(tmp_path, fake):
+    photos = make_photos(tmp_path / "photos", ["cats/a.png"])
+    before = tree(photos)
+    (tmp_path / "protected").mkdir()
+    (tmp_path / "protected" / "cats").symlink_to(photos / "cats")
+    with pytest.raises(UsageProblem, match=r"cats exists and is a link; choose another --out$"):
+        run(tmp_path, force=True)
+    assert tree(photos) == before
+
+
 def test_a_cut_manifest_costs_one_picture(tmp_path, fake):
     make_photos(tmp_path / "photos")
     run(tmp_path)
@@ -755,6 +765,15 @@ def test_a_pool_that_breaks_between_two_pictures_is_replaced(tmp_path, monkeypat
     assert run(tmp_path).exit_code == 0
 
 
+def test_a_pool_that_breaks_while_a_worker_starts_is_known_as_broken(monkeypatch):
+    def submit(*_args):
+        raise OSError("handle is closed")
+
+    monkeypatch.setattr(pool_module.ProcessPoolExecutor, "submit", submit)
+    with Pool(1) as pool, pytest.raises(BrokenProcessPool):
+        pool.submit(tasks.read, None)
+
+
 def test_workers_do_not_load_torch():
     code = "import sys, unlearn.workflows.tasks; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -762,6 +781,8 @@ def test_workers_do_not_load_torch():
 
 def test_a_worker_ignores_interrupts_and_leaves_with_its_parent(monkeypatch):
     handler = signal.getsignal(signal.SIGINT)
+    silenced = []
+    monkeypatch.setattr(tasks.os, "dup2", lambda source, target: silenced.append((source, target)))
     try:
         tasks.start_worker()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
@@ -776,6 +797,9 @@ def test_a_worker_ignores_interrupts_and_leaves_with_its_parent(monkeypatch):
         assert threading.active_count() == count + 1
     finally:
         signal.signal(signal.SIGINT, handler)
+    assert [target for _, target in silenced] == [2, 2]
+    for source, _ in silenced:
+        os.close(source)
     left = []
     monkeypatch.setattr(tasks.os, "_exit", left.append)
     tasks._leave_with(lambda: None)

@@ -42,6 +42,7 @@ def _choice(*allowed: str) -> Callable[[str], str]:
     """Return a parser that takes one of these words and names them all otherwise."""
 
     def parse(text: str) -> str:
+        """Return the word; raises a usage error with all the words otherwise."""
         if text not in allowed:
             raise typer.BadParameter(f"{text!r} is not one of {', '.join(allowed)}")
         return text
@@ -53,7 +54,7 @@ def protect(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Pictures, folders and patterns, mixed.",
             show_default=False,
             rich_help_panel=INPUT,
@@ -232,6 +233,7 @@ def _generator_path(name: str) -> Path:
 
 
 def _most_workers() -> int:
+    """Return how many processes read and write unless told otherwise."""
     return min(_MOST_WORKERS, os.cpu_count() or 1)
 
 

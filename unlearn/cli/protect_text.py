@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from time import monotonic
 from typing import Any, Final
 
@@ -14,7 +14,9 @@ from unlearn.data.manifest import FILE_NAME, PictureRecord
 from unlearn.data.naming import shown
 from unlearn.workflows.outcome import Event, Notice, Progress, ProtectResult, Started
 
-_MEASURED: Final = 3  # pictures until the time can be told
+# How much must be done until the time can be told; the first picture counts the workers' start.
+_MEASURED: Final = 3
+_MEASURED_SECONDS: Final = 1.0
 _NAMED: Final = 20  # failed pictures named in the table; the manifest has them all
 _WIDEST_NAME: Final = 48  # a longer name pushes its own reason aside only
 
@@ -26,15 +28,16 @@ class Telling:
     output: Output
     meter: Meter
     dry_run: bool
-    started: Started | None = None
-    began: float = field(default_factory=monotonic)
+    _started: Started | None = None
+    _began: float = 0.0
+    _first: float = 0.0
 
     def hear(self, event: Event) -> None:
         """Print one event."""
         if isinstance(event, Notice):
             self.output.notice(event.text)
         elif isinstance(event, Started):
-            self.started, self.began = event, monotonic()
+            self._started, self._began = event, monotonic()
             self.meter.update(0, total=event.pending)
             for line in _opening(event):
                 self.output.notice(line)
@@ -42,12 +45,24 @@ class Telling:
             self._progress(event)
 
     def _progress(self, event: Progress) -> None:
+        """Move the bar, and under --verbose print the picture's line."""
         self.output.detail(_detail(event.record))
-        if event.done == min(_MEASURED, event.total) and self.started and not self.dry_run:
-            seconds = (monotonic() - self.began) / event.done * event.total
-            self.output.notice(_estimate(self.started, seconds))
+        self._estimate(event)
         note = f"{size_text(event.written_bytes)}  {shown(event.record.src)}"
         self.meter.update(event.done, note=note)
+
+    def _estimate(self, event: Progress) -> None:
+        """Say once how long it will take, as soon as enough is done to tell."""
+        now = monotonic()
+        if event.done == 1:
+            self._first = now
+        measured = now - self._first
+        if self._started is None or self.dry_run or event.done < _MEASURED:
+            return
+        if event.done < event.total and measured >= _MEASURED_SECONDS:
+            left = measured / (event.done - 1) * (event.total - event.done)
+            self.output.notice(_estimate(self._started, now - self._began + left))
+            self._started = None
 
 
 def print_result(result: ProtectResult, output: Output) -> None:

@@ -10,6 +10,7 @@ from unlearn.cli.options import (
     INPUT,
     NOISE,
     OUTPUT,
+    RUN,
     DebugFlag,
     JsonFlag,
     QuietFlag,
@@ -51,7 +52,7 @@ def verify(
             metavar="N",
             show_default="all",
             help="Compare the pixels of so many pairs only, chosen at random.",
-            rich_help_panel=INPUT,
+            rich_help_panel=RUN,
         ),
     ] = None,
     csv: Annotated[

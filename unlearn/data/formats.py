@@ -6,6 +6,7 @@ plugin, because "animated" is the better reason).
 """
 
 import re
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -94,3 +95,24 @@ def chunks(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
         length = int.from_bytes(first if name == "PNG" else second, order)
         yield (second if name == "PNG" else first), data[at + 8 : at + 8 + length]
         at += length + (12 if name == "PNG" else 8 + length % 2)
+
+
+def tiff_pages(data: bytes) -> int:
+    """Count the directories of a TIFF that follow one another; a broken chain ends where it breaks.
+
+    Pillow takes a millisecond for each, so that a small file could keep it busy for minutes.
+    """
+    order = "<" if data[:2] == b"II" else ">"
+    big = data[2:4] in (b"+\0", b"\0+")
+    count, pointer = (order + "Q", order + "Q") if big else (order + "H", order + "I")
+    head, entry = struct.calcsize(count), 20 if big else 12
+    seen: set[int] = set()
+    try:
+        (at,) = struct.unpack_from(pointer, data, 8 if big else 4)
+        while at and at not in seen:
+            (entries,) = struct.unpack_from(count, data, at)
+            seen.add(at)
+            (at,) = struct.unpack_from(pointer, data, at + head + entry * entries)
+    except (struct.error, OverflowError):
+        pass
+    return len(seen)

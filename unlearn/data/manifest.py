@@ -174,6 +174,7 @@ class ManifestWriter:
         self._append(record.to_line())
 
     def _append(self, line: Mapping[str, Any]) -> None:
+        """Write one line and hand it to the system; raises ValueError outside a with statement."""
         if self._file is None:
             raise ValueError("the manifest is not open")
         self._file.write(json.dumps(line, allow_nan=False).encode("ascii") + b"\n")

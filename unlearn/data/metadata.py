@@ -18,8 +18,9 @@ MetadataChoice = Literal["keep", "copyright", "none"]
 
 _COLOUR_CHUNKS = (b"cICP", b"cHRM", b"gAMA", b"sRGB")
 _LARGEST_COLOUR = 32
-_XMP_THUMBNAILS = re.compile(rb"<(xmp|xap):Thumbnails\b.*?(</\1:Thumbnails\s*>|/>)", re.DOTALL)
-_XMP_PICTURES = re.compile(rb"xmpGImg|xapGImg|GImage:|GDepth:|[A-Za-z0-9+/]{4096}")
+_XMP_OPEN = re.compile(rb"<(?:xmp|xap):Thumbnails\b[^>]{0,1000}>")
+_XMP_CLOSE = re.compile(rb"</(?:xmp|xap):Thumbnails\s{0,9}>")
+_XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|GImage:|GDepth:|[A-Za-z0-9+/]{4096}")
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([0-9])")
 _MOTION_TAIL = re.compile(rb"\0\0\0.ftyp(mp4|iso|qt )|MotionPhoto_Data", re.DOTALL)
 _EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
@@ -88,7 +89,9 @@ def _exif(image: Image.Image, data: bytes, name: str, found: Findings) -> Exif |
     block = data if name == "TIFF" else image.info.get("exif")
     if block is None and (profile := image.info.get("Raw profile type exif")):
         hexadecimal = "".join(str(profile).split("\n")[3:])
-        block = bytes.fromhex(hexadecimal) if re.fullmatch(r"(\w\w)*", hexadecimal) else b"?"
+        block = (
+            bytes.fromhex(hexadecimal) if re.fullmatch("([0-9a-fA-F]{2})*", hexadecimal) else b"?"
+        )
     if not block:
         return None
     try:
@@ -106,7 +109,7 @@ def _xmp(image: Image.Image, found: Findings) -> bytes | None:
     """Return the XMP packet upright and without embedded pictures, or None."""
     packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
     packet = packet.encode() if isinstance(packet, str) else bytes(packet)
-    packet, thumbnails = _XMP_THUMBNAILS.subn(b"", packet)
+    packet, thumbnails = _without_thumbnails(packet)
     if thumbnails:
         found.dropped.append("xmp-thumbnail")
     if b"hdrgm:" in packet:
@@ -115,6 +118,20 @@ def _xmp(image: Image.Image, found: Findings) -> bytes | None:
         found.dropped.append("xmp-picture")
         return None
     return _XMP_ORIENTATION.sub(rb"\g<1>1", packet) or None
+
+
+def _without_thumbnails(packet: bytes) -> tuple[bytes, int]:
+    """Return the packet without its lists of thumbnails, and how many there were."""
+    kept, at, count = b"", 0, 0
+    while opening := _XMP_OPEN.search(packet, at):
+        single = opening[0].endswith(b"/>")
+        closing = opening if single else _XMP_CLOSE.search(packet, opening.end())
+        if closing is None:
+            break
+        kept += packet[at : opening.start()]
+        at = closing.end()
+        count += 1
+    return kept + packet[at:], count
 
 
 def _orientation(exif: Exif | None, image: Image.Image, name: str) -> int:

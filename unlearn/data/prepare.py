@@ -14,37 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from unlearn.data.formats import HEAD_BYTES, Kind, chunks, identify
+from unlearn.data.formats import HEAD_BYTES, Kind, chunks, identify, tiff_pages
 from unlearn.data.metadata import Metadata, read_metadata
 from unlearn.data.pillow import decoding
+from unlearn.data.refusals import MODES, refuse
 from unlearn.errors import PictureError
 
 STRIP_PIXELS = 1 << 20
 _SPARE_FILE_BYTES = 64 << 20
 
-# Pillow mode -> the mode it is widened to, without and with transparency.
-_MODES = {
-    "1": ("L", "LA"),
-    "L": ("L", "LA"),
-    "LA": ("LA", "LA"),
-    "P": ("RGB", "RGBA"),
-    "PA": ("RGBA", "RGBA"),
-    "RGB": ("RGB", "RGBA"),
-    "RGBX": ("RGB", "RGB"),
-    "RGBA": ("RGBA", "RGBA"),
-}
-_SIXTEEN_BIT = "16-bit colour is not supported yet; convert to 8-bit"
-_FLOAT = "floating point pictures are not supported; convert to 8-bit"
-_REFUSED_MODES = {
-    "CMYK": "CMYK colour is not supported yet; convert to RGB",
-    "LAB": "Lab colour is not supported yet; convert to RGB",
-    "YCbCr": "YCbCr colour is not supported yet; convert to RGB",
-    "I;16": _SIXTEEN_BIT,
-    "I;16B": _SIXTEEN_BIT,
-    "I": "32-bit colour is not supported; convert to 8-bit",
-    "F": _FLOAT,
-}
-_RAW_PICTURE = "camera raw is not a picture to publish; export JPEG, PNG or TIFF first"
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -93,8 +71,10 @@ def prepare(path: Path, preparation: Preparation) -> Picture:
     data = _read(path, preparation.max_pixels)
     kind = identify(data[:HEAD_BYTES])
     with decoding(kind.name, preparation.max_pixels):
+        if kind.name == "TIFF" and (pages := tiff_pages(data)) > 1:
+            raise PictureError(f"{pages} pages; only TIFF of a single page is supported")
         with _open(data, kind) as image:
-            _refuse(image, data, kind, preparation)
+            refuse(image, data, kind, preparation.max_pixels)
             image.load()
             found = read_metadata(image, data, kind.name)
             upright = _turn(_widen(image), found.orientation)
@@ -142,47 +122,9 @@ def _open(data: bytes, kind: Kind) -> Image.Image:
         raise PictureError(f"damaged or unsupported {kind.name} file") from None
 
 
-def _refuse(image: Image.Image, data: bytes, kind: Kind, preparation: Preparation) -> None:
-    """Raise PictureError for a picture that can be opened but not protected."""
-    width, height = image.size
-    if width * height > preparation.max_pixels:
-        raise PictureError(
-            f"{width} x {height} is more than {preparation.max_pixels:,} pixels (--max-pixels)"
-        )
-    frames = 1 if kind.name == "JPEG" else getattr(image, "n_frames", 1)
-    if frames > 1:
-        pages = f"{frames} pages, only single-page TIFF is supported"
-        raise PictureError(
-            pages if kind.name == "TIFF" else f"animated ({frames} frames), not supported yet"
-        )
-    if kind.refusal:
-        raise PictureError(kind.refusal)
-    if kind.name == "TIFF":
-        _refuse_tiff(image)
-    # Pillow opens 16-bit colour PNG silently as 8 bit; the header knows better.
-    if kind.name == "PNG" and data[24] == 16:
-        raise PictureError(_SIXTEEN_BIT)
-    if image.mode not in _MODES:
-        raise PictureError(
-            _REFUSED_MODES.get(image.mode, f"mode {image.mode} is not supported; convert to RGB")
-        )
-
-
-def _refuse_tiff(image: Image.Image) -> None:
-    """Raise PictureError for deep, floating-point and camera-raw TIFF files."""
-    tags = getattr(image, "tag_v2", {})
-    if 50706 in tags or int(tags.get(254, 0)) & 1:  # DNGVersion; a reduced picture comes first
-        raise PictureError(_RAW_PICTURE)
-    if 3 in np.atleast_1d(tags.get(339, 1)):
-        raise PictureError(_FLOAT)
-    bits = max(int(value) for value in np.atleast_1d(tags.get(258, 1)))
-    if bits > 8:
-        raise PictureError(f"{bits}-bit colour is not supported yet; convert to 8-bit")
-
-
 def _widen(image: Image.Image) -> Image.Image:
     """Return the picture as L, LA, RGB or RGBA; a transparency colour or index becomes alpha."""
-    plain, transparent = _MODES[image.mode]
+    plain, transparent = MODES[image.mode]
     wanted = transparent if image.has_transparency_data else plain
     return image if image.mode == wanted else image.convert(wanted)
 

@@ -115,7 +115,9 @@ def _small(picture: Picture, box: Box) -> Image.Image:
     scale = _SMALL / max(image.size)
     method = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
     small = image.resize(
-        (max(1, round(image.width * scale)), max(1, round(image.height * scale))), method
+        (max(1, round(image.width * scale)), max(1, round(image.height * scale))),
+        method,
+        reducing_gap=3.0,
     )
     if box != (0, 0, *image.size):
         left, top, right, bottom = (round(edge * scale) for edge in box)

@@ -56,6 +56,7 @@ class Selection:
         candidates = {t.lower() for path in texts for t in (str(path), path.name)}
 
         def matched(patterns: Sequence[str]) -> bool:
+            """Tell whether any pattern matches any candidate."""
             return any(fnmatchcase(c, p.lower()) for p in patterns for c in candidates)
 
         return (not self.include or matched(self.include)) and not matched(self.exclude)

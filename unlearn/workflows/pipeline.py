@@ -63,6 +63,7 @@ class Pipeline:
             self._collect()
 
     def _under_way(self) -> int:
+        """Return how many pictures are being read or written, or wait for their noise."""
         return len(self._flight) + len(self._ready)
 
     def _start_more(self) -> None:

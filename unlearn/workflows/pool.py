@@ -6,13 +6,17 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from types import FrameType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
 from unlearn.workflows.tasks import start_worker
 
 T = TypeVar("T")
 J = TypeVar("J")
+
+# What starting a worker raises when the pool's own thread closes its pipes at that moment.
+_HALF_CLOSED: Final = (OSError, AttributeError, TypeError, ValueError)
 
 
 class Pool:
@@ -47,7 +51,10 @@ class Pool:
                 self.workers, multiprocessing.get_context("spawn"), initializer=start_worker
             )
         with _interrupts_held():
-            return self._executor.submit(task, job)
+            try:
+                return self._executor.submit(task, job)
+            except _HALF_CLOSED as error:
+                raise BrokenProcessPool("a worker died while another was started") from error
 
     def restart(self) -> None:
         """Give up the workers; new ones start with the next task."""
@@ -92,6 +99,7 @@ class Interruption:
             signal.signal(signal.SIGINT, self._previous)
 
     def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        """Take one Ctrl-C."""
         if self.requested:
             raise KeyboardInterrupt
         self.requested = True

@@ -167,6 +167,7 @@ def _draw(jobs: Sequence[PreviewJob], folder: Path, pool: Pool, report: Report) 
 
 
 def _interruption(report: Report) -> Interruption:
+    """Return a guard that says what the first Ctrl-C does."""
     return Interruption(lambda: report(Notice(_STOPPING)))
 
 
@@ -174,6 +175,7 @@ def _tidy(ground: Groundwork) -> None:
     """Remove temporary files of killed workers, and folders that were made and stayed empty."""
     out = ground.plan.out
     remove_leftovers(out)
+    remove_leftovers(ground.plan.records)
     names = [picture.out for picture in ground.plan.pictures] + list(ground.work.outdated)
     folders = {parent for name in names for parent in PurePosixPath(name).parents[:-1]}
     for folder in sorted(folders, key=lambda path: -len(path.parts)):

@@ -65,6 +65,7 @@ def _current(
             candidates.append((number, record))
 
     def agrees(candidate: tuple[int, PictureRecord]) -> bool:
+        """Tell whether source and output still are what the record says."""
         number, record = candidate
         picture = plan.pictures[number]
         return (
@@ -82,6 +83,7 @@ def _refuse_clashes(plan: Plan, manifest: Manifest, pending: Sequence[int], *, f
     outs = [plan.pictures[number].out for number in pending]
     parents = {str(parent) for out in outs for parent in PurePosixPath(out).parents}
     _refuse(plan, sorted(p for p in parents if _is_other(plan.out / p, Path.is_dir)), "no folder")
+    _refuse(plan, sorted(p for p in parents - {"."} if (plan.out / p).is_symlink()), "a link")
     _refuse(plan, [out for out in outs if (plan.out / out).is_dir()], "a folder")
     if not force:
         foreign = [
@@ -91,6 +93,7 @@ def _refuse_clashes(plan: Plan, manifest: Manifest, pending: Sequence[int], *, f
 
 
 def _is_other(path: Path, kind: Callable[[Path], bool]) -> bool:
+    """Tell whether something is there and is not of the kind."""
     return os.path.lexists(path) and not kind(path)
 
 

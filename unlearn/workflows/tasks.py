@@ -94,8 +94,9 @@ class PreviewJob:
 
 
 def start_worker() -> None:
-    """Leave Ctrl-C to the main process, and do not outlive it."""
+    """Leave Ctrl-C and standard error to the main process, and do not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders written in C complain there
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_leave_with, args=(parent.join,), daemon=True).start()
@@ -117,6 +118,7 @@ def preview(job: PreviewJob) -> Path | Failure:
 
 
 def _read(job: ReadJob) -> Reading:
+    """Read; raises PictureError if the picture cannot be protected."""
     picture = prepare(job.source, job.preparation)
     if picture.alpha is not None and not picture.alpha.any():
         raise PictureError("fully transparent; there is nothing to change")
@@ -124,6 +126,7 @@ def _read(job: ReadJob) -> Reading:
 
 
 def _write(job: WriteJob) -> Writing:
+    """Write; raises PictureError if the source changed or the written file is out of bounds."""
     picture = prepare(job.source, job.preparation)
     if picture.sha256 != job.sha256:
         raise PictureError("the file changed while it was being protected; run again")
@@ -143,6 +146,7 @@ def _write(job: WriteJob) -> Writing:
 
 
 def _preview(job: PreviewJob) -> Path:
+    """Draw the sheet from both files and return where it is."""
     source = prepare(job.source, job.preparation)
     protected = prepare(job.protected, Preparation(None, job.preparation.max_pixels))
     preview_sheet(source, protected.pixels, job.target, job.caption)
