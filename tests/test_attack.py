@@ -160,7 +160,7 @@ def test_without_a_random_start_noise_begins_at_zero_and_nothing_is_drawn():
 
 def test_views_sum_their_gradients_before_the_sign_is_taken():
     images, calls = torch.full((1, 3, 4, 4), 0.5), []
-    slopes = (1.0, 1.0, -3.0)  # of three signs the most are +, of the sum it is -
+    slopes = (1.0, -3.0, 1.0)  # the first, the last and the most are +, their sum is -
 
     def losses(x):
         calls.append(x)

@@ -183,6 +183,12 @@ def test_a_cut_last_line_costs_one_line_and_the_next_run_appends_behind_it(tmp_p
         json.dumps({**RECORD.to_line(), "out": ["a"]}),
         json.dumps({**RECORD.to_line(), "src": ["a"]}),
         json.dumps({**RECORD.to_line(), "size": 3}),
+        json.dumps({**RECORD.to_line(), "linf": "8"}),
+        json.dumps({**RECORD.to_line(), "psnr": [33.1]}),
+        json.dumps({**RECORD.to_line(), "notices": [None]}),
+        json.dumps({**HEADER.to_line(), "generator": {"name": "base", "sha256": 5}}),
+        json.dumps({**HEADER.to_line(), "inputs": [["a"]]}),
+        json.dumps({**HEADER.to_line(), "grid": None}),
         json.dumps({"type": "begin", "src": "a", "out": "../a"}),
     ],
 )

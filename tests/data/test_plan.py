@@ -218,7 +218,9 @@ def test_links_to_nothing_or_to_themselves_are_refused(tmp_path):
     photos = make_photos(tmp_path / "photos", ["a.jpg"])
     (photos / "dead.jpg").symlink_to(photos / "gone.jpg")
     (photos / "loop.jpg").symlink_to(photos / "loop.jpg")
+    (photos / "socket-of-something").symlink_to(photos / "gone")
     plan = plan_of(tmp_path)
+    assert plan.skipped == {"unreadable": 1}
     assert {r.name: r.reason for r in plan.refused} == dict.fromkeys(
         ["dead.jpg", "loop.jpg"], "cannot be read: a link to nothing"
     )

@@ -73,6 +73,23 @@ def test_one_step_on_the_folded_copy_has_the_signs_of_the_model(name):
     assert float((deltas[0] == deltas[1]).float().mean()) >= 0.99
 
 
+@pytest.mark.parametrize("name", ["resnet18", "resnet-small"])
+def test_the_signs_that_bf16_turns_are_those_of_the_smallest_gradients(name):
+    model, images, labels = make_network(name), make_images(4, 32), make_labels(4)
+    gradients = []
+    for precision in (None, "bf16"):
+        with frozen(model, precision) as network:
+            pictures = images.clone().requires_grad_()
+            loss = cross_entropy(network(pictures), labels).sum()
+            gradients.append(torch.autograd.grad(loss, pictures)[0])
+    exact, fast = gradients
+    same, size = exact.sign() == fast.sign(), exact.abs()
+    larger = size > size.flatten(1).quantile(0.25, dim=1).view(-1, 1, 1, 1)
+    assert float(same.float().mean()) > 0.9
+    assert float(same[larger].float().mean()) > 0.98
+    assert float((same * size).sum() / size.sum()) > 0.985
+
+
 def test_the_folded_copy_has_no_batch_norm_behind_a_convolution_left():
     copied = folded(make_network("resnet18").eval(), "fp32")
     assert not any(isinstance(layer, nn.BatchNorm2d) for layer in copied.modules())

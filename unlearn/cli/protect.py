@@ -132,7 +132,10 @@ def protect(
     recursive: Annotated[
         bool,
         typer.Option(
-            "--recursive/--no-recursive", help="Look into sub-folders.", rich_help_panel=INPUT
+            "--recursive/--no-recursive",
+            metavar="",
+            help="Look into sub-folders.",
+            rich_help_panel=INPUT,
         ),
     ] = True,
     include: Annotated[
@@ -150,7 +153,10 @@ def protect(
     follow_symlinks: Annotated[
         bool,
         typer.Option(
-            "--follow-symlinks", help="Follow links to folders too.", rich_help_panel=INPUT
+            "--follow-symlinks",
+            metavar="",
+            help="Follow links to folders too.",
+            rich_help_panel=INPUT,
         ),
     ] = False,
     max_pixels: Annotated[
@@ -178,7 +184,10 @@ def protect(
     fail_fast: Annotated[
         bool,
         typer.Option(
-            "--fail-fast", help="Stop at the first picture that fails.", rich_help_panel=RUN
+            "--fail-fast",
+            metavar="",
+            help="Stop at the first picture that fails.",
+            rich_help_panel=RUN,
         ),
     ] = False,
     dry_run: DryRunFlag = False,

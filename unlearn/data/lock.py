@@ -35,8 +35,8 @@ def locked(out: Path, records: Path) -> Iterator[None]:
     try:
         (records / _PID_NAME).write_text(f"{os.getpid()}\n", encoding="ascii")
         yield
-        (records / _PID_NAME).unlink(missing_ok=True)
     finally:
+        (records / _PID_NAME).unlink(missing_ok=True)
         lock.release()
 
 

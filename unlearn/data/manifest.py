@@ -8,10 +8,10 @@ never trusted.
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Literal, Self
+from typing import Any, BinaryIO, Final, Literal, Self, TypeVar, cast
 
 VERSION: Final = 1
 FILE_NAME: Final = "manifest.jsonl"
@@ -59,7 +59,7 @@ class RunHeader:
         values = {name: line[name] for name in cls.__dataclass_fields__ if name in line}
         values |= {"generator": generator["name"], "generator_sha256": generator["sha256"]}
         values |= {"inputs": tuple(line["inputs"]), "argv": tuple(line["argv"])}
-        return cls(**values)
+        return _checked(cls(**values))
 
 
 @dataclass(frozen=True)
@@ -92,12 +92,16 @@ class PictureRecord:
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> "PictureRecord":
         """Read a stored record; raises KeyError, TypeError or ValueError if it is no such."""
-        record = cls(**{name: line[name] for name in cls.__dataclass_fields__})
+        record = cls(**{name: line[name] for name in cls.__dataclass_fields__ if name in line})
         if record.status == "ok" and not (record.out and record.out_sha256):
             raise ValueError("a picture without output")
         size = tuple(record.size) if record.size else None
         lists = {"dropped": tuple(record.dropped), "notices": tuple(record.notices), "size": size}
-        return cls(**{**record.__dict__, **lists, "out": _inside(record.out)})
+        return _checked(cls(**{**record.__dict__, **lists, "out": _inside(record.out)}))
+
+
+E = TypeVar("E", RunHeader, PictureRecord)
+_PLAIN_TYPES: Final[tuple[Any, ...]] = (str, int, str | None, int | None, float | None)
 
 
 @dataclass
@@ -193,6 +197,17 @@ def _take(manifest: Manifest, line: Mapping[str, Any]) -> None:
         manifest.records[record.src] = record
         if record.out:
             manifest.outputs[record.out] = record
+
+
+def _checked(entry: E) -> E:
+    """Return the entry; raises TypeError if a field holds what the tool would never store."""
+    for spec in fields(entry):
+        value, allowed = getattr(entry, spec.name), cast(Any, spec.type)
+        if allowed in _PLAIN_TYPES and not isinstance(value, allowed):
+            raise TypeError(f"{spec.name} is {value!r}")
+        if isinstance(value, tuple) and not all(type(item) in (str, int) for item in value):
+            raise TypeError(f"{spec.name} holds {value!r}")
+    return entry
 
 
 def _inside(out: str | None) -> str | None:

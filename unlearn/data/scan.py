@@ -96,9 +96,7 @@ class _Findings:
     """What has been found so far."""
 
     selection: Selection
-    sources: dict[str, Source] = field(
-        default_factory=dict
-    )  # by absolute path: none is taken twice
+    sources: dict[str, Source] = field(default_factory=dict)  # by absolute path
     refused: list[Refusal] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
@@ -206,10 +204,11 @@ def _consider(
         regular = stat.S_ISREG(path.stat().st_mode)
         content = sniff(path) if regular else ""
     except OSError as error:
-        reason = (
-            "a link to nothing" if path.is_symlink() else (error.strerror or str(error)).lower()
-        )
-        findings.refused.append(Refusal(name, f"cannot be read: {reason}"))
+        if suffix in PICTURE_SUFFIXES or suffix in _UNREADABLE:
+            why = "a link to nothing" if path.is_symlink() else f"{error.strerror or error}".lower()
+            findings.refused.append(Refusal(name, f"cannot be read: {why}"))
+        else:
+            findings.skipped["unreadable"] += 1
         return
     if not regular:
         findings.skipped["special file"] += 1
