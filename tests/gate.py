@@ -25,7 +25,7 @@ def steps(*, quick: bool) -> dict[str, list[str]]:
 
 def say(text: str) -> None:
     """Print a line at once, so that it stands in order with what the steps print."""
-    print(text, flush=True)  # noqa: T201 - a script's output
+    print(text, flush=True)
 
 
 def main(arguments: list[str]) -> int:

@@ -274,3 +274,14 @@ def test_noise_draws_the_picture_towards_its_target():
         with torch.no_grad():
             clean, noisy = generator.module(images.permute(0, 3, 1, 2)).log_softmax(1)[:, target]
         assert noisy > clean
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    generator = make_generator()
+    with torch.no_grad():
+        next(generator.module.parameters()).flatten()[0] = value
+    path = tmp_path / "broken.safetensors"
+    generator.save(path)
+    with pytest.raises(EnvironmentProblem, match="holds numbers that are not finite"):
+        NoiseGenerator.load(path)

@@ -1,12 +1,13 @@
 from fractions import Fraction
 
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from making import make_images, make_pixels, make_rng, property_test
 
 from unlearn.radius import Radius
-from unlearn.tensors import add_levels, project, to_delta, to_images, to_levels
+from unlearn.tensors import add_levels, project, to_delta, to_images, to_levels, without_casts
 
 radii = st.one_of(
     st.fractions(0, Fraction(99, 100), max_denominator=5000).map(Radius),
@@ -108,3 +109,20 @@ def test_levels_survive_the_way_through_shares_of_the_range(values):
 def test_levels_round_to_the_nearest_step():
     delta = torch.tensor([0.4, 0.6, -0.6, 1.4]) / 255
     assert to_levels(delta, Radius.of_levels(8)).tolist() == [0, 1, -1, 1]
+
+
+def test_without_casts_no_window_of_the_noise_shifts_its_area():
+    delta = make_rng(2).uniform(3, 40, 30, low=-1)
+    delta += torch.tensor([0.5, -0.3, 0.1])[None, :, None, None]
+    fine = without_casts(delta, 5)
+    inside = F.avg_pool2d(fine, 5, stride=1)
+    assert inside.abs().max() < 0.3
+    assert inside.mean(dim=(0, 2, 3)).abs().max() < 0.01
+    constant = torch.full((1, 3, 20, 20), 0.7)
+    assert torch.allclose(without_casts(constant, 5), torch.zeros_like(constant), atol=1e-6)
+
+
+def test_without_casts_leaves_small_pictures_and_no_window_alone():
+    delta = make_rng(1).uniform(3, 5, 9)
+    assert torch.equal(without_casts(delta, 5), delta)
+    assert torch.equal(without_casts(delta, 0), delta)

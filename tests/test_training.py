@@ -27,7 +27,7 @@ from torch import nn
 
 from unlearn.data.arrays import Data
 from unlearn.device import Run
-from unlearn.errors import UsageProblem
+from unlearn.errors import NothingFound, UsageProblem
 from unlearn.objectives import cross_entropy
 from unlearn.rng import Rng, content_ids
 from unlearn.tensors import to_images
@@ -354,3 +354,9 @@ def test_accuracy_is_the_share_of_the_right_classes():
 
     data = Data(make_pixels(8), make_labels(8), ("a", "b", "c", "d"))
     assert accuracy(First(), data, CPU) == 0.25
+
+
+def test_training_on_nothing_is_refused():
+    nothing = make_data(4).subset(torch.tensor([], dtype=torch.int64))
+    with pytest.raises(NothingFound, match="no pictures to train on"):
+        train(make_small_net(), lambda *_: {}, nothing, Schedule(steps=1), CPU)

@@ -5,10 +5,14 @@ import sys
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    # Late, because worker processes import this module and need no terminal.
-    from unlearn.cli.app import run
+    try:
+        # Late, because worker processes import this module and need no terminal.
+        from unlearn.cli.app import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before the first command could say what to do about it
+        code = 130
+    sys.exit(code)
 
 
 if __name__ == "__main__":

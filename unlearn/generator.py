@@ -9,7 +9,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from unlearn.config import from_plain, to_plain
 from unlearn.device import Run, select_run
@@ -58,7 +58,7 @@ class NoiseGenerator:
         try:
             method = from_plain(METHODS[header.method], header.config, "method")
             module = method.build(Spec(header.architecture, len(header.classes)))
-            module.load_state_dict(safetensors.torch.load(content))
+            module.load_state_dict(_finite(safetensors.torch.load(content)))
         except (RuntimeError, UsageProblem, safetensors.SafetensorError) as error:
             reason = textwrap.shorten(str(error), 300)  # torch names each tensor on its own line
             raise EnvironmentProblem(
@@ -101,6 +101,14 @@ class NoiseGenerator:
             Rng.for_images(stream_seed, ids),
         )
         return np.ascontiguousarray(delta[0].permute(1, 2, 0).cpu().numpy())
+
+
+def _finite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors; raises UsageProblem for nan, whose noise would be a placebo."""
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise UsageProblem(f"{name} holds numbers that are not finite")
+    return tensors
 
 
 def header_of(method: MinMaxMin, **fields: object) -> Header:

@@ -1,6 +1,7 @@
 """Pure functions on picture tensors: between uint8 and [0, 1], and into the ball of a radius."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.radius import WHITE, Radius
@@ -19,6 +20,18 @@ def project(delta: Tensor, images: Tensor, radius: Radius) -> Tensor:
     """
     ball = float(radius)
     return torch.clamp(delta, (-images).clamp(min=-ball), (1 - images).clamp(max=ball))
+
+
+def without_casts(delta: Tensor, window: int) -> Tensor:
+    """Take the mean of odd `window` x `window` neighbours off each value of delta (N, C, H, W).
+
+    What is left cannot tint a larger area. Smaller pictures come back as they are.
+    """
+    if not window or min(delta.shape[-2:]) <= window:
+        return delta
+    half = window // 2
+    mean = F.avg_pool2d(delta, window, stride=1, padding=half, count_include_pad=False)
+    return delta - mean
 
 
 def to_levels(delta: Tensor, radius: Radius) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from unlearn.attack import frozen
 from unlearn.data.arrays import Data
 from unlearn.device import Run
-from unlearn.errors import UsageProblem
+from unlearn.errors import NothingFound, UsageProblem
 from unlearn.models.classifier import channels_last
 from unlearn.rng import Rng
 from unlearn.tensors import to_images
@@ -94,10 +94,14 @@ def train(
 ) -> None:
     """Minimise losses(model, batch)["loss"] over the data; leave the model in eval mode.
 
+    Raises NothingFound without pictures.
+
     Batches are a function of (seed, step) and random numbers of (seed, picture, step): a resumed
     run equals an uninterrupted one, and no picture is left out, since each epoch's order is
     followed to its end across batches.
     """
+    if not len(data):
+        raise NothingFound("there are no pictures to train on")
     data = data.to(run.device)
     channels_last(model.to(run.device)).train()
     optimiser = torch.optim.SGD(

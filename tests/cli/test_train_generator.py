@@ -13,10 +13,9 @@ from PIL import Image
 from unlearn.cli.app import run
 from unlearn.header import read_header
 
-QUICK = (
-    "--arch resnet-small --image-size 16 --steps 4 --batch-size 4 --views 1 "
-    "--unlearn-steps 1 --adversary-steps 1 --device cpu --precision fp32"
-).split()
+QUICK = ["--arch", "resnet-small", "--image-size", "16", "--steps", "4", "--batch-size", "4"]
+QUICK += ["--views", "1", "--unlearn-steps", "1", "--adversary-steps", "1"]
+QUICK += ["--device", "cpu", "--precision", "fp32"]
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from making import (
     CPU,
     counted_calls,
@@ -316,3 +317,29 @@ def test_training_with_the_whole_method_is_repeatable_and_lowers_its_loss():
     assert same_numbers(*map(numbers_of, modules))
     assert len(seen[0]) == 20
     assert sum(seen[0][-5:]) < 0.9 * sum(seen[0][:5])
+
+
+def test_a_window_keeps_areas_from_changing_colour_within_the_bound():
+    network = make_network("resnet-small", 4)
+    images, labels = make_images(2, 32), make_labels(2)
+    plain, fine = (make_method(window=window) for window in (0, 5))
+    shifts = []
+    for method in (plain, fine):
+        with torch.no_grad():
+            delta = method.noise(network, images, labels, CPU, make_rng(2))
+        assert delta.abs().max() <= float(method.radius) + 1e-6
+        assert ((images + delta) >= -1e-6).all()
+        assert ((images + delta) <= 1 + 1e-6).all()
+        shifts.append(float(F.avg_pool2d(delta, 9, stride=1).abs().mean()))
+    assert shifts[1] < shifts[0] / 2
+
+
+@pytest.mark.parametrize("window", [-1, 2, 8])
+def test_a_window_without_a_centre_is_refused(window):
+    with pytest.raises(UsageProblem, match=f"a window of {window} has no centre"):
+        MinMaxMin(window=window)
+
+
+def test_final_noise_of_another_radius_is_refused():
+    with pytest.raises(UsageProblem, match=r"the final noise has radius 4/255, not 8/255"):
+        MinMaxMin(final=make_pgd(4))

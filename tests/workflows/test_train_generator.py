@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from unlearn.attack import Pgd
-from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
 from unlearn.generator import NoiseGenerator
 from unlearn.header import read_header
 from unlearn.methods import MinMaxMin
@@ -209,3 +209,15 @@ def test_training_leaves_no_global_seed_dependence(options):
     first = train_generator(options, ignore).sha256
     torch.rand(7)
     assert train_generator(replace(options, force=True), ignore).sha256 == first
+
+
+def test_a_diverged_training_stops_and_writes_nothing(options, monkeypatch):
+    terms = MinMaxMin.step_losses
+
+    def diverged(*args):
+        return {name: term * float("nan") for name, term in terms(*args).items()}
+
+    monkeypatch.setattr(MinMaxMin, "step_losses", diverged)
+    with pytest.raises(UnlearnError, match="the training diverged at step 1"):
+        train_generator(options, ignore)
+    assert not options.out.exists()

@@ -339,7 +339,7 @@ def test_a_radius_that_makes_no_sense_is_not_taken(folders, rho):
     source, out = folders
     write_manifest(source, out, rho=rho)
     result = verify(source, out, OPTIONS)
-    assert result.radius_origin == ("manifest" if rho == 0.5 else "default")
+    assert result.radius_origin == "default"
     assert result.ok
 
 
@@ -411,8 +411,20 @@ def test_links_to_folders_are_followed_if_the_run_did_so(folders, tmp_path):
     (source / "linked").symlink_to(tmp_path / "more")
     protect(tmp_path / "more/f.png", out / "linked/f.png")
     assert states(verify(source, out, OPTIONS)) == {"linked/f.png": "extra"}
-    write_manifest(source, out, argv=["protect", "--follow-symlinks"])
+    write_manifest(source, out, selection={"follow_symlinks": True})
     assert verify(source, out, OPTIONS).ok
+
+
+def test_sources_that_were_not_wanted_are_not_missing_and_that_is_said(folders):
+    source, out = folders
+    (out / "cat/a.png").unlink()
+    write_manifest(source, out, selection={"exclude": ["cat/a.*"]})
+    result = verify(source, out, OPTIONS)
+    assert result.ok
+    assert result.pairs == 4
+    assert any("not wanted are not looked for" in notice for notice in result.notices)
+    write_manifest(source, out, selection={"exclude": 7})
+    assert states(verify(source, out, OPTIONS)) == {"cat/a.jpg": "missing"}
 
 
 def test_a_sample_compares_so_many_but_still_counts_all_names(folders):

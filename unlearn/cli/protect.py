@@ -170,6 +170,17 @@ def protect(
         ),
     ] = 512_000_000,
     device: DeviceOption = "auto",
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            "--batch-size",
+            min=1,
+            metavar="N",
+            show_default="twice --workers",
+            help="Pictures under way at a time; does not change their bytes.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     workers: WorkersOption = None,
     preview: Annotated[
         int,
@@ -224,6 +235,7 @@ def protect(
         seed=seed,
         device=device,
         workers=_most_workers() if workers is None else workers,
+        batch_size=batch_size,
         preview=preview,
         max_pixels=max_pixels,
         force=force,

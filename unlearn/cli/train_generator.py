@@ -163,6 +163,16 @@ def train_generator(
             min=0.0, max=1.0, metavar="SHARE", help="Share of grey views.", rich_help_panel=NOISE
         ),
     ] = 0.0,
+    window: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Noise averages to nothing over N x N pixels of its grid, so that no larger "
+            "area changes its colour (odd; 0: as published).",
+            rich_help_panel=NOISE,
+        ),
+    ] = 0,
     randomness: Annotated[
         Literal["norm", "squared", "mse"],
         typer.Option(
@@ -273,6 +283,7 @@ def train_generator(
         randomness=randomness,
         randomness_weight=randomness_weight,
         joint=joint,
+        window=window,
         views=Views(smallest_crop=smallest_crop, grey=grey),
         schedule=schedule,
     )

@@ -43,6 +43,7 @@ class RunHeader:
     inputs: tuple[str, ...]
     argv: tuple[str, ...]
     started: str
+    selection: dict[str, Any] = field(default_factory=dict)  # which files were wanted
 
     def to_line(self) -> dict[str, Any]:
         """Return the header as the manifest stores it."""

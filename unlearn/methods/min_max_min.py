@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from unlearn.attack import Losses, Pgd, frozen, pgd
+from unlearn.attack import Pgd, frozen, pgd
 from unlearn.data.arrays import Data
 from unlearn.device import Run
 from unlearn.errors import UsageProblem
@@ -15,7 +15,7 @@ from unlearn.models import build_classifier
 from unlearn.objectives import Randomness, cross_entropy, randomness
 from unlearn.radius import Radius
 from unlearn.rng import Rng
-from unlearn.tensors import to_delta, to_images, to_levels
+from unlearn.tensors import project, to_delta, to_images, to_levels, without_casts
 from unlearn.training import Observer, Schedule, train
 from unlearn.views import Views
 
@@ -28,7 +28,8 @@ class MinMaxMin:
     the surrogate adversarially on the noisy pictures and pushes its guesses on clean ones towards
     uniform (Eq. 8). joint puts the attacked and the clean batch through one forward pass, so that
     both share their batch statistics (the authors run two). final is the attack that makes the
-    noise to publish; None takes the one of training. Raises UsageProblem for ρa ≥ ρu.
+    noise to publish; None takes the one of training. window keeps the noise from tinting areas of
+    more than so many pixels (see without_casts; 0 as published). Raises UsageProblem for ρa ≥ ρu.
     """
 
     name: ClassVar[str] = "min-max-min"
@@ -40,6 +41,7 @@ class MinMaxMin:
     randomness_weight: float = 1.0
     joint: bool = False
     views: Views = Views()
+    window: int = 0
     schedule: Schedule = Schedule()
 
     def __post_init__(self) -> None:
@@ -48,6 +50,8 @@ class MinMaxMin:
                 f"rho-a {self.adversary.radius} must be below rho {self.unlearn.radius}: noise no "
                 "stronger than the adversary can suppress nothing that is learnable"
             )
+        if self.window < 0 or (self.window and self.window % 2 == 0):
+            raise UsageProblem(f"a window of {self.window} has no centre; use an odd number, or 0")
         if self.final and self.final.radius != self.unlearn.radius:
             raise UsageProblem(
                 f"the final noise has radius {self.final.radius}, not {self.unlearn.radius}"
@@ -88,8 +92,7 @@ class MinMaxMin:
     ) -> Tensor:
         """Eq. 2 with the trained surrogate; grey images (N, 1, H, W) get grey noise."""
         with frozen(module, run.precision) as network:
-            losses = self._view_losses(network, labels, rng)
-            return pgd(losses, images, self.final or self.unlearn, "minimise", rng)
+            return self._minimum(network, images, labels, self.final or self.unlearn, rng)
 
     def step_losses(
         self, module: nn.Module, pixels: Tensor, labels: Tensor, run: Run, rng: Rng
@@ -97,8 +100,7 @@ class MinMaxMin:
         """Both stages (Eqs. 2, 8) on uint8 pixels: terms "loss", "cross_entropy", "randomness"."""
         images = to_images(pixels)
         with frozen(module, run.precision) as network:
-            losses = self._view_losses(network, labels, rng)
-            delta = pgd(losses, images, self.unlearn, "minimise", rng)
+            delta = self._minimum(network, images, labels, self.unlearn, rng)
         noisy = self.views(images + to_delta(to_levels(delta, self.radius)), rng)
         attacked = noisy + self._attack(module, noisy, labels, run, rng)
         clean = self.views(images, rng)
@@ -123,11 +125,19 @@ class MinMaxMin:
                 lambda x: cross_entropy(network(x), labels), images, self.adversary, "maximise", rng
             )
 
-    def _view_losses(self, network: nn.Module, labels: Tensor, rng: Rng) -> Losses:
-        """Return the loss of a fresh random view of each image, in three channels."""
+    def _minimum(
+        self, network: nn.Module, images: Tensor, labels: Tensor, attack: Pgd, rng: Rng
+    ) -> Tensor:
+        """Return δu (Eq. 2) over fresh random views of each image, in three channels."""
 
-        def losses(images: Tensor) -> Tensor:
-            colour = images.expand(-1, 3, -1, -1)
+        def seen(noisy: Tensor) -> Tensor:
+            fine = without_casts(noisy - images, self.window)
+            clipped = project(fine.detach(), images, attack.radius)
+            return images + fine + (clipped - fine).detach()
+
+        def losses(noisy: Tensor) -> Tensor:
+            colour = (seen(noisy) if self.window else noisy).expand(-1, 3, -1, -1)
             return cross_entropy(network(self.views(colour, rng)), labels)
 
-        return losses
+        delta = pgd(losses, images, attack, "minimise", rng)
+        return project(without_casts(delta, self.window), images, attack.radius)

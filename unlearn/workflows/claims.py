@@ -1,10 +1,13 @@
 """What a manifest claims about a run, each claim taken only as far as it can do no harm."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Literal
 
+from unlearn.config import from_plain
 from unlearn.data.manifest import Manifest
 from unlearn.data.naming import shown
+from unlearn.data.scan import Selection
 from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
 
@@ -30,6 +33,14 @@ def claimed_shrinking(manifest: Manifest) -> int | None:
     return side if isinstance(side, int) and side > 0 else None
 
 
+def claimed_selection(manifest: Manifest) -> Selection:
+    """Return which files were wanted; every file if the manifest makes no sense."""
+    try:
+        return from_plain(Selection, manifest.header.selection if manifest.header else {})
+    except UsageProblem:
+        return Selection()
+
+
 def why_missing(name: str, refused: Mapping[str, str], manifest: Manifest) -> str:
     """Return why a source has no output, as far as anybody knows."""
     record = manifest.records.get(name)
@@ -43,6 +54,8 @@ def notices(manifest: Manifest, radius: Radius, origin: Origin) -> tuple[str, ..
     found = []
     if origin == "manifest" and radius > DEFAULT_RADIUS:
         found.append(f"the bound {radius} is the manifest's word; --rho sets your own")
+    if replace(claimed_selection(manifest), follow_symlinks=False) != Selection():
+        found.append("sources that the manifest says were not wanted are not looked for")
     header = manifest.header
     if origin == "given" and header is not None and str(header.rho) != str(radius):
         found.append(f"the manifest says rho {shown(header.rho)}; {radius} was checked")

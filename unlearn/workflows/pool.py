@@ -20,10 +20,14 @@ _HALF_CLOSED: Final = (OSError, AttributeError, TypeError, ValueError)
 
 
 class Pool:
-    """So many worker processes, started when first needed; 0 does the work in this process."""
+    """So many worker processes, started when first needed; 0 does the work in this process.
 
-    def __init__(self, workers: int) -> None:
+    `capacity` is how many jobs may be under way at a time, twice the workers unless given.
+    """
+
+    def __init__(self, workers: int, capacity: int | None = None) -> None:
         self.workers = workers
+        self.capacity = capacity or max(1, workers) * 2
         self._executor: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -36,11 +40,6 @@ class Pool:
         trace: TracebackType | None,
     ) -> None:
         self.close(now=kind is not None)
-
-    @property
-    def capacity(self) -> int:
-        """How many pictures may be under way at a time."""
-        return max(1, self.workers) * 2
 
     def submit(self, task: Callable[[J], T], job: J) -> "Future[T]":
         """Start a task; raises BrokenProcessPool if a worker has died since restart."""

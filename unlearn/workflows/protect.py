@@ -15,6 +15,7 @@ from importlib.metadata import version
 from pathlib import Path, PurePosixPath
 
 from unlearn import __version__
+from unlearn.config import to_plain
 from unlearn.data.disk import check_space, estimate_bytes, free_bytes, remove_leftovers
 from unlearn.data.key import Key, load_key, permutation
 from unlearn.data.labels import check_classes
@@ -45,11 +46,15 @@ _STOPPING = "Stopping after the pictures under way; press Ctrl-C again to stop a
 
 def load_generator(path: Path, device: str) -> tuple[Noise, str]:
     """Load a generator and return it with the name of the device it computes on."""
+    import torch
+
     from unlearn.device import select_run
     from unlearn.generator import NoiseGenerator
 
     run = select_run(device)
-    return NoiseGenerator.load(path, run), str(run.device)
+    if run.device.type == "cpu":
+        torch.set_num_threads(1)  # workers have the cores, and bytes must not depend on how many
+    return NoiseGenerator.load(path, run), f"{run.device} ({run.precision})"
 
 
 def protect(options: ProtectOptions, report: Report) -> ProtectResult:
@@ -104,7 +109,10 @@ def _look_through(ground: Groundwork, report: Report) -> ProtectResult:
     """Read every picture that is left to do, and write nothing."""
     _announce(ground, ground.options.device, report)
     batch = Batch(ground, report)
-    with _interruption(report) as interruption, Pool(ground.options.workers) as pool:
+    with (
+        _interruption(report) as interruption,
+        Pool(ground.options.workers, ground.options.batch_size) as pool,
+    ):
         Pipeline(pool, batch, lambda: interruption.requested or batch.stop).run(ground.work.pending)
     result = batch.result(interrupted=interruption.requested)
     return replace(result, dry_run=ground.options.dry_run)
@@ -139,7 +147,10 @@ def _run(batch: RealBatch, report: Report) -> ProtectResult:
     for out in ground.work.outdated:
         (ground.plan.out / out).unlink(missing_ok=True)
     batch.record_refused()
-    with _interruption(report) as interruption, Pool(ground.options.workers) as pool:
+    with (
+        _interruption(report) as interruption,
+        Pool(ground.options.workers, ground.options.batch_size) as pool,
+    ):
         Pipeline(pool, batch, lambda: interruption.requested or batch.stop).run(ground.work.pending)
         batch.raise_if_full()
         jobs = [] if interruption.requested else batch.preview_jobs()
@@ -232,5 +243,6 @@ def _run_header(ground: Groundwork, key: Key, device: str) -> RunHeader:
         device=device,
         inputs=tuple(os.path.abspath(path) for path in ground.plan.inputs),  # noqa: PTH100
         argv=options.argv,
+        selection=to_plain(options.selection),
         started=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     )

@@ -39,6 +39,7 @@ class ProtectOptions:
     seed: int = 0
     device: str = "auto"
     workers: int = 1
+    batch_size: int | None = None
     preview: int = 3
     max_pixels: int = 512_000_000
     force: bool = False

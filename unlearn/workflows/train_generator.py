@@ -234,9 +234,14 @@ class _Watch:
 
     def stepped(self, state: TrainingState, terms: dict[str, Tensor]) -> None:
         finished, steps = state.finished, state.schedule.steps
-        metrics = {}
+        metrics: dict[str, float] = {}
         if finished % max(1, steps // READINGS) == 0 or finished == steps:
             metrics = {name: float(term.detach()) for name, term in terms.items()}
+            if not math.isfinite(metrics["loss"]):
+                raise UnlearnError(
+                    f"the training diverged at step {finished}: its loss is no longer a number; "
+                    "try larger batches or --precision fp32"
+                )
         if finished % max(1, steps // EVALUATIONS) == 0 or finished == steps:
             metrics |= self._evaluate(state)
             self._remember(finished, metrics)

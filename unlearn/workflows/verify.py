@@ -18,13 +18,14 @@ from unlearn.data.naming import shown
 from unlearn.data.pairs import Outputs, find_outputs, pair_names
 from unlearn.data.plan import records_folder
 from unlearn.data.prepare import Preparation
-from unlearn.data.scan import Scan, Selection, scan
+from unlearn.data.scan import Scan, scan
 from unlearn.errors import NothingFound, UsageProblem
 from unlearn.radius import Radius
 from unlearn.workflows.checks import Check, Task, check_pair, find_swaps
 from unlearn.workflows.claims import (
     Origin,
     claimed_radius,
+    claimed_selection,
     claimed_shrinking,
     notices,
     why_missing,
@@ -105,8 +106,7 @@ def _find_sources(source: Path | None, out: Path, manifest: Manifest) -> Scan:
     for folder in inputs:
         if folder.exists() and folder.samefile(out):
             raise UsageProblem(f"{shown(folder)} and {shown(out)} are the same; name SRC and OUT")
-    links = header is not None and "--follow-symlinks" in header.argv
-    found = scan(inputs, Selection(follow_symlinks=links))
+    found = scan(inputs, claimed_selection(manifest))
     if not found.sources and not found.refused:
         places = ", ".join(shown(folder) for folder in inputs)
         raise NothingFound(f"no pictures in {places}, so there is nothing to compare")
