@@ -221,3 +221,11 @@ def test_a_diverged_training_stops_and_writes_nothing(options, monkeypatch):
     with pytest.raises(UnlearnError, match="the training diverged at step 1"):
         train_generator(options, ignore)
     assert not options.out.exists()
+
+
+def test_the_curve_has_every_term_at_every_point_however_many_steps(options):
+    method = replace(SMALL, schedule=Schedule(steps=103, batch_size=2))
+    curve = train_generator(replace(options, method=method), ignore).header.curve
+    assert {len(values) for values in curve.values()} == {len(curve["step"])}
+    assert curve["step"][-1] == 103
+    assert len(curve["step"]) == 21

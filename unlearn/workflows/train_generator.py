@@ -235,14 +235,15 @@ class _Watch:
     def stepped(self, state: TrainingState, terms: dict[str, Tensor]) -> None:
         finished, steps = state.finished, state.schedule.steps
         metrics: dict[str, float] = {}
-        if finished % max(1, steps // READINGS) == 0 or finished == steps:
+        tried = finished % max(1, steps // EVALUATIONS) == 0 or finished == steps
+        if tried or finished % max(1, steps // READINGS) == 0:
             metrics = {name: float(term.detach()) for name, term in terms.items()}
             if not math.isfinite(metrics["loss"]):
                 raise UnlearnError(
                     f"the training diverged at step {finished}: its loss is no longer a number; "
                     "try larger batches or --precision fp32"
                 )
-        if finished % max(1, steps // EVALUATIONS) == 0 or finished == steps:
+        if tried:
             metrics |= self._evaluate(state)
             self._remember(finished, metrics)
         self.report(Stepped(finished, steps, metrics))
