@@ -2,8 +2,8 @@
 
     python -m tests.benchmarks.pgd_speed --out docs/results/pgd_speed
 
-Plain is float32, NCHW, batch norm apart, as the field writes it. The paths take turns in one run, so
-that a busy machine slows all of them; the medians and the ratios are what to quote.
+Plain is float32, NCHW, batch norm apart, as the field writes it. The paths take turns in one run,
+so that a busy machine slows all of them; the medians and the ratios are what to quote.
 """
 
 import argparse

@@ -1,14 +1,16 @@
 """What a victim learns from protected pictures, beside clean ones and a placebo.
 
-    python -m tests.benchmarks.protection photos DATA --generator base --grids 64,128
+    python -m tests.benchmarks.protection photos DATA --journal docs/results/base_photos
     python -m tests.benchmarks.protection cifar DATA --generator gen.safetensors --pictures 5000
 
 DATA is `imagenette5` (train and val with class folders) or a CIFAR-10 python archive. Photos go
-through `unlearn protect` into files and are read back; the victim never shares a seed with the
-generator. Writes one JSON object, and a table as Markdown, to --out.
+through `unlearn protect` into files and are read back from them; the victim never shares a seed
+with the generator. Every victim becomes a line of JOURNAL.jsonl, so that a rerun continues;
+JOURNAL.md is the table made from all its lines.
 """
 
 import argparse
+import hashlib
 import io
 import json
 import platform
@@ -16,7 +18,8 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -24,58 +27,44 @@ import numpy as np
 import torch
 from PIL import Image
 
-from tests.benchmarks.victim import Outcome, Victim, fit_victim, padded_views, photo_views, shrunk
+from tests.benchmarks.victim import Victim, fit_victim, padded_views, photo_views, shrunk
 from unlearn.data.arrays import Data
 from unlearn.data.folder import load_labelled, some_of_each
+from unlearn.data.grid import add_noise
 from unlearn.device import select_run
 from unlearn.generator import NoiseGenerator
 from unlearn.generators import resolve
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, to_images, to_levels
+from unlearn.workflows.batch import GAIN
 
 RHO = Radius.of_levels(8)
 KEY = b"\x07" * 32  # the benchmark's own key, so that its numbers can be repeated
 TESTED_SIZE = 64
 
 
-@dataclass(frozen=True)
-class Arm:
-    """One way to prepare the training pictures, and its victims' outcomes."""
-
-    name: str
-    mean_change: float
-    outcomes: list[Outcome]
-
-
 def placebo(data: Data, grid: int) -> Data:
     """Add ±8 levels drawn at random on a grid and spread like the noise: same look, no method."""
-    ids, shape = data.ids, (3, grid, grid)
-    signs = Rng.for_images(99, ids).uniform(*shape, low=-1).sign() * float(RHO)
-    return with_noise(data, signs)
-
-
-def with_noise(data: Data, delta: torch.Tensor) -> Data:
-    """Spread δ over the pictures as `protect` does and add it in levels."""
-    from unlearn.data.grid import add_noise
-    from unlearn.workflows.protect import GAIN
-
-    gain = 1.0 if delta.shape[-1] == data.size else GAIN
+    signs = Rng.for_images(99, data.ids).uniform(3, grid, grid, low=-1).sign() * float(RHO)
+    gain = 1.0 if grid == data.size else GAIN
     pixels = [
         add_noise(p.permute(1, 2, 0).numpy(), d.permute(1, 2, 0).numpy(), RHO.levels, gain)
-        for p, d in zip(data.pixels, delta, strict=True)
+        for p, d in zip(data.pixels, signs, strict=True)
     ]
     stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
     return Data(stacked, data.labels, data.classes)
 
 
-def protect_files(folder: Path, out: Path, generator: str, grid: int) -> None:
-    """Protect a folder with the real command."""
-    key = out.parent / "key"
-    key.write_bytes(KEY)
-    line = [sys.executable, "-m", "unlearn", "protect", str(folder), "--out", str(out), "-q"]
-    line += ["--generator", generator, "--grid", str(grid), "--key", str(key), "--preview", "0"]
-    subprocess.run(line, check=True)
+def protected_files(args: argparse.Namespace, grid: int) -> Data:
+    """Protect the training folder with the real command and read its files back."""
+    with TemporaryDirectory() as temporary:
+        out, key = Path(temporary, "protected"), Path(temporary, "key")
+        key.write_bytes(KEY)
+        line = [sys.executable, "-m", "unlearn", "protect", str(args.data / "train"), "-q"]
+        line += ["--out", str(out), "--generator", args.generator, "--key", str(key)]
+        subprocess.run([*line, "--grid", str(grid), "--preview", "0"], check=True)
+        return load_labelled(out, args.source_size).data
 
 
 def as_jpeg(data: Data, quality: int) -> Data:
@@ -88,75 +77,114 @@ def as_jpeg(data: Data, quality: int) -> Data:
     return Data(pixels, data.labels, data.classes)
 
 
-def change(data: Data, clean: Data) -> float:
-    """Return the mean absolute change in levels."""
-    return float((data.pixels.float() - clean.pixels.float()).abs().mean())
+def photo_arms(args: argparse.Namespace, clean: Data) -> Iterator[tuple[str, Data]]:
+    """Yield the wanted training sets of photos, each by its name."""
+    first = args.grids[0]
+    for arm in args.arms:
+        if arm == "clean":
+            yield arm, clean
+        elif arm == "placebo":
+            yield f"placebo, grid {first}", placebo(clean, first)
+        elif arm == "jpeg":
+            yield f"protected, grid {first}, JPEG 75", as_jpeg(protected_files(args, first), 75)
+        else:
+            for grid in args.grids:
+                yield f"protected, grid {grid}", protected_files(args, grid)
 
 
-def photo_arms(args: argparse.Namespace) -> tuple[dict[str, Data], Data]:
-    """Return the training sets and the clean test set for photos."""
-    clean = load_labelled(args.data / "train", args.source_size).data
-    test = load_labelled(args.data / "val", args.source_size).data
-    small = shrunk(test.pixels, TESTED_SIZE).round().to(torch.uint8)
-    arms = {"clean": clean, "placebo": placebo(clean, args.grids[0])}
-    with TemporaryDirectory() as temporary:
-        for grid in args.grids:
-            out = Path(temporary, f"grid{grid}")
-            protect_files(args.data / "train", out, args.generator, grid)
-            arms[f"protected, grid {grid}"] = load_labelled(out, args.source_size).data
-    first = arms[f"protected, grid {args.grids[0]}"]
-    arms[f"protected, grid {args.grids[0]}, then JPEG 75"] = as_jpeg(first, 75)
-    return arms, replace(test, pixels=small, ids=torch.empty(0))
+def cifar_arms(args: argparse.Namespace, clean: Data) -> Iterator[tuple[str, Data]]:
+    """Yield the wanted training sets of CIFAR-10, each by its name."""
+    for arm in args.arms:
+        if arm == "clean":
+            yield arm, clean
+        elif arm == "placebo":
+            yield arm, placebo(clean, clean.size)
+        elif arm == "protected":
+            yield arm, protected_arrays(args.generator, clean)
 
 
-def cifar_arms(args: argparse.Namespace) -> tuple[dict[str, Data], Data]:
-    """Return the training sets and the clean test set for CIFAR-10."""
+def protected_arrays(name: str, clean: Data) -> Data:
+    """Make the generator's noise for its own classes and add it in levels."""
+    generator = NoiseGenerator.load(resolve(name), select_run("cpu"))
+    parts = []
+    for part in (clean.subset(n) for n in torch.arange(len(clean)).split(500)):
+        rng = Rng.for_images(generator.run.seed, part.ids)
+        images = to_images(part.pixels)
+        method = generator.method
+        delta = method.noise(generator.module, images, part.labels, generator.run, rng)
+        parts.append(add_levels(part.pixels, to_levels(delta, RHO)))
+    return Data(torch.cat(parts), clean.labels, clean.classes)
+
+
+def load(args: argparse.Namespace) -> tuple[Data, Data]:
+    """Return the clean training set and the clean test set at the victim's size."""
+    if args.what == "photos":
+        clean = load_labelled(args.data / "train", args.source_size).data
+        test = load_labelled(args.data / "val", args.source_size).data
+        small = shrunk(test.pixels, TESTED_SIZE).round().to(torch.uint8)
+        return clean, replace(test, pixels=small, ids=torch.empty(0))
     loaded = load_labelled(args.data)
-    clean = some_of_each(loaded.data, args.pictures, args.data_seed)
-    generator = NoiseGenerator.load(resolve(args.generator), select_run("cpu"))
-    delta = torch.cat(
-        [
-            generator.method.noise(
-                generator.module,
-                to_images(part.pixels),
-                part.labels,
-                generator.run,
-                Rng.for_images(generator.run.seed, part.ids),
-            )
-            for part in (clean.subset(n) for n in torch.arange(len(clean)).split(500))
-        ]
-    )
-    pixels = add_levels(clean.pixels, to_levels(delta, RHO))
-    protected = Data(pixels, clean.labels, clean.classes)
-    return {"clean": clean, "placebo": placebo(clean, 32), "protected": protected}, loaded.test
+    if loaded.test is None:
+        raise SystemExit("the cifar benchmark needs the archive's test pictures")
+    return some_of_each(loaded.data, args.pictures, args.data_seed), loaded.test
 
 
-def run_arms(args: argparse.Namespace) -> list[Arm]:
-    """Train every victim on every arm."""
-    arms, test = (photo_arms if args.what == "photos" else cifar_arms)(args)
+def run(args: argparse.Namespace) -> None:
+    """Train every victim that is not in the journal yet."""
+    clean, test = load(args)
+    arms = photo_arms if args.what == "photos" else cifar_arms
     augment = photo_views if args.what == "photos" else padded_views
     victim = Victim(args.victim, args.epochs, args.batch_size, Radius.parse(args.rho_a))
     precision = select_run("cpu").precision
-    results = []
-    for name, data in arms.items():
-        outcomes = []
+    sha256 = hashlib.sha256(resolve(args.generator).read_bytes()).hexdigest()[:12]
+    for name, data in arms(args, clean):
+        change = float((data.pixels.float() - clean.pixels.float()).abs().mean())
         for seed in range(101, 101 + args.seeds):
-            outcomes.append(fit_victim(victim, data, test, augment, seed, precision))
-            last = outcomes[-1]
-            print(f"{name}, seed {seed}: last {last.last:.3f} best {last.best:.3f} "
-                  f"train {last.train:.3f}", file=sys.stderr, flush=True)  # fmt: skip
-        results.append(Arm(name, change(data, arms["clean"]), outcomes))
-    return results
+            line = {"arm": name, "seed": seed, "rho_a": args.rho_a, "epochs": args.epochs}
+            if name.startswith("protected"):
+                line["generator"] = sha256
+            if any(line.items() <= done.items() for done in journal(args.journal)):
+                continue
+            began = time.monotonic()
+            outcome = fit_victim(victim, data, test, augment, seed, precision)
+            line |= {
+                "last": round(outcome.last, 4),
+                "best": round(outcome.best, 4),
+                "train": round(outcome.train, 4),
+                "mean_change": round(change, 3),
+                "seconds": round(time.monotonic() - began),
+                "victim": args.victim,
+                "pictures": len(clean),
+                "chance": 1 / len(clean.classes),
+                "torch": torch.__version__,
+                "machine": f"{platform.machine()} CPU, {torch.get_num_threads()} threads",
+            }
+            with args.journal.with_suffix(".jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            print(json.dumps(line), file=sys.stderr, flush=True)
 
 
-def table(results: list[Arm], chance: float) -> str:
-    """Return the results as a Markdown table, accuracies in percent."""
-    rows = ["| trained on | mean change, levels | last epoch | best epoch | on its training set |"]
-    rows.append("|---|---|---|---|---|")
-    for arm in results:
-        cells = [_spread([getattr(o, f) for o in arm.outcomes]) for f in ("last", "best", "train")]
-        rows.append(f"| {arm.name} | {arm.mean_change:.2f} | {' | '.join(cells)} |")
-    return "\n".join([*rows, "", f"Chance: {chance:.0%}."])
+def journal(path: Path) -> list[dict[str, object]]:
+    """Return the lines of the journal."""
+    file = path.with_suffix(".jsonl")
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def table(path: Path) -> str:
+    """Return the journal as a Markdown table: mean and spread over seeds, in percent."""
+    arms: dict[tuple[str, str], list[dict[str, object]]] = {}
+    for line in journal(path):
+        arms.setdefault((str(line["rho_a"]), str(line["arm"])), []).append(line)
+    rows = ["| ρa | trained on | change, levels | last epoch | best epoch | train | seeds |"]
+    rows.append("|---|---|---|---|---|---|---|")
+    for (rho_a, arm), lines in sorted(arms.items(), key=lambda item: item[0][0]):
+        cells = [_spread([float(str(n[field])) for n in lines]) for field in _FIELDS]
+        change = f"{float(str(lines[0]['mean_change'])):.2f}"
+        rows.append(f"| {rho_a} | {arm} | {change} | {' | '.join(cells)} | {len(lines)} |")
+    return "\n".join(rows) + "\n"
+
+
+_FIELDS = ("last", "best", "train")
 
 
 def _spread(values: list[float]) -> str:
@@ -168,7 +196,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", choices=["photos", "cifar"])
     parser.add_argument("data", type=Path)
+    parser.add_argument("--journal", type=Path, required=True)
     parser.add_argument("--generator", default="base")
+    parser.add_argument("--arms", type=lambda t: t.split(","), default="clean,placebo,protected")
     parser.add_argument("--grids", type=lambda t: [int(g) for g in t.split(",")], default=[64])
     parser.add_argument("--pictures", type=int, default=5000)
     parser.add_argument("--data-seed", type=int, default=0)
@@ -178,24 +208,12 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rho-a", default="0/255")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    began = time.monotonic()
-    results = run_arms(args)
-    classes = 5 if args.what == "photos" else 10
-    text = table(results, 1 / classes)
-    print(text)
-    if args.out:
-        record = {
-            "command": " ".join(["python", "-m", "tests.benchmarks.protection", *sys.argv[1:]]),
-            "machine": f"{platform.machine()}, {torch.get_num_threads()} threads, CPU",
-            "torch": torch.__version__,
-            "minutes": round((time.monotonic() - began) / 60, 1),
-            "chance": 1 / classes,
-            "arms": [asdict(arm) for arm in results],
-        }
-        args.out.with_suffix(".json").write_text(json.dumps(record, indent=1) + "\n")
-        args.out.with_suffix(".md").write_text(text + "\n")
+    if isinstance(args.arms, str):
+        args.arms = args.arms.split(",")
+    run(args)
+    args.journal.with_suffix(".md").write_text(table(args.journal))
+    print(table(args.journal))
 
 
 if __name__ == "__main__":

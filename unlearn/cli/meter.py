@@ -30,6 +30,11 @@ def rate_text(done: int, seconds: float, unit: str) -> str:
     return f"{speed:.1f} {unit}/s" if speed >= 0.1 else f"{1 / speed:.0f} s each"
 
 
+def seconds_left(done: int, seconds: float, left: int) -> float | None:
+    """Return how long the rest takes at the same speed; None where it cannot be told."""
+    return seconds * left / done if done and left else None
+
+
 def duration_text(seconds: float) -> str:
     """Return a duration as people write it: "8 s", "3 min 51 s", "2 h 5 min"."""
     whole = max(0, round(seconds))
@@ -51,7 +56,8 @@ class Meter:
         self._console = stderr_console()
         self._progress = None if silent or not _animated(self._console) else self._bar()
         self._plain = not silent and self._progress is None
-        self._started = self._said = time.monotonic()
+        self._said = time.monotonic()
+        self._first: tuple[int, float] | None = None  # the first that was done pays for start-up
 
     def __enter__(self) -> Self:
         if self._progress is not None:
@@ -72,22 +78,24 @@ class Meter:
         """Say that `done` are finished; `note` is free text such as the current file."""
         self.total = self.total if total is None else total
         now = time.monotonic()
-        rate = rate_text(done, now - self._started, self.unit)
+        if self._first is None and done:
+            self._first = (done, now)
+        before, since = self._first or (0, now)
+        rate = rate_text(done - before, now - since, self.unit)
         if self._progress is not None:
             self._progress.update(
                 self._task, completed=done, total=self.total, rate=rate, note=printable(note)
             )
         elif self._plain and now - self._said >= PLAIN_SECONDS:
             self._said = now
-            line = self._line(done, rate, now - self._started, note)
+            left = seconds_left(done - before, now - since, (self.total or done) - done)
+            line = self._line(done, rate, left, note)
             self._console.print(printable(line), soft_wrap=True)
 
-    def _line(self, done: int, rate: str, seconds: float, note: str) -> str:
+    def _line(self, done: int, rate: str, seconds: float | None, note: str) -> str:
         """Return one line of progress for a log file or a pipe."""
         count = f"{self.title} {done}" + ("" if self.total is None else f"/{self.total}")
-        left = ""
-        if self.total and done:
-            left = f"about {duration_text(seconds * (self.total - done) / done)} left"
+        left = "" if seconds is None else f"about {duration_text(seconds)} left"
         return "  ".join(part for part in (count, rate, left, note) if part)
 
     def _bar(self) -> Progress:

@@ -147,6 +147,17 @@ def train_generator(
             rich_help_panel=NOISE,
         ),
     ] = None,
+    final_crop: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=1.0,
+            metavar="SHARE",
+            show_default="--smallest-crop",
+            help="Smallest crop in the views of the noise to publish.",
+            rich_help_panel=NOISE,
+        ),
+    ] = None,
     smallest_crop: Annotated[
         float,
         typer.Option(
@@ -285,6 +296,7 @@ def train_generator(
         joint=joint,
         window=window,
         views=Views(smallest_crop=smallest_crop, grey=grey),
+        final_views=Views(smallest_crop=final_crop or smallest_crop, grey=grey),
         schedule=schedule,
     )
     options = TrainOptions(

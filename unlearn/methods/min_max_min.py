@@ -27,9 +27,9 @@ class MinMaxMin:
     Stage 1 makes noise that lowers the surrogate's loss over random views (Eq. 2); stage 2 trains
     the surrogate adversarially on the noisy pictures and pushes its guesses on clean ones towards
     uniform (Eq. 8). joint puts the attacked and the clean batch through one forward pass, so that
-    both share their batch statistics (the authors run two). final is the attack that makes the
-    noise to publish; None takes the one of training. window keeps the noise from tinting areas of
-    more than so many pixels (see without_casts; 0 as published). Raises UsageProblem for ρa ≥ ρu.
+    both share their batch statistics (the authors run two). final and final_views make the noise
+    to publish; None takes what training uses. window keeps the noise from tinting areas of more than
+    so many pixels (see without_casts; 0 as published). Raises UsageProblem for ρa ≥ ρu.
     """
 
     name: ClassVar[str] = "min-max-min"
@@ -41,6 +41,7 @@ class MinMaxMin:
     randomness_weight: float = 1.0
     joint: bool = False
     views: Views = Views()
+    final_views: Views | None = None
     window: int = 0
     schedule: Schedule = Schedule()
 
@@ -65,6 +66,12 @@ class MinMaxMin:
     def passes_per_step(self) -> int:
         """Forward+backward passes of the network for each picture of a training step."""
         return self.unlearn.passes + self.adversary.passes + 2  # one attacked, one clean
+
+    @property
+    def published(self) -> "MinMaxMin":
+        """The method with the attack and the views of the final noise in place of training's."""
+        attack, views = self.final or self.unlearn, self.final_views or self.views
+        return replace(self, unlearn=attack, views=views, final=None, final_views=None)
 
     def within(self, radius: Radius) -> "MinMaxMin":
         """Return the method for noise of another radius ρu; ρa is halved if as large."""
@@ -92,7 +99,7 @@ class MinMaxMin:
     ) -> Tensor:
         """Eq. 2 with the trained surrogate; grey images (N, 1, H, W) get grey noise."""
         with frozen(module, run.precision) as network:
-            return self._minimum(network, images, labels, self.final or self.unlearn, rng)
+            return self.published._minimum(network, images, labels, rng)
 
     def step_losses(
         self, module: nn.Module, pixels: Tensor, labels: Tensor, run: Run, rng: Rng
@@ -100,7 +107,7 @@ class MinMaxMin:
         """Both stages (Eqs. 2, 8) on uint8 pixels: terms "loss", "cross_entropy", "randomness"."""
         images = to_images(pixels)
         with frozen(module, run.precision) as network:
-            delta = self._minimum(network, images, labels, self.unlearn, rng)
+            delta = self._minimum(network, images, labels, rng)
         noisy = self.views(images + to_delta(to_levels(delta, self.radius)), rng)
         attacked = noisy + self._attack(module, noisy, labels, run, rng)
         clean = self.views(images, rng)
@@ -125,19 +132,17 @@ class MinMaxMin:
                 lambda x: cross_entropy(network(x), labels), images, self.adversary, "maximise", rng
             )
 
-    def _minimum(
-        self, network: nn.Module, images: Tensor, labels: Tensor, attack: Pgd, rng: Rng
-    ) -> Tensor:
+    def _minimum(self, network: nn.Module, images: Tensor, labels: Tensor, rng: Rng) -> Tensor:
         """Return δu (Eq. 2) over fresh random views of each image, in three channels."""
 
         def seen(noisy: Tensor) -> Tensor:
             fine = without_casts(noisy - images, self.window)
-            clipped = project(fine.detach(), images, attack.radius)
+            clipped = project(fine.detach(), images, self.radius)
             return images + fine + (clipped - fine).detach()
 
         def losses(noisy: Tensor) -> Tensor:
             colour = (seen(noisy) if self.window else noisy).expand(-1, 3, -1, -1)
             return cross_entropy(network(self.views(colour, rng)), labels)
 
-        delta = pgd(losses, images, attack, "minimise", rng)
-        return project(without_casts(delta, self.window), images, attack.radius)
+        delta = pgd(losses, images, self.unlearn, "minimise", rng)
+        return project(without_casts(delta, self.window), images, self.radius)

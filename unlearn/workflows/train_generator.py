@@ -190,7 +190,7 @@ def _scheduled(options: TrainOptions, count: int) -> MinMaxMin:
 def _plan(options: TrainOptions, method: MinMaxMin, data: Data, run: Run) -> str:
     """Return the fingerprint of all that decides the trained weights."""
     plan = {
-        "method": to_plain(method),
+        "method": to_plain(replace(method, final=None, final_views=None)),
         "architecture": options.architecture,
         "data": data.fingerprint,
         "seed": run.seed,
