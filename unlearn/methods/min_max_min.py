@@ -28,8 +28,8 @@ class MinMaxMin:
     the surrogate adversarially on the noisy pictures and pushes its guesses on clean ones towards
     uniform (Eq. 8). joint puts the attacked and the clean batch through one forward pass, so that
     both share their batch statistics (the authors run two). final and final_views make the noise
-    to publish; None takes what training uses. window keeps the noise from tinting areas of more
-    than so many pixels (see without_casts; 0 as published). Raises UsageProblem for ρa ≥ ρu.
+    to publish; None takes what training uses. window keeps the noise from tinting areas wider than
+    so many pixels (see without_casts; 0 as published). Raises UsageProblem for ρa ≥ ρu.
     """
 
     name: ClassVar[str] = "min-max-min"
