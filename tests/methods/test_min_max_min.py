@@ -50,6 +50,7 @@ def attacks(monkeypatch):
         return delta
 
     monkeypatch.setattr("unlearn.methods.min_max_min.pgd", spy)
+    monkeypatch.setattr("unlearn.methods.min_max_min._VIEWS_TOGETHER", 0)
     return calls
 
 
@@ -128,7 +129,7 @@ def test_a_step_makes_as_many_passes_as_it_says(precision):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(torch.autograd, "grad", counting)
-            step(method, module, run=replace(CPU, precision=precision))
+            step(method, module, count=20, run=replace(CPU, precision=precision))
         passes = len(own) + len(fast)
     assert passes == method.passes_per_step == 3 * 2 + 2 + 2
     assert replace(method, randomness_weight=0.0).passes_per_step == passes
@@ -343,3 +344,12 @@ def test_a_window_without_a_centre_is_refused(window):
 def test_final_noise_of_another_radius_is_refused():
     with pytest.raises(UsageProblem, match=r"the final noise has radius 4/255, not 8/255"):
         MinMaxMin(final=make_pgd(4))
+
+
+def test_views_taken_together_are_the_views_taken_one_by_one(monkeypatch):
+    network, method = make_network("resnet-small", 4), make_method()
+    images, labels = make_images(2, 16), make_labels(2)
+    together = method.noise(network, images, labels, CPU, make_rng(2))
+    monkeypatch.setattr("unlearn.methods.min_max_min._VIEWS_TOGETHER", 0)
+    apart = method.noise(network, images, labels, CPU, make_rng(2))
+    assert torch.isclose(together, apart, atol=1e-6).float().mean() > 0.99

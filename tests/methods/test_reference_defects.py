@@ -43,6 +43,7 @@ def attacks(monkeypatch):
         return delta
 
     monkeypatch.setattr("unlearn.methods.min_max_min.pgd", spy)
+    monkeypatch.setattr("unlearn.methods.min_max_min._VIEWS_TOGETHER", 0)
     return calls
 
 
