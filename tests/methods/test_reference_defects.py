@@ -230,6 +230,7 @@ def test_attacks_run_in_eval_mode_and_the_step_in_train_mode(monkeypatch):
         return frozen(model)
 
     monkeypatch.setattr("unlearn.methods.min_max_min.frozen", slow)
+    monkeypatch.setattr("unlearn.methods.min_max_min._VIEWS_TOGETHER", 0)
     step(make_method(), module)
     assert modes == [False] * (3 * 2 + 2) + [True] * 2
 
