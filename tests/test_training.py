@@ -360,3 +360,11 @@ def test_training_on_nothing_is_refused():
     nothing = make_data(4).subset(torch.tensor([], dtype=torch.int64))
     with pytest.raises(NothingFound, match="no pictures to train on"):
         train(make_small_net(), lambda *_: {}, nothing, Schedule(steps=1), CPU)
+
+
+def test_a_cosine_rate_falls_from_the_whole_to_nothing():
+    schedule = Schedule(steps=100, learning_rate=0.2, shape="cosine")
+    assert schedule.rate(0) == pytest.approx(0.2)
+    assert schedule.rate(50) == pytest.approx(0.1)
+    assert schedule.rate(99) < 0.001
+    assert all(schedule.rate(n) > schedule.rate(n + 1) for n in range(99))

@@ -1,9 +1,10 @@
 """The one outer loop: stochastic gradient descent for surrogates and victims, with exact resume."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +25,8 @@ StepLosses = Callable[[nn.Module, Tensor, Tensor, Rng], dict[str, Tensor]]
 class Schedule:
     """Steps and step size of momentum SGD.
 
-    The rate is multiplied by decay every decay_every of the steps. The defaults are those of the
+    The rate is multiplied by decay every decay_every of the steps, or falls to zero along half a
+    cosine (Loshchilov and Hutter, 2017). The defaults are those of the
     paper's generator. Raises UsageProblem for schedules that take no step.
     """
 
@@ -35,6 +37,7 @@ class Schedule:
     weight_decay: float = 5e-4
     decay_every: Fraction = Fraction(2, 5)
     decay: float = 0.1
+    shape: Literal["steps", "cosine"] = "steps"
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1:
@@ -44,6 +47,8 @@ class Schedule:
 
     def rate(self, step: int) -> float:
         """Return the learning rate of a step counted from 0."""
+        if self.shape == "cosine":
+            return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
         period = max(1, int(self.steps * self.decay_every))
         return self.learning_rate * float(self.decay ** (step // period))
 

@@ -10,6 +10,7 @@ JOURNAL.md is the table made from all its lines.
 """
 
 import argparse
+import functools
 import hashlib
 import io
 import json
@@ -56,15 +57,16 @@ def placebo(data: Data, grid: int) -> Data:
     return Data(stacked, data.labels, data.classes)
 
 
-def protected_files(args: argparse.Namespace, grid: int) -> Data:
-    """Protect the training folder with the real command and read its files back."""
+@functools.cache
+def protected_files(folder: Path, generator: str, grid: int, size: int) -> Data:
+    """Protect a folder with the real command and read its files back."""
     with TemporaryDirectory() as temporary:
         out, key = Path(temporary, "protected"), Path(temporary, "key")
         key.write_bytes(KEY)
-        line = [sys.executable, "-m", "unlearn", "protect", str(args.data / "train"), "-q"]
-        line += ["--out", str(out), "--generator", args.generator, "--key", str(key)]
-        subprocess.run([*line, "--grid", str(grid), "--preview", "0"], check=True)
-        return load_labelled(out, args.source_size).data
+        line = [sys.executable, "-m", "unlearn", "protect", str(folder), "-q", "--preview", "0"]
+        line += ["--out", str(out), "--generator", generator, "--key", str(key)]
+        subprocess.run([*line, "--grid", str(grid)], check=True)
+        return load_labelled(out, size).data
 
 
 def as_jpeg(data: Data, quality: int) -> Data:
@@ -80,16 +82,19 @@ def as_jpeg(data: Data, quality: int) -> Data:
 def photo_arms(args: argparse.Namespace, clean: Data) -> Iterator[tuple[str, Data]]:
     """Yield the wanted training sets of photos, each by its name."""
     first = args.grids[0]
+    protected = functools.partial(
+        protected_files, args.data / "train", args.generator, size=args.source_size
+    )
     for arm in args.arms:
         if arm == "clean":
             yield arm, clean
         elif arm == "placebo":
             yield f"placebo, grid {first}", placebo(clean, first)
         elif arm == "jpeg":
-            yield f"protected, grid {first}, JPEG 75", as_jpeg(protected_files(args, first), 75)
+            yield f"protected, grid {first}, JPEG 75", as_jpeg(protected(grid=first), 75)
         else:
             for grid in args.grids:
-                yield f"protected, grid {grid}", protected_files(args, grid)
+                yield f"protected, grid {grid}", protected(grid=grid)
 
 
 def cifar_arms(args: argparse.Namespace, clean: Data) -> Iterator[tuple[str, Data]]:
@@ -202,9 +207,9 @@ def main() -> None:
     parser.add_argument("--grids", type=lambda t: [int(g) for g in t.split(",")], default=[64])
     parser.add_argument("--pictures", type=int, default=5000)
     parser.add_argument("--data-seed", type=int, default=0)
-    parser.add_argument("--source-size", type=int, default=224)
+    parser.add_argument("--source-size", type=int, default=112)
     parser.add_argument("--victim", default="resnet-small")
-    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--rho-a", default="0/255")
     parser.add_argument("--seeds", type=int, default=3)

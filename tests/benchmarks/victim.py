@@ -122,6 +122,6 @@ def fit_victim(
 
     steps = max(1, len(data) // victim.batch_size)
     watch = _Watch(test, run, steps)
-    schedule = Schedule(steps=steps * victim.epochs, batch_size=victim.batch_size)
+    schedule = Schedule(steps * victim.epochs, victim.batch_size, shape="cosine")
     train(model, losses, data, schedule, run, watch)
     return watch.outcome
