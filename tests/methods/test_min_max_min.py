@@ -20,7 +20,6 @@ from making import (
     same_numbers,
 )
 
-from unlearn.attack import pgd
 from unlearn.errors import UsageProblem
 from unlearn.methods import MinMaxMin, Spec
 from unlearn.models import ARCHITECTURES
@@ -37,21 +36,6 @@ STILL = Views(flip=False, pad=0)
 def step(method, module=None, count=6, run=CPU):
     module = make_small_net().train() if module is None else module
     return method.step_losses(module, make_pixels(count), make_labels(count), run, make_rng(count))
-
-
-@pytest.fixture
-def attacks(monkeypatch):
-    """What pgd was asked for and what it answered, call by call."""
-    calls = []
-
-    def spy(losses, images, config, goal, rng, start=None):
-        delta = pgd(losses, images, config, goal, rng, start)
-        calls.append({"images": images, "config": config, "goal": goal, "delta": delta})
-        return delta
-
-    monkeypatch.setattr("unlearn.methods.min_max_min.pgd", spy)
-    monkeypatch.setattr("unlearn.methods.min_max_min._VIEWS_TOGETHER", 0)
-    return calls
 
 
 @pytest.fixture(scope="module")

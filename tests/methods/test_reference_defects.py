@@ -32,21 +32,6 @@ from unlearn.views import Views
 STILL = Views(flip=False, pad=0)
 
 
-@pytest.fixture
-def attacks(monkeypatch):
-    """What pgd was asked for and what it answered, call by call."""
-    calls = []
-
-    def spy(losses, images, config, goal, rng, start=None):
-        delta = pgd(losses, images, config, goal, rng, start)
-        calls.append({"images": images, "config": config, "goal": goal, "delta": delta})
-        return delta
-
-    monkeypatch.setattr("unlearn.methods.min_max_min.pgd", spy)
-    monkeypatch.setattr("unlearn.methods.min_max_min._VIEWS_TOGETHER", 0)
-    return calls
-
-
 def step(method, module=None):
     module = make_small_net().train() if module is None else module
     return method.step_losses(module, make_pixels(6), make_labels(6), CPU, make_rng(6))
