@@ -57,7 +57,7 @@ class NoiseGenerator:
         content = path.read_bytes()
         try:
             method = from_plain(METHODS[header.method], header.config, "method")
-            module = method.build(Spec(header.architecture, len(header.classes)))
+            module = method.build(Spec(header.architecture, len(header.classes), header.image_size))
             module.load_state_dict(_finite(safetensors.torch.load(content)))
         except (RuntimeError, UsageProblem, safetensors.SafetensorError) as error:
             reason = textwrap.shorten(str(error), 300)  # torch names each tensor on its own line

@@ -10,7 +10,10 @@ Randomness = Literal["norm", "squared", "mse"]
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross entropy of each image: logits (N, K), labels int64 (N,) -> (N,)."""
+    """Return the cross entropy of each image: logits (N, K) -> (N,).
+
+    labels are int64 (N,), or shares of each class, float (N, K).
+    """
     return F.cross_entropy(logits.float(), labels, reduction="none")
 
 

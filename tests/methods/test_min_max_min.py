@@ -20,6 +20,7 @@ from making import (
     same_numbers,
 )
 
+from unlearn.attack import Pgd, frozen
 from unlearn.errors import UsageProblem
 from unlearn.methods import MinMaxMin, Spec
 from unlearn.models import ARCHITECTURES
@@ -100,8 +101,17 @@ def test_a_surrogate_is_a_network_with_the_classes_of_its_data(name):
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_a_step_makes_as_many_passes_as_it_says(precision):
-    method, module = make_method(), make_small_net().train()
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, 3 * 2 + 2 + 2),
+        ({"randomness_weight": 0.0}, 3 * 2 + 2 + 1),
+        ({"shared": Radius.of_levels(4)}, 3 * 2 + 2 + 3),
+    ],
+)
+def test_a_step_makes_as_many_passes_as_it_says(precision, changes, expected):
+    method, module = replace(make_method(), **changes), make_small_net().train()
+    module.register_buffer("shared", torch.zeros(4, 3, 8, 8))
     passes = []
     with counted_calls(module) as own:
         fast = []
@@ -115,8 +125,7 @@ def test_a_step_makes_as_many_passes_as_it_says(precision):
             patch.setattr(torch.autograd, "grad", counting)
             step(method, module, count=20, run=replace(CPU, precision=precision))
         passes = len(own) + len(fast)
-    assert passes == method.passes_per_step == 3 * 2 + 2 + 2
-    assert replace(method, randomness_weight=0.0).passes_per_step == passes
+    assert passes == method.passes_per_step == expected
 
 
 # Stage 1
@@ -166,11 +175,19 @@ def test_the_noise_of_a_step_and_the_published_noise_are_one_computation(attacks
 
 
 @pytest.mark.parametrize("form", ["norm", "squared", "mse"])
-@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+@pytest.mark.parametrize("weight", [0.5, 1.0])
 def test_the_loss_of_a_step_is_the_sum_of_its_terms(form, weight):
     terms = step(make_method(randomness=form, randomness_weight=weight))
     assert set(terms) == {"loss", "cross_entropy", "randomness"}
     assert torch.allclose(terms["loss"], terms["cross_entropy"] + weight * terms["randomness"])
+
+
+def test_without_weight_no_clean_picture_meets_the_network():
+    module = make_small_net().train()
+    with counted_calls(module) as calls:
+        terms = step(make_method(randomness_weight=0.0, views=STILL), module)
+    assert len(calls) == 1
+    assert torch.equal(terms["loss"], terms["cross_entropy"])
 
 
 @pytest.mark.parametrize("joint", [False, True])
@@ -337,3 +354,47 @@ def test_views_taken_together_are_the_views_taken_one_by_one(monkeypatch):
     monkeypatch.setattr("unlearn.methods.min_max_min._VIEWS_TOGETHER", 0)
     apart = method.noise(network, images, labels, CPU, make_rng(2))
     assert torch.isclose(together, apart, atol=1e-6).float().mean() > 0.99
+
+
+# The shared part
+
+
+def test_the_shared_part_lowers_the_loss_of_its_class_within_its_radius(trained_network):
+    method = replace(make_method(), shared=Radius.of_levels(5), views=Views(flip=False, pad=0))
+    data = make_stripes(64, seed=4)
+    images = to_images(data.pixels)
+    trained_network.register_buffer("shared", torch.zeros(4, 3, 8, 8))
+    rng = make_rng(64)
+    with frozen(trained_network) as network:
+        for _ in range(12):
+            method._move_shared(network, trained_network.shared, images, data.labels, rng)
+        moved = (images + trained_network.shared[data.labels]).clamp(0, 1)
+        before = cross_entropy(network(images), data.labels)
+        after = cross_entropy(network(moved), data.labels)
+    assert (trained_network.shared * 255).abs().max().round() == 5
+    for label in range(4):
+        assert after[data.labels == label].mean() < before[data.labels == label].mean()
+
+
+def test_noise_starts_from_the_shared_part_and_keeps_the_bound():
+    method = replace(
+        make_method(),
+        unlearn=Pgd(Radius.of_levels(8), Radius.of_levels(1), steps=0),
+        shared=Radius.of_levels(6),
+    )
+    module = make_small_net()
+    module.register_buffer("shared", Rng.for_images(0, torch.arange(4)).uniform(3, 8, 8) * 6 / 255)
+    images, labels = make_images(6, 8) * 0.5 + 0.2, make_labels(6)
+    noise = method.noise(module, images, labels, CPU, make_rng(6))
+    assert torch.allclose(noise, module.shared[labels], atol=1e-6)
+    wide = method.noise(module, make_images(2, 12) * 0.5 + 0.2, labels[:2], CPU, make_rng(2))
+    assert wide.shape[-1] == 12
+    grey = method.noise(module, images[:, :1], labels, CPU, make_rng(6))
+    assert torch.allclose(grey, module.shared[labels].mean(dim=1, keepdim=True), atol=1e-6)
+    small = method.within(Radius.of_levels(2)).noise(module, images, labels, CPU, make_rng(6))
+    assert (small * 255).abs().max().round() == 2
+
+
+def test_a_shared_part_larger_than_the_ball_is_refused():
+    with pytest.raises(UsageProblem, match="9/255"):
+        MinMaxMin(shared=Radius.of_levels(9))

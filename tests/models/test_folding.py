@@ -15,6 +15,8 @@ from making import (
     shake_norms,
 )
 from torch import nn
+from torch.nn import functional
+from torch.nn.utils import parametrizations
 
 from unlearn.attack import frozen, pgd
 from unlearn.models import ARCHITECTURES
@@ -22,7 +24,25 @@ from unlearn.models.classifier import Classifier
 from unlearn.models.folding import folded
 from unlearn.objectives import cross_entropy
 
-SIZES = {"resnet18-imagenet": 32}
+LARGE = {"vgg16-imagenet", "vit-imagenet"}
+DENSE = {"densenet121", "densenet121-imagenet"}
+HEAVY = {"resnet50", "resnet50-imagenet", "wrn-34-10", *DENSE, *LARGE}
+SIDES = {
+    "resnet18-imagenet": 32,
+    "resnet50-imagenet": 32,
+    "densenet121-imagenet": 32,
+    "wrn-34-10": 8,
+    "vgg16-imagenet": 32,
+    "vit-imagenet": 224,
+}
+# Where a single place of a small picture is left, nothing averages its rounding out.
+SIDES_IN_BF16 = {**SIDES, "resnet18-imagenet": 64, "resnet50-imagenet": 96, "vgg16": 64}
+
+
+def networks(slow):
+    """Parametrise over all networks, those that cost too much for each run marked as slow."""
+    marked = [pytest.param(n, marks=pytest.mark.slow) if n in slow else n for n in ARCHITECTURES]
+    return pytest.mark.parametrize("name", marked)
 
 
 def distance(one, other):
@@ -39,25 +59,24 @@ def agrees(model, images, tolerance=1e-4, precision="fp32"):
     return distance(logits_of(model, images, precision), logits_of(model, images)) < tolerance
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@networks(slow={*LARGE, "resnet50"})
 def test_the_folded_copy_agrees_with_its_model_in_fp32(name):
-    model, images = make_network(name), make_images(4, SIZES.get(name, 16))
+    model, images = make_network(name), make_images(2, SIDES.get(name, 16))
     assert agrees(model, images)
     shake_norms(model)
     assert agrees(model, images)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@networks(slow=HEAVY)
 def test_the_folded_copy_agrees_with_its_model_in_bf16(name):
-    # The photo stem leaves a single place of a small picture: nothing averages its rounding out.
-    model, images = make_network(name), make_images(4, 64 if name == "resnet18-imagenet" else 16)
+    model, images = make_network(name), make_images(4, SIDES_IN_BF16.get(name, 16))
     assert agrees(model, images, 1e-2, "bf16")
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+@networks(slow=HEAVY)
 def test_one_step_on_the_folded_copy_has_the_signs_of_the_model(name):
-    size = SIZES.get(name, 16)
-    model, images, labels = make_network(name), make_images(4, size), make_labels(4)
+    side = SIDES.get(name, 16)
+    model, images, labels = make_network(name), make_images(4, side), make_labels(4)
     deltas = []
     for precision in (None, "fp32"):
         with frozen(model, precision) as network:
@@ -225,3 +244,152 @@ def test_using_the_copy_leaves_the_model_as_it_is(pre_activation):
     after = pre_activation.state_dict()
     assert all(torch.equal(after[name], value) for name, value in numbers.items())
     assert {value.dtype for value in pre_activation.parameters()} == {torch.float32}
+
+
+class Odd(nn.Module):
+    """What a trace cannot follow, or what must not be folded; each one with its own forward."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 6, 3, padding=1)
+        self.first_norm = nn.BatchNorm2d(6)
+        self.second = nn.Conv2d(6, 6, 3, padding=1)
+        self.second_norm = nn.BatchNorm2d(6)
+
+    def forward(self, images):
+        maps = self.first_norm(self.first(images)).relu()
+        return self.rest(maps).mean(dim=(2, 3))
+
+
+class TakesAPath(Odd):
+    def rest(self, maps):
+        return self.second_norm(self.second(maps)) if maps.sum() > 0 else maps
+
+
+class CountsPlaces(Odd):
+    def rest(self, maps):
+        places = torch.linspace(0, 1, maps.shape[-1], device=maps.device)
+        return self.second_norm(self.second(maps + places))
+
+
+class DropsOut(Odd):
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Dropout(0.5)
+
+    def rest(self, maps):
+        maps = functional.dropout(self.dropout(maps), 0.5, training=self.training)
+        return self.second_norm(self.second(maps))
+
+
+class UsesAConvolutionTwice(Odd):
+    def rest(self, maps):
+        return self.second_norm(self.second(self.second(maps))) + self.second(maps)
+
+
+class UsesANormTwice(Odd):
+    def rest(self, maps):
+        return self.first_norm(self.second(maps))
+
+
+class SharesWeights(Odd):
+    def __init__(self):
+        super().__init__()
+        self.third = nn.Conv2d(6, 6, 3, padding=1)
+        self.third.weight = self.second.weight
+
+    def rest(self, maps):
+        return self.second_norm(self.second(maps)) + self.third(maps)
+
+
+class HoldsATensor(Odd):
+    def __init__(self):
+        super().__init__()
+        self.weights = torch.rand(6, 1, 1)  # no buffer
+
+    def rest(self, maps):
+        return self.second_norm(self.second(maps * self.weights))
+
+
+class CalculatesItsWeights(Odd):
+    def __init__(self):
+        super().__init__()
+        parametrizations.weight_norm(self.second)
+
+    def rest(self, maps):
+        return self.second_norm(self.second(maps))
+
+
+class NormalisesByTheBatch(Odd):
+    def __init__(self):
+        super().__init__()
+        self.second_norm = nn.BatchNorm2d(6, track_running_stats=False)
+
+    def rest(self, maps):
+        return self.second_norm(self.second(maps))
+
+
+class NormalisesOnly(Odd):
+    def __init__(self):
+        super().__init__()
+        self.second_norm = nn.BatchNorm2d(6, affine=False)
+
+    def rest(self, maps):
+        return self.second_norm(self.second(maps))
+
+
+ODD = [
+    TakesAPath,
+    CountsPlaces,
+    DropsOut,
+    UsesAConvolutionTwice,
+    UsesANormTwice,
+    SharesWeights,
+    HoldsATensor,
+    CalculatesItsWeights,
+    NormalisesByTheBatch,
+    NormalisesOnly,
+]
+
+
+@pytest.mark.parametrize("body", ODD)
+def test_bodies_that_cannot_simply_be_folded_have_a_right_copy_all_the_same(body):
+    model, images = seeded(lambda: Classifier(body(), 6, 4)).train(), make_images(4)
+    model(make_images(8, seed=1))
+    assert agrees(model, images)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.5).add_(0.01)
+    model(make_images(8, seed=2))
+    assert agrees(model, images)
+    assert agrees(model, images, 2e-2, "bf16")
+    assert all(module.training for module in model.modules())
+
+
+@pytest.mark.parametrize("body", [TakesAPath, SharesWeights, HoldsATensor])
+def test_a_body_that_cannot_be_folded_is_copied_and_computes_in_its_precision(body):
+    model = seeded(lambda: Classifier(body(), 6, 4)).eval()
+    fast, exact = folded(model, "bf16"), folded(model, "fp32")
+    assert isinstance(fast.body, body)
+    assert 1e-5 < distance(fast(make_images(4)), exact(make_images(4))) < 2e-2
+    assert fast(make_images(4)).dtype == torch.float32
+    assert not any(parameter.requires_grad for parameter in fast.parameters())
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_copy_of_a_body_that_cannot_be_traced_lets_gradients_through(precision):
+    model, images = make_network("vit"), make_images(2).requires_grad_()
+    with frozen(model, precision) as network:
+        network(images).sum().backward()
+    assert (images.grad != 0).any(dim=1).all()
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_transformer_keeps_its_weights_in_float32_and_its_copy_follows_them():
+    model, images = make_network("vit"), make_images(2)
+    assert agrees(model, images, 3e-2, "bf16")
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.2)
+    assert agrees(model, images, 3e-2, "bf16")
+    assert {parameter.dtype for parameter in folded(model, "bf16").parameters()} == {torch.float32}

@@ -10,6 +10,7 @@ import typer
 
 from unlearn import __version__
 from unlearn.cli import generators
+from unlearn.cli.audit import audit
 from unlearn.cli.console import OutputClosed
 from unlearn.cli.demo import demo
 from unlearn.cli.doctor import doctor
@@ -47,6 +48,7 @@ def _start(
     unlearn demo ./photos                          draws a small folder to try it on
     unlearn protect ./photos --out ./protected     protects a folder
     unlearn verify ./photos ./protected            proves the bound on the files
+    unlearn audit ./photos ./protected             trains a copier's models and reports
     """
 
 
@@ -62,6 +64,7 @@ def build() -> typer.Typer:
     app.callback()(_start)
     app.command("protect", epilog=LIMITS)(guarded(protect))
     app.command("verify")(guarded(verify))
+    app.command("audit", epilog=LIMITS)(guarded(audit))
     app.command("train-generator")(guarded(train_generator))
     artefacts = typer.Typer(no_args_is_help=True, help=generators.HELP, rich_markup_mode="rich")
     artefacts.command("list")(guarded(generators.list_generators))

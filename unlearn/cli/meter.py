@@ -22,15 +22,15 @@ _RATE = TextColumn("{task.fields[rate]}", markup=False)
 _NOTE = TextColumn("{task.fields[note]}", markup=False)
 
 
-def rate_text(done: int, seconds: float, unit: str) -> str:
+def rate_text(done: float, seconds: float, unit: str) -> str:
     """Return how fast it goes, in the direction that reads well: per second, or seconds per one."""
-    if done == 0 or seconds <= 0:
+    if done <= 0 or seconds <= 0:
         return ""
     speed = done / seconds
     return f"{speed:.1f} {unit}/s" if speed >= 0.1 else f"{1 / speed:.0f} s each"
 
 
-def seconds_left(done: int, seconds: float, left: int) -> float | None:
+def seconds_left(done: float, seconds: float, left: float) -> float | None:
     """Return how long the rest takes at the same speed; None where it cannot be told."""
     return seconds * left / done if done and left else None
 
@@ -57,7 +57,7 @@ class Meter:
         self._progress = None if silent or not _animated(self._console) else self._bar()
         self._plain = not silent and self._progress is None
         self._said = time.monotonic()
-        self._first: tuple[int, float] | None = None  # the first that was done pays for start-up
+        self._first: tuple[float, float] | None = None  # the first that was done pays for start-up
 
     def __enter__(self) -> Self:
         if self._progress is not None:
@@ -74,8 +74,15 @@ class Meter:
         if self._progress is not None:
             self._progress.stop()
 
-    def update(self, done: int, note: str = "", total: int | None = None) -> None:
-        """Say that `done` are finished; `note` is free text such as the current file."""
+    def begin(self, title: str, unit: str) -> None:
+        """Start over with another piece of work."""
+        self.title, self.unit = title, unit
+        self._first = None
+        if self._progress is not None:
+            self._progress.reset(self._task, description=title, rate="", note="")
+
+    def update(self, done: float, note: str = "", total: int | None = None) -> None:
+        """Say that `done` are finished, the last one in part; `note` is free text."""
         self.total = self.total if total is None else total
         now = time.monotonic()
         if self._first is None and done:
@@ -92,9 +99,9 @@ class Meter:
             line = self._line(done, rate, left, note)
             self._console.print(printable(line), soft_wrap=True)
 
-    def _line(self, done: int, rate: str, seconds: float | None, note: str) -> str:
+    def _line(self, done: float, rate: str, seconds: float | None, note: str) -> str:
         """Return one line of progress for a log file or a pipe."""
-        count = f"{self.title} {done}" + ("" if self.total is None else f"/{self.total}")
+        count = f"{self.title} {int(done)}" + ("" if self.total is None else f"/{self.total}")
         left = "" if seconds is None else f"about {duration_text(seconds)} left"
         return "  ".join(part for part in (count, rate, left, note) if part)
 

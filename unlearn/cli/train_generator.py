@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from unlearn.workflows.train_generator import Started, Stepped, Trained, TrainOptions
 
 DEFAULT_RHO_A: Final = Radius.of_levels(4)
+NOTHING_SHARED: Final = Radius.of_levels(0)
 _FIRST_STEPS: Final = 5  # steps to wait for before the time is estimated
 _TERMS: Final = {
     "cross_entropy": "error",
@@ -196,6 +197,17 @@ def train_generator(
             min=0.0, metavar="W", help="Weight of the randomness term.", rich_help_panel=NOISE
         ),
     ] = 1.0,
+    shared: Annotated[
+        Radius,
+        typer.Option(
+            "--shared",
+            parser=parse_radius,
+            metavar="FRACTION",
+            help="Radius of a part of the noise that all pictures of a class share; 0: as "
+            "published.",
+            rich_help_panel=NOISE,
+        ),
+    ] = NOTHING_SHARED,
     joint: Annotated[
         bool,
         typer.Option(
@@ -209,7 +221,7 @@ def train_generator(
         str,
         typer.Option(
             metavar="NAME",
-            help="resnet18, resnet18-imagenet, resnet18-thin or resnet-small.",
+            help="resnet18, resnet18-thin, resnet-small or any other, see docs/cli.md.",
             rich_help_panel=NOISE,
         ),
     ] = "resnet18",
@@ -294,6 +306,7 @@ def train_generator(
         randomness=randomness,
         randomness_weight=randomness_weight,
         joint=joint,
+        shared=shared,
         window=window,
         views=Views(smallest_crop=smallest_crop, grey=grey),
         final_views=Views(smallest_crop=final_crop or smallest_crop, grey=grey),
@@ -321,7 +334,7 @@ def train_generator(
     )
     with _stoppable(output) as stop, output.meter("Training", steps, "steps") as meter:
         trained = work(options, _Teller(output, meter, options), stop)
-    _show(output, trained, out)
+    _show(output, trained, data, out)
     return 0
 
 
@@ -407,7 +420,7 @@ class _Teller:
             self.output.detail(f"step {event.step}/{event.steps}  {note}")
 
 
-def _show(output: Output, trained: "Trained", out: Path) -> None:
+def _show(output: Output, trained: "Trained", data: Path, out: Path) -> None:
     """Print the result, as text or JSON."""
     curve = trained.header.curve
     reached = {name: values[-1] for name, values in curve.items() if name != "step" and values}
@@ -428,6 +441,6 @@ def _show(output: Output, trained: "Trained", out: Path) -> None:
             kind = "unseen" if "test" in name else "its own"
             output.result(f"Surrogate    {value:.1%} accuracy on {kind} clean pictures")
     output.result(f"Time         {duration_text(trained.seconds)}")
-    output.next_step(
-        f"unlearn protect ./photos --out ./protected --generator {shlex.quote(str(out))}"
-    )
+    generator = shlex.quote(str(out))
+    output.next_step(f"unlearn audit {shlex.quote(str(data))} --generator {generator}")
+    output.next_step(f"unlearn protect ./photos --out ./protected --generator {generator}")

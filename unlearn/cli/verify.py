@@ -1,5 +1,6 @@
 """`unlearn verify`: the bound proved again, from the pixels of the files."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -94,4 +95,11 @@ def verify(
         write_csv(result, csv)
     output.emit(as_plain(result, source, out))
     print_result(result, output)
+    if result.ok and source is not None and _has_classes(source):
+        output.next_step(f"unlearn audit {shlex.quote(str(source))} {shlex.quote(str(out))}")
     return 0 if result.ok else 1
+
+
+def _has_classes(folder: Path) -> bool:
+    """Return whether a folder holds folders that may be classes, as an audit needs them."""
+    return folder.is_dir() and sum(1 for path in folder.iterdir() if path.is_dir()) > 1

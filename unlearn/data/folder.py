@@ -1,7 +1,7 @@
 """Labelled data from disk: a folder of class folders, or a CIFAR python archive."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,24 +10,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from unlearn.data.arrays import Data
 from unlearn.data.cifar import find_cifar, load_cifar
 from unlearn.data.prepare import Preparation, prepare
 from unlearn.errors import NothingFound, PictureError, UsageProblem
-from unlearn.rng import Rng
+from unlearn.rng import Rng, id_of_digest
 
+Change = Callable[[Image.Image, int], Image.Image]  # an RGB picture at full size, its own seed
 SIZES = (32, 64, 224, 256)
 _AUTOMATIC = 64
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Data read from disk, the test pictures that came with it, and what could not be read."""
+    """Data read from disk, the test pictures that came with it, and what could not be read.
+
+    names are the paths of the pictures under the folder, with forward slashes; an archive has none.
+    """
 
     data: Data
     test: Data | None
     unreadable: tuple[tuple[str, str], ...] = ()
+    names: tuple[str, ...] = ()
 
 
 def load_labelled(folder: Path, image_size: int | None = None) -> Loaded:
@@ -61,38 +67,48 @@ def class_folders(folder: Path) -> tuple[str, ...]:
 
 def load_classes(folder: Path, classes: Sequence[str], image_size: int | None) -> Loaded:
     """Read the pictures below the named class folders, in the order of their paths."""
-    files = [(path, k) for k, name in enumerate(classes) for path in _files(folder / name)]
+    files = [(path, k) for k, name in enumerate(classes) for path in files_below(folder / name)]
     size = image_size or _fitting_size([path for path, _ in files])
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        results = list(pool.map(lambda pair: _square(pair[0], size), files))
-    squares = [(r, k) for r, (_, k) in zip(results, files, strict=True) if not isinstance(r, str)]
-    unreadable = tuple(
-        (str(path.relative_to(folder)), r)
-        for r, (path, _) in zip(results, files, strict=True)
-        if isinstance(r, str)
-    )
-    if not squares:
+    names = [path.relative_to(folder).as_posix() for path, _ in files]
+    squares = load_squares([path for path, _ in files], size)
+    read = [n for n, square in enumerate(squares) if not isinstance(square, str)]
+    unreadable = tuple((names[n], s) for n, s in enumerate(squares) if isinstance(s, str))
+    if not read:
         raise NothingFound(f"{folder}: none of its {len(files)} files is a picture")
-    pixels = torch.from_numpy(np.stack([square for square, _ in squares]))
-    labels = torch.tensor([k for _, k in squares], dtype=torch.int64)
-    return Loaded(Data(pixels, labels, tuple(classes)), None, unreadable)
+    pixels = torch.from_numpy(np.stack([squares[n] for n in read]))
+    labels = torch.tensor([files[n][1] for n in read], dtype=torch.int64)
+    data = Data(pixels, labels, tuple(classes))
+    return Loaded(data, None, unreadable, tuple(names[n] for n in read))
+
+
+def load_squares(
+    files: Sequence[Path], size: int, change: Change | None = None
+) -> list[NDArray[np.uint8] | str]:
+    """Return each picture as uint8 (3, size, size), or the reason why not.
+
+    `change` is applied at full size before the picture is shrunk and cut.
+    """
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        return list(pool.map(lambda path: _square(path, size, change), files))
 
 
 def some_of_each(data: Data, count: int, seed: int) -> Data:
     """Return `count` pictures drawn evenly from the classes, in their order, or all."""
-    if count >= len(data):
-        return data
+    return data if count >= len(data) else data.subset(pick_evenly(data, count, seed))
+
+
+def pick_evenly(data: Data, count: int, seed: int) -> Tensor:
+    """Return the ascending numbers int64 of `count` pictures drawn evenly from the classes."""
     draws = Rng.for_images(seed, data.ids).uniform(1)[:, 0]
     rank = torch.empty(len(data))
     for label in data.labels.unique():
         members = (data.labels == label).nonzero()[:, 0]
         order = draws[members].argsort(stable=True)
         rank[members[order]] = torch.arange(len(members), dtype=torch.float32)
-    chosen = (rank + draws).argsort(stable=True)[:count]
-    return data.subset(chosen.sort().values)
+    return (rank + draws).argsort(stable=True)[:count].sort().values
 
 
-def _files(folder: Path) -> list[Path]:
+def files_below(folder: Path) -> list[Path]:
     """Return the files anywhere below a folder that are not hidden, sorted."""
     found = []
     for root, folders, names in os.walk(folder):
@@ -101,8 +117,8 @@ def _files(folder: Path) -> list[Path]:
     return sorted(found)
 
 
-def _fitting_size(files: Sequence[Path]) -> int:
-    """Return 64, or 32 if the first readable pictures are mostly smaller than 64."""
+def typical_side(files: Sequence[Path]) -> int | None:
+    """Return the median short side of a sample of pictures; None if none can be read."""
     sides = []
     for path in files[:: max(1, len(files) // 20)]:
         try:
@@ -110,16 +126,25 @@ def _fitting_size(files: Sequence[Path]) -> int:
                 sides.append(min(image.size))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue
-    return SIZES[0] if sides and sorted(sides)[len(sides) // 2] < _AUTOMATIC else _AUTOMATIC
+    return sorted(sides)[len(sides) // 2] if sides else None
 
 
-def _square(path: Path, size: int) -> NDArray[np.uint8] | str:
+def _fitting_size(files: Sequence[Path]) -> int:
+    """Return 64, or 32 if the pictures are mostly smaller than 64."""
+    side = typical_side(files)
+    return SIZES[0] if side is not None and side < _AUTOMATIC else _AUTOMATIC
+
+
+def _square(path: Path, size: int, change: Change | None) -> NDArray[np.uint8] | str:
     """Return the centre of a picture as uint8 (3, size, size), or the reason why not."""
     try:
-        pixels = prepare(path, Preparation()).pixels
+        prepared = prepare(path, Preparation())
     except PictureError as error:
         return str(error)
+    pixels = prepared.pixels
     picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels.repeat(3, axis=2))
+    if change is not None:
+        picture = change(picture, id_of_digest(prepared.sha256))
     side = min(picture.size)
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     box = (left, top, left + side, top + side)

@@ -1,5 +1,6 @@
 """Scan: find every picture among files, folders and patterns, and account for the rest."""
 
+import functools
 import glob
 import itertools
 import os
@@ -55,11 +56,23 @@ class Selection:
         texts = [relative, *relative.parents[:-1]]
         candidates = {t.lower() for path in texts for t in (str(path), path.name)}
 
-        def matched(patterns: Sequence[str]) -> bool:
-            """Tell whether any pattern matches any candidate."""
-            return any(fnmatchcase(c, p.lower()) for p in patterns for c in candidates)
+        def matched(plain: frozenset[str], patterns: Sequence[str]) -> bool:
+            """Tell whether a candidate is a plain name, or any pattern matches one."""
+            return not plain.isdisjoint(candidates) or any(
+                fnmatchcase(c, p) for p in patterns for c in candidates
+            )
 
-        return (not self.include or matched(self.include)) and not matched(self.exclude)
+        return (not self.include or matched(*_sorted_out(self.include))) and not matched(
+            *_sorted_out(self.exclude)
+        )
+
+
+@functools.cache
+def _sorted_out(patterns: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Return patterns in lower case, plain names apart: those may be thousands."""
+    lower = [pattern.lower() for pattern in patterns]
+    plain = frozenset(p for p in lower if not glob.has_magic(p))
+    return plain, tuple(p for p in lower if p not in plain)
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,11 @@ from unlearn.training import Observer
 
 @dataclass(frozen=True)
 class Spec:
-    """What a method builds for: the network's name and how many classes it tells apart."""
+    """What a method builds for: the network's name, its classes, and the pictures' side."""
 
     architecture: str
     classes: int
+    size: int = 32
 
 
 class Method(Protocol):

@@ -1,13 +1,15 @@
 """Fast frozen copies of classifiers: batch norm folded in, channels_last, bfloat16."""
 
 import copy
+import itertools
 import weakref
+from collections import Counter
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, fx, nn
 
-from unlearn.models.classifier import Classifier
+from unlearn.models.classifier import Classifier, channels_last
 
 Precision = Literal["fp32", "bf16"]
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -32,15 +34,23 @@ def folded(model: nn.Module, precision: Precision) -> nn.Module:
 
 
 class Folded(nn.Module):
-    """A frozen classifier in eval mode: images (N, 3, H, W) in [0, 1] -> logits (N, K)."""
+    """A frozen classifier in eval mode: images (N, 3, H, W) in [0, 1] -> logits (N, K).
+
+    A body that cannot be traced, or has no batch norm to fold, is copied as it is with its weights
+    in float32. Autocast chooses the precision of layers that are not in it already.
+    """
 
     def __init__(self, model: Classifier, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
         self.normalise = model.normalise
-        graph = fx.symbolic_trace(copy.deepcopy(model.body).eval())
-        self.pairs = _fold_graph(graph)
-        self.body = graph.to(dtype=dtype, memory_format=torch.channels_last).requires_grad_(False)  # type: ignore[call-overload]
+        body: nn.Module = copy.deepcopy(model.body).eval()
+        graph = _traced(body)
+        self.pairs = _fold_graph(graph) if graph else {}
+        self.inner_dtype = dtype if self.pairs else torch.float32
+        if graph and self.pairs:
+            body = _cast(graph, dtype)
+        self.body = channels_last(body).requires_grad_(False)
         self.head = copy.deepcopy(model.head).float().requires_grad_(False)
 
     @torch.no_grad()
@@ -60,25 +70,50 @@ class Folded(nn.Module):
         self.head.load_state_dict(model.head.state_dict())
 
     def forward(self, images: Tensor) -> Tensor:
-        normalised = self.normalise(images).to(self.dtype, memory_format=torch.channels_last)
-        logits: Tensor = self.head(self.body(normalised).float())
+        normalised = self.normalise(images).to(self.inner_dtype, memory_format=torch.channels_last)
+        fast = self.dtype != torch.float32
+        with torch.autocast(images.device.type, self.dtype, enabled=fast):
+            features = self.body(normalised)
+        logits: Tensor = self.head(features.float())
         return logits
+
+
+def _traced(body: nn.Module) -> fx.GraphModule | None:
+    """Return the body as a graph, or None where a graph or folding in it could be wrong."""
+    try:
+        graph = fx.symbolic_trace(body)
+    except (TypeError, ValueError, RuntimeError, AttributeError, NotImplementedError):
+        return None  # its path depends on numbers that a trace does not know
+    own, traced = (
+        dict(itertools.chain(module.named_parameters(), module.named_buffers()))
+        for module in (body, graph)
+    )
+    named = sum(1 for _ in body.named_parameters(remove_duplicate=False))
+    is_shared = named > sum(1 for _ in body.parameters())
+    return None if is_shared or traced.keys() - own.keys() else graph
+
+
+def _cast(graph: fx.GraphModule, dtype: torch.dtype) -> nn.Module:
+    """Bring a graph to a precision, all but the batch norms left: these calculate in float32."""
+    graph.to(dtype)
+    for layer in graph.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.float()
+    return graph
 
 
 def _fold_graph(graph: fx.GraphModule) -> dict[str, str]:
     """Take batch norms behind convolutions out of a graph; return {convolution: norm}."""
     modules = dict(graph.named_modules())
+    uses = Counter(node.target for node in graph.graph.nodes if node.op == "call_module")
     pairs = {}
     for node in list(graph.graph.nodes):
-        if node.op != "call_module" or not isinstance(modules[node.target], nn.BatchNorm2d):
+        if node.op != "call_module" or not node.all_input_nodes:
             continue
-        before = node.args[0]
-        is_convolution = before.op == "call_module" and isinstance(
-            modules[before.target], nn.Conv2d
-        )
-        if is_convolution and len(before.users) == 1:
-            convolution = modules[before.target]
-            convolution.bias = nn.Parameter(torch.zeros(convolution.out_channels))
+        before, norm = node.all_input_nodes[0], modules[node.target]
+        convolution = modules.get(str(before.target)) if before.op == "call_module" else None
+        if _can_fold(convolution, norm) and len(before.users) == uses[before.target] == 1:
+            _give_bias(cast(nn.Conv2d, convolution))
             pairs[before.target] = node.target
             node.replace_all_uses_with(before)
             graph.graph.erase_node(node)
@@ -86,6 +121,16 @@ def _fold_graph(graph: fx.GraphModule) -> dict[str, str]:
     graph.delete_all_unused_submodules()
     graph.recompile()
     return pairs
+
+
+def _can_fold(convolution: nn.Module | None, norm: nn.Module) -> bool:
+    """Tell whether both are the plain layers; subclasses may calculate their weights."""
+    is_plain = type(convolution) is nn.Conv2d and type(norm) is nn.BatchNorm2d
+    return is_plain and bool(norm.affine) and bool(norm.track_running_stats)
+
+
+def _give_bias(convolution: nn.Conv2d) -> None:
+    convolution.bias = nn.Parameter(torch.zeros(convolution.out_channels))
 
 
 def _fold_pair(convolution: nn.Conv2d, norm: nn.BatchNorm2d, into: nn.Conv2d) -> None:

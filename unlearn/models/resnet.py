@@ -1,23 +1,29 @@
-"""Residual networks (He et al., 2016): ResNet-18 with both stems, and narrow forms for CPUs."""
+"""Residual networks (He et al., 2016): ResNet-18 and -50 with both stems, and narrow forms."""
 
 from torch import nn
-from torchvision.models.resnet import BasicBlock, conv1x1, resnet18
+from torchvision.models.resnet import BasicBlock, ResNet, conv1x1, resnet18, resnet50
 
 from unlearn.models.classifier import Classifier
 
 
 def resnet18_cifar(classes: int) -> Classifier:
     """Return ResNet-18 with the 3x3 stem of the CIFAR literature, for small pictures."""
-    network = resnet18(num_classes=classes)
-    network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
-    network.maxpool = nn.Identity()
-    return _from_torchvision(network, classes)
+    return _from_torchvision(_with_small_stem(resnet18(num_classes=classes)), classes)
 
 
 def resnet18_imagenet(classes: int) -> Classifier:
     """Return ResNet-18 with its usual 7x7 stem and max-pool, for photo-sized pictures."""
     return _from_torchvision(resnet18(num_classes=classes), classes)
+
+
+def resnet50_cifar(classes: int) -> Classifier:
+    """Return ResNet-50 with the 3x3 stem of the CIFAR literature, for small pictures."""
+    return _from_torchvision(_with_small_stem(resnet50(num_classes=classes)), classes)
+
+
+def resnet50_imagenet(classes: int) -> Classifier:
+    """Return ResNet-50 with its usual 7x7 stem and max-pool, for photo-sized pictures."""
+    return _from_torchvision(resnet50(num_classes=classes), classes)
 
 
 def resnet18_thin(classes: int) -> Classifier:
@@ -30,9 +36,16 @@ def resnet_small(classes: int) -> Classifier:
     return _narrow(classes, widths=(16, 32, 64), blocks=1)
 
 
-def _from_torchvision(network: nn.Module, classes: int) -> Classifier:
+def _with_small_stem(network: ResNet) -> ResNet:
+    network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+    network.maxpool = nn.Identity()
+    return network
+
+
+def _from_torchvision(network: ResNet, classes: int) -> Classifier:
     layers = [layer for name, layer in network.named_children() if name != "fc"]
-    return Classifier(nn.Sequential(*layers, nn.Flatten()), 512, classes)
+    return Classifier(nn.Sequential(*layers, nn.Flatten()), network.fc.in_features, classes)
 
 
 def _narrow(classes: int, widths: tuple[int, ...], blocks: int) -> Classifier:

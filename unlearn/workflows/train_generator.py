@@ -114,7 +114,7 @@ def train_generator(
     data = loaded.data
     method = _scheduled(options, len(data))
     torch.manual_seed(run.seed)
-    module = method.build(Spec(options.architecture, len(data.classes)))
+    module = method.build(Spec(options.architecture, len(data.classes), data.size))
     checkpoint = Checkpoint(checkpoint_path(options.out), _plan(options, method, data, run))
     if not options.resume:
         checkpoint.path.unlink(missing_ok=True)

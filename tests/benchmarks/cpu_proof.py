@@ -1,0 +1,231 @@
+"""The CPU-sized proof: the paper's order of methods, on two cores, in under 40 minutes.
+
+    python -m tests.benchmarks.cpu_proof cifar-10-batches-py --out docs/results/cpu_proof
+
+Trains an error-minimising generator (no adversary, no randomness) and a min-max-min generator on
+the same 5,000 CIFAR-10 pictures, protects them, and trains victims on clean, placebo, error-
+minimising and min-max-min pictures, ordinarily and adversarially. Victims are those of
+`unlearn audit` (unlearn/audit/victim.py), with seeds that no generator has. Killed, it goes on.
+OUT.jsonl has a line per victim, OUT.md the table; --work keeps sets and journals.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import torch
+
+from unlearn.attack import Pgd
+from unlearn.audit.arms import placebo
+from unlearn.audit.journal import Journal
+from unlearn.audit.plan import NONE, WHOLE, Cell, Training
+from unlearn.audit.report import Result
+from unlearn.data import cache
+from unlearn.data.folder import load_labelled, some_of_each
+from unlearn.device import select_run
+from unlearn.generator import NoiseGenerator, header_of
+from unlearn.methods import MinMaxMin, Spec
+from unlearn.radius import Radius
+from unlearn.training import SILENT, Schedule
+from unlearn.workflows.cells import CellsProgress, train_cells
+from unlearn.workflows.pool import Pool
+from unlearn.workflows.protection import noisy
+from unlearn.workflows.victims import CellJob, stored_name
+
+LEVELS = Radius.of_levels
+RHO, RHO_A = LEVELS(8), (LEVELS(0), LEVELS(4))
+NETWORK = "resnet18-thin"
+PICTURES, TESTED = 5000, 2500
+GENERATOR_SEED, FIRST_SEED = 1, 101
+TRAINING = Training(32, 32, epochs=12, batch_size=64, pgd_steps=4, step_share=Fraction(1, 2))
+NOTHING = Pgd(LEVELS(0), LEVELS(0), steps=0)
+
+METHODS = {
+    "error-minimising": MinMaxMin(
+        unlearn=Pgd(RHO, LEVELS(1.6), steps=5),
+        final=Pgd(RHO, LEVELS(1.6), steps=10),
+        adversary=NOTHING,
+        randomness_weight=0.0,
+        schedule=Schedule(steps=300),
+    ),
+    "min-max-min": MinMaxMin(
+        unlearn=Pgd(RHO, LEVELS(1.6), steps=3),
+        adversary=Pgd(LEVELS(4), LEVELS(2), steps=4),
+        joint=True,
+        shared=LEVELS(6),
+        schedule=Schedule(steps=400, shape="cosine"),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Making:
+    """One generator to train in a process of its own."""
+
+    name: str
+    method: MinMaxMin
+    data: Path
+    out: Path
+
+
+def make_generator(making: Making) -> float:
+    """Train a generator with one thread and store it; return the seconds."""
+    torch.set_num_threads(1)
+    began = time.monotonic()
+    data, run = cache.load(making.data), select_run("cpu", seed=GENERATOR_SEED)
+    torch.manual_seed(run.seed)
+    method = making.method
+    module = method.build(Spec(NETWORK, len(data.classes), data.size))
+    method.fit(module, data, run, SILENT)
+    header = header_of(
+        method,
+        architecture=NETWORK,
+        classes=data.classes,
+        image_size=data.size,
+        working_size=data.size,
+        precision=run.precision,
+        seed=run.seed,
+        name=making.name,
+        data_fingerprint=data.fingerprint,
+    )
+    NoiseGenerator(method, module, header, run=run).save(making.out)
+    return time.monotonic() - began
+
+
+def prepare(data: Path, work: Path) -> None:
+    """Store the clean and the held-out pictures."""
+    loaded = load_labelled(data)
+    if loaded.test is None:
+        raise SystemExit("the proof needs the archive's test pictures")
+    cache.store(some_of_each(loaded.data, PICTURES, 0), work / stored_name("clean"))
+    cache.store(some_of_each(loaded.test, TESTED, 0), work / stored_name("test"))
+
+
+def protect(name: str, work: Path) -> Path:
+    """Store the sets of one method: clean, test, placebo and protected; return their folder."""
+    torch.set_num_threads(1)
+    folder = work / name
+    folder.mkdir(exist_ok=True)
+    if not (folder / stored_name("protected")).exists():
+        clean = cache.load(work / stored_name("clean"))
+        generator = NoiseGenerator.load(work / f"{name}.safetensors", select_run("cpu"))
+        protected = noisy(generator, clean, RHO)
+        for arm, data in (
+            ("clean", clean),
+            ("test", cache.load(work / stored_name("test"))),
+            ("placebo", placebo(clean, protected, RHO, clean.size, 99)),
+            ("protected", protected),
+        ):
+            cache.store(data, folder / stored_name(arm))
+    return folder
+
+
+def cells(name: str, seeds: int) -> Iterator[Cell]:
+    """Yield the victims of a method; controls belong to min-max-min, placebos get one seed."""
+    for seed in range(FIRST_SEED, FIRST_SEED + seeds):
+        for rho_a in reversed(RHO_A):
+            if name == "min-max-min":
+                yield Cell("clean", NETWORK, rho_a, WHOLE, NONE, "cosine", seed)
+                if seed == FIRST_SEED:
+                    yield Cell("placebo", NETWORK, rho_a, WHOLE, NONE, "cosine", seed)
+            yield Cell("protected", NETWORK, rho_a, WHOLE, NONE, "cosine", seed)
+
+
+def victims(name: str, work: Path, seeds: int) -> tuple[Result, ...]:
+    """Train the victims of one method, two at a time."""
+    sets = protect(name, work)
+    contents = cache.load(sets / stored_name("protected"))
+    plan = f"{TRAINING} {replace(contents, ids=torch.empty(0)).fingerprint}"
+    jobs = [
+        CellJob(cell, TRAINING, sets, sets, plan, "cpu", select_run("cpu").precision)
+        for cell in cells(name, seeds)
+    ]
+    costs = {job.cell: 3.5 if job.cell.rho_a.value else 1.0 for job in jobs}
+    results = train_cells(jobs, costs, Journal(sets / "journal.jsonl", plan), 2, tell)
+    if results is None:
+        raise SystemExit(130)
+    return results
+
+
+def tell(event: CellsProgress) -> None:
+    """Print every finished victim."""
+    if event.finished:
+        print(f"{event.done}/{event.total} {event.news}", flush=True)
+
+
+def lines(found: dict[str, tuple[Result, ...]]) -> Iterator[dict[str, object]]:
+    """Yield what is published of every victim."""
+    for name, results in found.items():
+        for result in results:
+            arm = name if result.cell.arm == "protected" else result.cell.arm
+            yield {
+                "arm": arm,
+                "rho_a": str(result.cell.rho_a),
+                "seed": result.cell.seed,
+                "last": round(result.accuracy_last, 4),
+                "best": round(result.accuracy_best, 4),
+                "train": round(result.train_accuracy, 4),
+                "network": NETWORK,
+                "seconds": round(result.seconds),
+                "torch": torch.__version__,
+            }
+
+
+def table(journal: list[dict[str, object]]) -> str:
+    """Return mean and spread over seeds, in percent, as Markdown."""
+    rows = [
+        "| ρa | trained on | last epoch | best epoch | train | seeds |",
+        "|---|---|---|---|---|---|",
+    ]
+    for rho_a in map(str, RHO_A):
+        for arm in ("clean", "placebo", *METHODS):
+            found = [line for line in journal if (line["rho_a"], line["arm"]) == (rho_a, arm)]
+            if found:
+                values = (
+                    spread([float(str(n[x])) for n in found]) for x in ("last", "best", "train")
+                )
+                rows.append(f"| {rho_a} | {arm} | {' | '.join(values)} | {len(found)} |")
+    return "\n".join(rows) + "\n"
+
+
+def spread(values: list[float]) -> str:
+    """Return mean ± standard deviation in percent."""
+    deviation = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * statistics.mean(values):.1f}{deviation}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path("cpu_proof_work"))
+    parser.add_argument("--seeds", type=int, default=3)
+    args = parser.parse_args()
+    began = time.monotonic()
+    args.work.mkdir(parents=True, exist_ok=True)
+    prepare(args.data, args.work)
+    makings = [
+        Making(name, method, args.work / stored_name("clean"), args.work / f"{name}.safetensors")
+        for name, method in METHODS.items()
+    ]
+    with Pool(2) as pool:
+        waiting = [m for m in makings if not m.out.exists()]
+        for making, future in [(m, pool.submit(make_generator, m)) for m in waiting]:
+            print(f"{making.name}: trained in {future.result():.0f} s", flush=True)
+    found = {name: victims(name, args.work, args.seeds) for name in reversed(METHODS)}
+    journal = list(lines(found))
+    args.out.with_suffix(".jsonl").write_text("".join(json.dumps(n) + "\n" for n in journal))
+    minutes = (time.monotonic() - began) / 60
+    end = f"\n{minutes:.0f} minutes in all on {platform.machine()}, two processes of one thread.\n"
+    args.out.with_suffix(".md").write_text(table(journal) + end)
+    print(table(journal) + end)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""The command line of audit: what it prints, its JSON, its exit codes, and what it refuses."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import typer
+from PIL import Image
+
+from unlearn.cli.app import run
+from unlearn.cli.audit import parse_accuracy, parse_held_out, parse_share
+
+QUICK = ["--epochs", "1", "--batch-size", "4", "--rho-a", "0", "--device", "cpu"]
+QUICK += ["--precision", "fp32", "--workers", "0", "--countermeasures", "none"]
+
+
+@pytest.fixture
+def clean(tmp_path):
+    stream = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        for n in range(6):
+            path = tmp_path / "clean" / name / f"{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            small = Image.fromarray(stream.integers(40, 216, (8, 8, 3), np.uint8))
+            small.resize((32, 32), Image.Resampling.BICUBIC).save(path)
+    return tmp_path / "clean"
+
+
+@pytest.fixture
+def line(clean, tmp_path, tiny_generator):
+    out = tmp_path / "report"
+    return ["audit", str(clean), "--out", str(out), "-g", str(tiny_generator), *QUICK]
+
+
+def test_it_says_what_it_does_and_what_came_out(line, tmp_path, capsys):
+    assert run([*line, "-v"]) == 0
+    text = capsys.readouterr()
+    assert "10 training and 2 held-out pictures of 32 px in 2 classes" in text.err
+    assert "all 10 copies verified, largest change 8/255" in text.err
+    assert "3 victims: resnet-small; rho-a 0; countermeasures none; 1 seed" in text.err
+    assert "Cost: 24 forward+backward passes, about" in text.err
+    assert "finished protected, resnet-small, ρa 0, seed 101: " in text.err
+    assert "lower is better" in text.out
+    assert str(tmp_path / "report/report.html") in text.out
+    assert (tmp_path / "report/report.html").read_text().startswith("<!doctype html>")
+
+
+def test_json_is_one_object_and_equals_the_file(line, tmp_path, capsys):
+    assert run([*line, "--json", "-q"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed == json.loads((tmp_path / "report/report.json").read_text())
+    assert [cell["arm"] for cell in printed["results"]] == ["clean", "placebo", "protected"]
+    for cell in printed["results"]:
+        assert 0 <= cell["accuracy_last"] <= cell["accuracy_best"] <= 1
+        assert cell["chance"] == 0.5
+
+
+def test_fail_above_names_the_victim_and_exits_with_one(line, capsys):
+    assert run([*line, "--fail-above", "100%"]) == 0
+    capsys.readouterr()
+    code = run([*line, "--fail-above", "0"])
+    reached = json.loads(Path(line[3], "report.json").read_text())["results"][-1]
+    expected = 1 if reached["accuracy_last"] > 0 else 0
+    assert code == expected
+    assert ("above --fail-above 0.0%" in capsys.readouterr().err) == bool(expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--arch", "resnet81"], 2, "resnet81"),
+        (["--countermeasures", "gray"], 2, "grey"),
+        (["--countermeasures", "diffusion"], 2, "--purifier"),
+        (["--fraction", "2"], 2, "2"),
+        (["--fail-above", "40"], 2, "did you mean 40%?"),
+        (["--test", "nowhere"], 2, "nowhere"),
+        (["--rho-a", "4"], 2, "4/255"),
+        (["--generator", "nowhere.safetensors"], 4, "nowhere.safetensors"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_with_its_exit_code(line, capsys, arguments, code, words):
+    assert run([*line, *arguments]) == code
+    error = [text for text in capsys.readouterr().err.splitlines() if text.startswith("Error:")]
+    assert len(error) == 1
+    assert words in error[0]
+
+
+def test_a_folder_without_classes_says_what_to_do(line, clean, capsys):
+    for path in list(clean.rglob("*.png")):
+        path.rename(clean / f"{path.parent.name}-{path.name}")
+    for folder in list(clean.iterdir()):
+        if folder.is_dir():
+            folder.rmdir()
+    assert run(line) == 2
+    assert "one folder per class" in capsys.readouterr().err
+
+
+def test_copies_that_are_none_exit_with_one(line, clean, capsys):
+    assert run([line[0], str(clean), str(clean.parent / "copies"), *line[2:]]) == 2
+    (clean.parent / "copies").mkdir()
+    assert run([line[0], str(clean), str(clean.parent / "copies"), *line[2:]]) == 1
+    assert "is not a protected copy of" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("text", "value"), [("1/2", Fraction(1, 2)), ("0.25", Fraction(1, 4))])
+def test_shares_are_exact(text, value):
+    assert parse_share(text) == value
+
+
+@pytest.mark.parametrize("text", ["0", "-1/2", "5/4", "half", "1/0"])
+def test_other_shares_are_refused(text):
+    with pytest.raises(typer.BadParameter):
+        parse_share(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("40%", 0.4), ("0.4", 0.4), ("2/5", 0.4), ("0", 0.0)])
+def test_accuracies_are_read_as_people_write_them(text, value):
+    assert parse_accuracy(text) == value
+
+
+def test_held_out_pictures_are_a_folder_or_a_share(tmp_path):
+    assert parse_held_out(str(tmp_path)) == tmp_path
+    assert parse_held_out("0.2") == Fraction(1, 5)
+    for text in ("1", "0", "nowhere"):
+        with pytest.raises(typer.BadParameter):
+            parse_held_out(text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGKILL, signal.SIGINT])
+def test_a_stopped_audit_goes_on_and_ends_with_the_same_numbers(line, tmp_path, stop):
+    def report(out):
+        found = json.loads((out / "report.json").read_text())
+        return {name: found[name] for name in ("results", "summaries", "flags", "subject")}
+
+    program = [sys.executable, "-m", "unlearn"]
+    whole = [*line, "--epochs", "6", "--workers", "1", "--seeds", "2"]
+    subprocess.run([*program, *whole], check=True, capture_output=True)
+    other = [str(tmp_path / "other") if text == line[3] else text for text in whole]
+    for _ in range(3):
+        process = subprocess.Popen([*program, *other], stderr=subprocess.DEVNULL)
+        journal = tmp_path / "other/journal.jsonl"
+        size = journal.stat().st_size if journal.exists() else 0
+        while process.poll() is None and (not journal.exists() or journal.stat().st_size == size):
+            time.sleep(0.05)
+        process.send_signal(stop)
+        assert process.wait(60) in (-stop, 130, 0)
+    subprocess.run([*program, *other], check=True, capture_output=True)
+    assert report(tmp_path / "other") == report(tmp_path / "report")

@@ -1,0 +1,95 @@
+"""What `unlearn audit` prints: definition, table, flags."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.audit.render.reports import hostile, smallest, usual
+from unlearn.audit.plan import NONE, WHOLE
+from unlearn.audit.report import Flag
+from unlearn.cli.audit_text import print_report
+from unlearn.cli.console import Output
+
+
+@pytest.fixture
+def printed(capsys, monkeypatch):
+    def run(report, width=80, **output):
+        monkeypatch.setenv("COLUMNS", str(width))
+        print_report(report, Output(**output))
+        streams = capsys.readouterr()
+        assert streams.err == ""
+        return streams.out
+
+    return run
+
+
+def test_the_definition_comes_first(printed):
+    text = " ".join(printed(usual()).split())
+    assert text.startswith("Protection accuracy: accuracy on held-out clean pictures of a victim")
+
+
+def test_a_usual_plan_takes_seven_lines(printed):
+    report = usual(fractions=(WHOLE,), countermeasures=(NONE,))
+    lines = printed(report).splitlines()
+    start = lines.index("resnet18, no countermeasure, 3 seeds")
+    assert [line.split() for line in lines[start + 1 : start + 9]] == [
+        ["Trained", "on", "ρa", "Last,", "%", "vs", "clean", "Best", "Train"],
+        ["clean", "0", "82.0", "±", "1.0", "84.0", "90.0"],
+        ["placebo", "0", "80.0", "±", "1.0", "−2.0", "82.0", "90.0"],
+        ["protected", "0", "22.0", "±", "1.0", "−60.0", "24.0", "90.0"],
+        ["clean", "4/255", "77.0", "±", "1.0", "79.0", "90.0"],
+        ["placebo", "4/255", "75.0", "±", "1.0", "−2.0", "77.0", "90.0"],
+        ["protected", "4/255", "27.0", "±", "1.0", "−50.0", "29.0", "90.0"],
+        lines[start + 8].split(),
+    ]
+    assert lines[start + 8].startswith("vs clean: points against the clean control")
+
+
+def test_a_full_table_stays_whole_in_a_narrow_terminal(printed):
+    countermeasures = (NONE, "early-stopping", "gaussian-noise")
+    text = printed(usual(countermeasures=countermeasures))
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "…" not in text.replace("3f9c…", "")
+    rows = [" ".join(line.split()) for line in text.splitlines()]
+    assert "protected gaussian-noise 0 1 52.0 ± 1.0 −30.0 54.0 90.0" in rows
+    assert "+5.0" in text
+
+
+def test_each_network_has_its_own_table(printed):
+    report = usual(architectures=("resnet18", "vit"), decays=("cosine", "constant"))
+    text = printed(report)
+    for heading in ("resnet18, cosine schedule", "vit, constant schedule"):
+        assert f"{heading}, 3 seeds" in text
+
+
+def test_flags_have_a_line_each_and_many_are_cut_short(printed):
+    flags = (Flag("one-seed", "one"), *(Flag("diverged", f"victim {n}") for n in range(5)))
+    lines = printed(replace(smallest(), flags=flags)).splitlines()
+    assert "one-seed: one" in lines
+    assert [line for line in lines if line.startswith("diverged")] == [
+        "diverged: victim 0",
+        "diverged: victim 1",
+        "diverged: victim 2",
+        "diverged: and 2 more, see the report",
+    ]
+    assert "diverged: victim 4" in printed(replace(smallest(), flags=flags), verbose=True)
+
+
+def test_flags_are_yellow_in_a_terminal(printed, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert "\x1b[33mtoo-few: 20 pictures" in printed(smallest())
+
+
+def test_too_few_pictures_are_said_above_the_table(printed):
+    text = printed(smallest())
+    assert text.index("Too few pictures to conclude") < text.index("Trained on")
+
+
+def test_names_cannot_steer_the_terminal(printed):
+    text = printed(hostile())
+    assert not {"\x1b", "\u202e", "\udcff"} & set(text)
+
+
+@pytest.mark.parametrize("way", ["as_json", "quiet"])
+def test_nothing_is_printed_where_nothing_was_asked_for(printed, way):
+    assert printed(usual(), **{way: True}) == ""

@@ -1,0 +1,1 @@
+"""Audit: train the copier's models and measure what they learned."""

@@ -1,0 +1,52 @@
+"""Lift a change of single pictures to a change of a whole training set.
+
+Changed sets keep the ids of the pictures that they were made from: ids are the keys of the random
+streams, so a victim of a changed set draws the same crops as the victim of the set itself. The
+fingerprint of a changed set is therefore that of its source, unless labels change.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from unlearn.countermeasures.base import Once
+from unlearn.data.arrays import Data
+from unlearn.rng import Rng
+
+_TOGETHER = 256
+
+
+def with_pixels(data: Data, pixels: Tensor) -> Data:
+    """Return the set with other pixels uint8 (N, 3, S, S), and the labels and ids it had."""
+    return Data(pixels, data.labels, data.classes, data.ids)
+
+
+def each_picture(change: Callable[[Image.Image], Image.Image]) -> Once:
+    """Return the change of a set that changes each picture by Pillow, RGB to RGB."""
+
+    def once(data: Data, _seed: int) -> Data:
+        pixels = data.pixels.cpu()
+        changed = torch.empty_like(pixels)
+        for number, picture in enumerate(pixels.permute(0, 2, 3, 1).numpy()):
+            array = np.asarray(change(Image.fromarray(np.ascontiguousarray(picture))))
+            changed[number] = torch.from_numpy(array.copy()).permute(2, 0, 1)
+        return with_pixels(data, changed.to(data.pixels.device))
+
+    return once
+
+
+def each_batch(change: Callable[[Tensor, Rng], Tensor]) -> Once:
+    """Return the change of a set that changes pixels uint8 (n, 3, S, S), each from its stream."""
+
+    def once(data: Data, seed: int) -> Data:
+        changed = torch.empty_like(data.pixels)
+        keys = Rng.for_images(seed, data.ids).keys
+        for first in range(0, len(data), _TOGETHER):
+            part = slice(first, first + _TOGETHER)
+            changed[part] = change(data.pixels[part], Rng(keys[part]))
+        return with_pixels(data, changed)
+
+    return once
