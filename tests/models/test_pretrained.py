@@ -100,6 +100,15 @@ def test_a_file_with_more_or_broken_numbers_is_refused(original, tmp_path):
     assert failure(weights=path).endswith("conv1.1.bias holds numbers that are not finite")
 
 
+def test_a_file_with_weights_of_other_shapes_is_refused(original, tmp_path):
+    path, state = tmp_path / "weights.safetensors", dict(original.state_dict())
+    state["conv1.1.bias"] = torch.zeros(7)
+    safetensors.torch.save_file(state, path)
+    text = failure(weights=path)
+    assert text.startswith(f"{path}: not weights of torchvision's {NAME}: ")
+    assert "conv1.1.bias" in text
+
+
 class Opens:
     """A pickle that makes a file where it is loaded without care."""
 

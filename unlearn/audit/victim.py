@@ -29,6 +29,8 @@ from unlearn.training import Schedule, StepLosses, train
 __all__ = ["Surroundings", "fit_victim", "step_losses"]
 
 _FINETUNE = "finetune:"
+_TRANSFORMERS = ("vit", "vit-imagenet", "torchvision:vit_b_16")
+_TRANSFORMER_RATE = 0.1  # of a convolutional network's: at the full rate vit stays at its first loss
 _FINETUNING_RATE = 0.01  # of the rate from scratch: 1e-3, usual for pretrained weights
 _MEASUREMENTS = 20  # of a training whose length is given in steps
 _CROPS, _ADVERSARY, _COUNTERMEASURE = range(3)  # tags of a picture's streams within one step
@@ -75,6 +77,8 @@ def _build(name: str, classes: int, surroundings: Surroundings) -> Classifier:
 def _schedule(cell: Cell, training: Training, pictures: int) -> Schedule:
     """Return the steps and their rates: cosine, x0.1 every 2/5 of the steps, or constant."""
     share = _FINETUNING_RATE if cell.architecture.startswith(_FINETUNE) else 1.0
+    if cell.architecture in _TRANSFORMERS:
+        share = _TRANSFORMER_RATE
     return Schedule(
         steps=training.steps_for(pictures),
         batch_size=training.batch_size,

@@ -32,7 +32,7 @@ from unlearn.data.naming import shown
 from unlearn.device import Run, select_run
 from unlearn.errors import UsageProblem
 from unlearn.header import replace_file
-from unlearn.models import check_architecture
+from unlearn.models import check_architecture, check_picture_size
 from unlearn.radius import Radius
 from unlearn.rng import content_ids
 from unlearn.workflows.budgets import Budget, budget_of, recipe_of
@@ -126,6 +126,8 @@ def audit(options: AuditOptions, report: Report) -> Audited:
     budget = budget_of(options.budget)
     _check(options, budget)
     plan = plan_of(options, budget, side_of(options.clean))
+    for name in plan.architectures:
+        check_picture_size(name, plan.training.image_size)
     run = select_run(options.device, options.precision)
     with locked(options.out, options.out):
         if not options.resume:
@@ -186,8 +188,15 @@ def _training(options: AuditOptions, budget: Budget, side: int) -> Training:
 
 def _check(options: AuditOptions, budget: Budget) -> None:
     """Refuse unknown names and overlapping folders before anything is read."""
-    for name in options.architectures or budget.architectures:
+    architectures = options.architectures or budget.architectures
+    for name in architectures:
         check_architecture(name)
+    pretrained = [name for name in architectures if name.startswith(("finetune:", "probe:"))]
+    if options.weights and len({name.partition(":")[2] for name in pretrained}) != 1:
+        raise UsageProblem(
+            f"--weights {shown(options.weights)} fits one pretrained network, and the plan has "
+            f"{', '.join(pretrained) or 'none'}; audit them one by one"
+        )
     for name in options.countermeasures or budget.countermeasures:
         countermeasure_of(name, options.purifier)
     for folder in (options.clean, options.protected):
