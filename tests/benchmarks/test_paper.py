@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.benchmarks.paper import published
+from tests.benchmarks.paper import published, run
 from tests.benchmarks.paper.__main__ import main
 from tests.benchmarks.paper.journal import Journal, identity
 from tests.benchmarks.paper.material import archives
@@ -20,6 +20,7 @@ from tests.benchmarks.paper.plan import (
 )
 from tests.benchmarks.paper.run import Bench, Deadline, open_run, run_units
 from tests.benchmarks.paper.table import page
+from unlearn.errors import UnlearnError
 from unlearn.methods import RECIPES
 
 PAPER, MINI = SCALES["paper"], SCALES["mini"]
@@ -189,7 +190,7 @@ def test_lines_of_another_scale_or_other_settings_do_not_count(tmp_path):
 def whole(tmp_path_factory):
     """The journal of a run that nothing stopped."""
     made = bench(tmp_path_factory.mktemp("whole"))
-    assert run_units(ours_and_clean(TINY), made)
+    assert run_units(ours_and_clean(TINY), made) == "done"
     return made
 
 
@@ -208,7 +209,7 @@ def test_a_run_stopped_again_and_again_ends_with_the_same_numbers(tmp_path, whol
     stops = 0
     for times in (2, 4, 3, 3, 5, 3, 3, 100):
         stopped = bench(tmp_path, Asked(times))
-        if run_units(ours_and_clean(TINY), stopped):
+        if run_units(ours_and_clean(TINY), stopped) == "done":
             break
         stops += 1
     assert stops >= 4
@@ -217,13 +218,36 @@ def test_a_run_stopped_again_and_again_ends_with_the_same_numbers(tmp_path, whol
 
 def test_a_finished_plan_is_not_run_again(tmp_path, whole):
     made = replace(whole, deadline=Asked(0))
-    assert run_units(ours_and_clean(TINY), made)
+    assert run_units(ours_and_clean(TINY), made) == "done"
     assert len(made.journal.lines) == 3
+
+
+def test_a_unit_that_fails_is_named_and_the_others_go_on(tmp_path, capsys):
+    few = replace(TINY, pictures=20)  # two of each class: four fifths of them are both
+    made = bench(tmp_path, scale=few)
+    wanted = chosen("table6", few, *AT_FOUR, "method=clean", "share=4/5,1")
+    assert run_units(wanted, made) == "failed"
+    assert "failed: no picture is left" in capsys.readouterr().out
+    assert [line["share"] for line in made.journal.lines] == ["1"]
+
+
+def test_what_needs_a_broken_generator_is_left_out(tmp_path, monkeypatch):
+    tried = []
+
+    def break_down(*_arguments):
+        tried.append(1)
+        raise UnlearnError("the training diverged")
+
+    monkeypatch.setattr(run, "train_generator", break_down)
+    made = bench(tmp_path)
+    assert run_units(chosen("table3", TINY, *AT_FOUR), made) == "failed"
+    assert len(tried) == 2  # min-max-min and error-minimising, each once
+    assert [line["method"] for line in made.journal.lines] == ["clean"]
 
 
 def test_units_without_pictures_are_left_out(tmp_path):
     made = replace(bench(tmp_path), archives={})
-    assert run_units(units("all", TINY), made)
+    assert run_units(units("all", TINY), made) == "done"
     assert not made.journal.lines
 
 
@@ -231,7 +255,7 @@ def test_partly_protected_and_placebo_sets_are_what_they_say(tmp_path):
     made = bench(tmp_path)
     wanted = chosen("table3", TINY, *AT_FOUR, "method=placebo")
     wanted += chosen("table6", TINY, *AT_FOUR, "share=2/5")
-    assert run_units(wanted, made)
+    assert run_units(wanted, made) == "done"
     lines = {line["arm"]: line for line in made.journal.lines if line["kind"] == "victim"}
     assert {arm: line["trained"] for arm, line in lines.items()} == {
         "placebo": 40,

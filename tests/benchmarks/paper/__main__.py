@@ -10,6 +10,7 @@ from tests.benchmarks.paper.plan import SCALES, TABLES, Noise, Scale, Unit, matc
 from tests.benchmarks.paper.run import (
     Bench,
     Deadline,
+    Outcome,
     commit_of_checkout,
     open_run,
     run_units,
@@ -18,32 +19,41 @@ from tests.benchmarks.paper.run import (
 from tests.benchmarks.paper.table import page
 from unlearn.header import replace_file
 
+_EXIT_CODES: dict[Outcome, int] = {"done": 0, "failed": 1, "stopped": 75}  # 75: run it again
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Return 0 when all that was asked for is done, 75 when time was up (run it again)."""
+    """Return 0 when all that was asked for is done, 75 when time was up, 1 if something failed."""
     args = _parser().parse_args(arguments)
     deadline = Deadline(args.minutes)
     scale = SCALES[args.scale]
     stem = args.journal.with_name(args.journal.name + ("_mini" if scale.name == "mini" else ""))
     journal = Journal(stem.with_suffix(".jsonl"))
-    finished = True
-    if args.plan != "report":
-        try:
-            wanted = [u for u in units(args.plan, scale) if matches(u, args.only)]
-        except ValueError as error:
-            raise SystemExit(str(error)) from error
-        if args.list:
-            _list(wanted, journal, scale)
-            return 0
-        finished = _run(wanted, args, scale, journal, deadline)
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(stem.with_suffix(".md"), page(journal, scale).encode())
-    return 0 if finished else 75
+    wanted = _wanted(args, scale)
+    if args.list:
+        _list(wanted, journal, scale)
+        return 0
+    try:
+        outcome = _run(wanted, args, scale, journal, deadline) if wanted else "done"
+    finally:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(stem.with_suffix(".md"), page(journal, scale).encode())
+    return _EXIT_CODES[outcome]
+
+
+def _wanted(args: argparse.Namespace, scale: Scale) -> list[Unit]:
+    """Return the units that are asked for."""
+    if args.plan == "report":
+        return []
+    try:
+        return [unit for unit in units(args.plan, scale) if matches(unit, args.only)]
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
 
 
 def _run(
     wanted: list[Unit], args: argparse.Namespace, scale: Scale, journal: Journal, deadline: Deadline
-) -> bool:
+) -> Outcome:
     """Make the units and say what could not be made for want of pictures."""
     work = args.work / scale.name
     work.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cache
 from itertools import product
 
 from unlearn.audit.plan import NONE, WHOLE, Arm, Cell, Decay, Training
@@ -117,11 +118,11 @@ class Scale:
     pictures: int | None = None
     tested: int | None = None
     seeds: tuple[int, ...] = SEEDS
-    networks: Mapping[str, str] = field(default_factory=dict)
+    networks: tuple[tuple[str, str], ...] = ()
 
     def network(self, name: str) -> str:
         """Return the network that is built where the plan says name."""
-        return self.networks.get(name, name)
+        return dict(self.networks).get(name, name)
 
     def method(self, name: str) -> MinMaxMin:
         """Return a method with this scale's steps and views."""
@@ -134,15 +135,8 @@ class Scale:
 
     def settings(self, unit: Unit) -> str:
         """Return a short hash of all that decides a unit's numbers, but for its data and names."""
-        plain: dict[str, object] = {"counts": [self.pictures, self.tested], "seed": SURROGATE_SEED}
         noise = unit if isinstance(unit, Noise) else unit.noise
-        if noise:
-            plain["method"] = to_plain(self.method(noise.method))
-            plain["surrogate"] = self.network(noise.surrogate)
-        if isinstance(unit, Victim):
-            plain["training"] = to_plain(self.training)
-            plain["network"] = self.network(unit.network)
-        return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+        return _settings(self, noise, unit.network if isinstance(unit, Victim) else None)
 
     def passes(self, unit: Unit) -> int:
         """Return the forward+backward passes of one picture that a unit takes.
@@ -159,6 +153,19 @@ class Scale:
         return seen * method.passes_per_step + pictures * method.published.unlearn.passes
 
 
+@cache
+def _settings(scale: Scale, noise: Noise | None, network: str | None) -> str:
+    """Return the hash for a generator, or, with a network, for a victim."""
+    plain: dict[str, object] = {"counts": [scale.pictures, scale.tested], "seed": SURROGATE_SEED}
+    if noise:
+        plain["method"] = to_plain(scale.method(noise.method))
+        plain["surrogate"] = scale.network(noise.surrogate)
+    if network:
+        plain["training"] = to_plain(scale.training)
+        plain["network"] = scale.network(network)
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
+
+
 SCALES: Mapping[str, Scale] = {
     "paper": Scale("paper", Training(32, 32, epochs=1, steps=40_000), Schedule(), views=5),
     "mini": Scale(
@@ -167,16 +174,16 @@ SCALES: Mapping[str, Scale] = {
         Schedule(steps=3, batch_size=16),
         views=2,
         steps=2,
-        pictures=200,
+        pictures=500,  # five of each of 100 classes, so that 4/5 of them leave a remainder
         tested=100,
         seeds=SEEDS[:2],
-        networks={
-            "vgg16": "resnet-small",
-            "resnet18": "resnet-small",
-            "resnet50": "resnet18-thin",
-            "densenet121-imagenet": "resnet-small",
-            "wrn-34-10": "resnet18-thin",
-        },
+        networks=(
+            ("vgg16", "resnet-small"),
+            ("resnet18", "resnet-small"),
+            ("resnet50", "resnet18-thin"),
+            ("densenet121-imagenet", "resnet-small"),
+            ("wrn-34-10", "resnet18-thin"),
+        ),
     ),
 }
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
@@ -24,6 +25,7 @@ from unlearn.checkpoint import Checkpoint
 from unlearn.countermeasures import NONE
 from unlearn.data.arrays import Data
 from unlearn.device import Run, select_run
+from unlearn.errors import UnlearnError
 from unlearn.workflows.train_generator import (
     Started,
     Stepped,
@@ -31,6 +33,8 @@ from unlearn.workflows.train_generator import (
     TrainOptions,
     train_generator,
 )
+
+Outcome = Literal["done", "stopped", "failed"]
 
 _SAVE_EVERY_SECONDS = 120.0
 _MARGIN_SECONDS = 20.0  # for the step, the measurement and the saving of a state under way
@@ -68,13 +72,18 @@ class Bench:
     commit: str
 
 
-def run_units(units: Iterable[Unit], bench: Bench) -> bool:
-    """Make every unit that the journal lacks and whose pictures are there; False if time ran out.
+def run_units(units: Iterable[Unit], bench: Bench) -> Outcome:
+    """Make every unit that the journal lacks and whose pictures are there, until time is up.
 
-    A unit that a run left in the middle goes on from its state.
+    A unit that an earlier run left in the middle goes on from its state. One that fails is named
+    and left out, with all that needs its generator if it was that.
     """
+    outcome: Outcome = "done"
+    broken: set[Noise | None] = set()
     for unit in units:
-        if unit.data not in bench.archives or bench.journal.of(unit, bench.scale):
+        noise = unit if isinstance(unit, Noise) else unit.noise
+        known = unit.data in bench.archives and noise not in broken
+        if not known or bench.journal.of(unit, bench.scale):
             continue
         try:
             bench.deadline.check()
@@ -84,8 +93,13 @@ def run_units(units: Iterable[Unit], bench: Bench) -> bool:
                 make_victim(unit, bench)
         except StoppedError:
             say("time is up: the state is saved, the same line goes on")
-            return False
-    return True
+            return "stopped"
+        except (UnlearnError, torch.OutOfMemoryError) as error:
+            say(f"failed: {error}")
+            outcome = "failed"
+            if noise and not bench.journal.of(noise, bench.scale):
+                broken.add(noise)
+    return outcome
 
 
 def make_generator(noise: Noise, bench: Bench) -> Path:
