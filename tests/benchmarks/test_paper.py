@@ -1,5 +1,6 @@
 import json
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.benchmarks.paper.plan import (
     VICTIMS,
     Noise,
     Victim,
+    changes,
     matches,
     units,
 )
@@ -133,7 +135,19 @@ def test_every_protected_and_clean_cell_has_its_counterpart():
 
 
 def test_the_paper_scale_is_the_authors_setting():
-    assert PAPER.method("min-max-min") == RECIPES["min-max-min"]
+    method = PAPER.method("min-max-min")
+    assert method == RECIPES["min-max-min"]
+    # settings() leaves out what is usual: when a default changes, the journal has to be told
+    assert (str(method.unlearn.radius), str(method.unlearn.step)) == ("8/255", "1.6/255")
+    assert (method.unlearn.steps, method.unlearn.views) == (10, 5)
+    assert (str(method.adversary.radius), str(method.adversary.step)) == ("4/255", "0.8/255")
+    assert (method.adversary.steps, method.adversary.views) == (10, 1)
+    assert (method.randomness, method.randomness_weight, method.joint) == ("norm", 1.0, False)
+    assert (method.schedule.steps, method.schedule.batch_size) == (5000, 128)
+    assert (method.schedule.learning_rate, method.schedule.weight_decay) == (0.1, 5e-4)
+    assert (method.views.flip, method.views.pad) == (True, 4)
+    assert (PAPER.training.learning_rate, PAPER.training.weight_decay) == (0.1, 5e-4)
+    assert PAPER.training.step_share == Fraction(1, 5)
     assert PAPER.network("resnet18") == "resnet18"
     assert (PAPER.training.steps, PAPER.training.batch_size) == (40_000, 128)
     assert PAPER.training.pgd_steps == 10
@@ -141,6 +155,19 @@ def test_the_paper_scale_is_the_authors_setting():
     victim, clean = ours_and_clean(PAPER)[:2]
     assert PAPER.passes(victim) == PAPER.passes(clean) == 40_000 * 128 * 11
     assert PAPER.passes(replace(victim, rho_a=LEVELS(0))) == 40_000 * 128
+
+
+def test_settings_name_only_what_is_not_usual():
+    assert changes(PAPER.method("min-max-min")) == {}
+    assert changes(PAPER.method("unconstrained")) == {"randomness_weight": 0.0}
+    assert changes(PAPER.training) == {"image_size": 32, "source_size": 32, "epochs": 1} | {
+        "steps": 40_000
+    }
+    victim, clean = ours_and_clean(PAPER)
+    names = {PAPER.settings(unit) for unit in (victim, clean, victim.noise)}
+    assert len(names) == 3
+    assert PAPER.settings(victim) == PAPER.settings(replace(victim, seed=102))
+    assert PAPER.settings(victim) != PAPER.settings(replace(victim, network="vgg16"))
 
 
 def test_the_mini_scale_has_the_same_cells_with_fewer_seeds():

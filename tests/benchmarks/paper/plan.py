@@ -3,10 +3,11 @@
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from fractions import Fraction
 from functools import cache
 from itertools import product
+from typing import Any
 
 from unlearn.audit.plan import NONE, WHOLE, Arm, Cell, Decay, Training
 from unlearn.config import to_plain
@@ -153,15 +154,27 @@ class Scale:
         return seen * method.passes_per_step + pictures * method.published.unlearn.passes
 
 
+def changes(value: Any) -> Any:
+    """Return as JSON values what differs from the defaults of a dataclass, at every depth.
+
+    So a setting that is added later, off by default, leaves the journal as it is.
+    """
+    if isinstance(value, Radius) or not is_dataclass(value):
+        return to_plain(value)
+    values = {f.name: getattr(value, f.name) for f in fields(value)}
+    usual = {f.name: f.default for f in fields(value)}
+    return {name: changes(v) for name, v in values.items() if v != usual[name]}
+
+
 @cache
 def _settings(scale: Scale, noise: Noise | None, network: str | None) -> str:
     """Return the hash for a generator, or, with a network, for a victim."""
     plain: dict[str, object] = {"counts": [scale.pictures, scale.tested], "seed": SURROGATE_SEED}
     if noise:
-        plain["method"] = to_plain(scale.method(noise.method))
+        plain["method"] = changes(scale.method(noise.method))
         plain["surrogate"] = scale.network(noise.surrogate)
     if network:
-        plain["training"] = to_plain(scale.training)
+        plain["training"] = changes(scale.training)
         plain["network"] = scale.network(network)
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:12]
 
