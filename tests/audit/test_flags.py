@@ -151,6 +151,15 @@ def test_a_placebo_is_not_blamed_where_protection_has_no_effect():
     assert "placebo-as-strong" not in flagged(results(0.8, 0.77, 0.76))
 
 
+def test_noise_without_effect_is_flagged_where_all_pictures_have_it():
+    assert "no-effect" in flagged(results(0.8, 0.8, 0.76))
+    assert "no-effect" not in flagged(results(0.8, 0.8, 0.74))
+    assert "no-effect" not in flagged(partial(0.79, 0.78), plan=PARTIAL)
+    assert "reaches 76.0 % and its clean control 80.0 %" in the_message(
+        "no-effect", results(0.8, 0.8, 0.76)
+    )
+
+
 def test_a_best_epoch_far_above_the_last_is_flagged():
     found = [
         replace(r, accuracy_best=r.accuracy_last + 0.1) if r.cell.arm == "protected" else r
@@ -202,6 +211,7 @@ def test_every_message_is_one_sentence_with_numbers():
     bad[0] = replace(bad[0], diverged=True)
     subject = replace(SUBJECT, classes=("a",) * 10, duplicates=3, tested=20)
     flags = find_flags(PLAN, subject, bad) + find_flags(PARTIAL, SUBJECT, partial(0.9, 0.8))
+    flags += find_flags(PLAN, SUBJECT, results(0.8, 0.8, 0.8))
     assert {flag.name for flag in flags} == set(FLAGS)
     for flag in flags:
         assert re.search(r"\d", flag.message)

@@ -92,6 +92,17 @@ def _control_below_protected(findings: _Findings) -> Iterator[str]:
             )
 
 
+def _no_effect(findings: _Findings) -> Iterator[str]:
+    for protected in findings.of("protected"):
+        control = findings.beside(protected, "clean")
+        drop = control.last.mean - protected.last.mean if control else NOTICEABLE
+        if control and drop < NOTICEABLE and protected.cell.fraction == WHOLE:
+            yield (
+                f"{_name(protected.cell)} reaches {_percent(protected.last.mean)} and its clean "
+                f"control {_percent(control.last.mean)}: no protection shows in this setting"
+            )
+
+
 def _placebo_as_strong(findings: _Findings) -> Iterator[str]:
     for placebo in findings.of("placebo"):
         control, protected = (findings.beside(placebo, arm) for arm in ("clean", "protected"))
@@ -184,6 +195,7 @@ _RULES: Final[dict[str, Callable[[_Findings], Iterator[str]]]] = {
     "control-did-not-learn": _control_did_not_learn,
     "victim-did-not-fit": _victim_did_not_fit,
     "control-below-protected": _control_below_protected,
+    "no-effect": _no_effect,
     "placebo-as-strong": _placebo_as_strong,
     "best-far-above-last": _best_far_above_last,
     "protected-helps": _protected_helps,

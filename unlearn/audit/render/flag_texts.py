@@ -66,6 +66,14 @@ FLAG_TEXTS: Final[dict[str, FlagText]] = {
         "look at the training curve of the clean control, use more seeds, and claim no protection "
         "in this setting unless the order turns.",
     ),
+    "no-effect": FlagText(
+        "a victim of wholly protected pictures ends less than "
+        f"{_percent(NOTICEABLE)} points below its clean control.",
+        "that the pictures are not protected against a copier who trains like this one, although "
+        "the noise is there and within its bound.",
+        "claim nothing for this setting; noise often shows only after long training, so try more "
+        "`--epochs`, and a generator that was made for pictures and a ρa like these.",
+    ),
     "placebo-as-strong": FlagText(
         f"protected pictures cost the copier at least {_percent(NOTICEABLE)} points, and random "
         "noise of the same size costs at least half as much.",
