@@ -70,7 +70,6 @@ class Visits:
         self.observer = observer
         self.kept = kept
         self.actions = actions
-        self.state: TrainingState | None = None
 
     def started(self, state: TrainingState) -> None:
         self.state = state
@@ -84,7 +83,5 @@ class Visits:
         self.observer.stepped(state, terms)
 
     def visit(self) -> Visit:
-        """Return the visit under way."""
-        if self.state is None:
-            return Visit()
+        """Return the visit under way; only within a training."""
         return Visit(self.state.finished, self.kept, self.state.pictures)
