@@ -18,6 +18,7 @@ from unlearn.attack import Pgd
 from unlearn.audit import victim, watch
 from unlearn.audit.plan import Training
 from unlearn.audit.victim import countered, fit_victim
+from unlearn.audit.watch import StoppedError
 from unlearn.checkpoint import Checkpoint
 from unlearn.config import from_plain, to_plain
 from unlearn.countermeasures import COUNTERMEASURES
@@ -172,6 +173,27 @@ def test_a_resumed_victim_equals_one_that_was_never_stopped(tmp_path, monkeypatc
     again = fit(cell, ROBUST, surroundings=replace(surroundings, progress=seen.append))
     assert but_for_seconds(again) == but_for_seconds(whole)
     assert tuple(seen) == whole.curve[1:]
+
+
+def test_a_victim_told_to_stop_saves_its_state_and_goes_on_exactly(tmp_path):
+    whole = fit(AT_FOUR, ROBUST)
+    checkpoint = Checkpoint(tmp_path / "state", "plan")
+    answers = iter([False, False, False, True, False, True])
+    surroundings = around(checkpoint=checkpoint, stop=lambda: next(answers, False))
+    for _ in range(2):
+        with pytest.raises(StoppedError):
+            fit(AT_FOUR, ROBUST, surroundings=surroundings)
+        assert checkpoint.path.exists()
+    assert but_for_seconds(fit(AT_FOUR, ROBUST, surroundings=surroundings)) == but_for_seconds(
+        whole
+    )
+
+
+def test_a_victim_is_not_stopped_after_its_last_step():
+    asked = []
+    whole = fit(surroundings=around(stop=lambda: bool(asked.append(1))))
+    assert len(asked) == 3 * (96 // 32) - 1
+    assert whole.curve
 
 
 def test_a_state_is_saved_only_when_it_is_time(tmp_path):

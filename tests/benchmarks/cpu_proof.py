@@ -5,10 +5,10 @@
 Trains an error-minimising generator (no adversary, no randomness) and a min-max-min generator on
 the same 5,000 CIFAR-10 pictures, protects them, and trains victims on clean, placebo, error-
 minimising and min-max-min pictures, ordinarily and adversarially. The noise of min-max-min is
-shared by class (MinMaxMin.shared); --ablation adds error-minimising noise that is shared too, and
-min-max-min with noise of each picture's own, as published. Victims are those of `unlearn audit`
-(unlearn/audit/victim.py), with seeds that no generator has. Killed, it goes on. OUT.jsonl has a
-line per victim, OUT.md the table; --work keeps sets and journals.
+shared by class (MinMaxMin.shared); --ablation SEEDS adds error-minimising noise that is shared
+too, both parts together, and noise of each picture's own as published. Victims are those of
+`unlearn audit` (unlearn/audit/victim.py), with seeds that no generator has. Killed, it goes on.
+OUT.jsonl has a line per victim, OUT.md the table; --work keeps sets and journals.
 """
 
 import argparse
@@ -217,7 +217,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--work", type=Path, default=Path("cpu_proof_work"))
-    parser.add_argument("--ablation", action="store_true")
+    parser.add_argument("--ablation", type=int, default=0, metavar="SEEDS")
     parser.add_argument("--seeds", type=int, default=3)
     args = parser.parse_args()
     began = time.monotonic()
@@ -230,9 +230,11 @@ def main() -> None:
         found["error-minimising"] = victims("error-minimising", args.work, args.seeds, workers=1)
         slow.result()
     found["min-max-min"] = victims("min-max-min", args.work, args.seeds, workers=2)
-    for name in ABLATION if args.ablation else ():
-        make_generator(name, args.work)
-        found[name] = victims(name, args.work, args.seeds, workers=2)
+    if args.ablation:
+        with ThreadPoolExecutor(2) as both:
+            list(both.map(lambda name: make_generator(name, args.work), ABLATION))
+        for name in ABLATION:
+            found[name] = victims(name, args.work, args.ablation, workers=2)
     journal = list(lines(found))
     args.out.with_suffix(".jsonl").write_text("".join(json.dumps(n) + "\n" for n in journal))
     minutes = (time.monotonic() - began) / 60

@@ -30,7 +30,7 @@ __all__ = ["Surroundings", "fit_victim", "step_losses"]
 
 _FINETUNE = "finetune:"
 _TRANSFORMERS = ("vit", "vit-imagenet", "torchvision:vit_b_16")
-_TRANSFORMER_RATE = 0.1  # of a convolutional network's: at the full rate vit stays at its first loss
+_TRANSFORMER_RATE = 0.1  # of a convolutional network's, at which vit stays at its first loss
 _FINETUNING_RATE = 0.01  # of the rate from scratch: 1e-3, usual for pretrained weights
 _MEASUREMENTS = 20  # of a training whose length is given in steps
 _CROPS, _ADVERSARY, _COUNTERMEASURE = range(3)  # tags of a picture's streams within one step

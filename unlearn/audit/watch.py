@@ -27,7 +27,8 @@ class Surroundings:
     run.seed is not used: a victim's numbers come from its cell's seed. countermeasure must be the
     one that the cell names, with stored already applied. weights and offline are for pretrained
     networks. checkpoint keeps the state every save_every_seconds; whoever keeps the result deletes
-    it. progress is told every point of the curve.
+    it. progress is told every point of the curve. stop is asked after every step: once it says yes,
+    the state is saved and StoppedError raised.
     """
 
     run: Run
@@ -37,16 +38,22 @@ class Surroundings:
     checkpoint: Checkpoint | None = None
     progress: Callable[[Point], None] | None = None
     save_every_seconds: float = 600.0
+    stop: Callable[[], bool] | None = None
 
 
 class DivergedError(Exception):
     """The loss of a victim is no longer a number."""
 
 
+class StoppedError(Exception):
+    """A victim was asked to stop before its end; its checkpoint, if any, goes on from there."""
+
+
 class Watch:
     """Tries a victim on clean pictures after each period, keeps its curve and saves its state.
 
-    Raises DivergedError after the period in which the loss stopped being a number.
+    Raises DivergedError after the period in which the loss stopped being a number, and
+    StoppedError before the last step if asked to stop.
     """
 
     def __init__(self, cell: Cell, test: Data, surroundings: Surroundings, period: int) -> None:
@@ -84,11 +91,8 @@ class Watch:
         finished, steps = state.finished, state.schedule.steps
         if finished % self.period == 0 or finished == steps:
             self._measure(state)
-        checkpoint = self.around.checkpoint
-        due = time.monotonic() - self._saved >= self.around.save_every_seconds
-        if checkpoint and due and finished < steps:
-            checkpoint.save(state, self._notes())
-            self._saved = time.monotonic()
+        if finished < steps:
+            self._keep(state)
         self._seed(state)
 
     def result(self, trained: int) -> Result:
@@ -110,6 +114,16 @@ class Watch:
             self._seconds(),
             self.diverged,
         )
+
+    def _keep(self, state: TrainingState) -> None:
+        """Save the state if it is time, or if the training has to stop here."""
+        stopped = self.around.stop is not None and self.around.stop()
+        due = time.monotonic() - self._saved >= self.around.save_every_seconds
+        if self.around.checkpoint and (due or stopped):
+            self.around.checkpoint.save(state, self._notes())
+            self._saved = time.monotonic()
+        if stopped:
+            raise StoppedError
 
     def _measure(self, state: TrainingState) -> None:
         """Add a point to the curve and start counting anew."""
