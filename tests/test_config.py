@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from making import property_test
 
 from unlearn.attack import Pgd
-from unlearn.config import from_plain, to_plain
+from unlearn.config import apply_settings, from_plain, to_plain
 from unlearn.errors import UsageProblem
 from unlearn.methods import METHODS, MinMaxMin
 from unlearn.radius import Radius
@@ -35,6 +35,8 @@ class Outer:
     inner: Inner = Inner()
     names: tuple[str, ...] = ()
     inners: tuple[Inner, ...] = ()
+    ends: tuple[int, int] = (1, 2)
+    maybe: Inner | None = None
 
 
 radii = st.fractions(Fraction(1, 1000), Fraction(99, 100), max_denominator=4000)
@@ -63,6 +65,10 @@ def methods(draw):
         pad=draw(st.integers(0, 16)),
         smallest_crop=draw(st.floats(0.01, 1)),
         grey=draw(st.floats(0, 1)),
+        jpeg=draw(st.floats(0, 1)),
+        quality=tuple(sorted(draw(st.tuples(*[st.integers(1, 100)] * 2)))),
+        shrink=draw(st.floats(0, 1)),
+        blur=draw(st.floats(0, 1)),
     )
     schedule = Schedule(
         steps=draw(st.integers(1, 10**6)),
@@ -82,6 +88,11 @@ def methods(draw):
         randomness_weight=draw(st.floats(0, 1e3)),
         joint=draw(st.booleans()),
         views=views,
+        jitter=Radius(draw(st.fractions(0, Fraction(99, 100), max_denominator=1000))),
+        cosine_weight=draw(st.floats(0, 1e3)),
+        architectures=tuple(draw(st.lists(st.sampled_from(["vgg16", "resnet18"]), max_size=2))),
+        averaged=draw(st.integers(1, min(5, 1 + schedule.steps // 5))),
+        warm=draw(st.booleans()),
         schedule=schedule,
     )
 
@@ -161,7 +172,7 @@ def test_whole_numbers_are_read_as_floats():
     [
         ([], "config: expected a table, got []"),
         (None, "config: expected a table, got None"),
-        ({"count": 1, "zzz": 2}, "config: unknown field 'zzz'; known: count, form, inner"),
+        ({"count": 1, "zzz": 2}, "config: unknown field 'zzz'; known: count, ends, form, inner"),
         ({"count": "1"}, "config.count: expected int, got '1'"),
         ({"count": True}, "config.count: expected int, got True"),
         ({"count": 1.0}, "config.count: expected int, got 1.0"),
@@ -180,6 +191,8 @@ def test_whole_numbers_are_read_as_floats():
         ({"count": 1, "names": "ab"}, "config.names: expected tuple"),
         ({"count": 1, "names": ["a", 2]}, "config.names: expected str, got 2"),
         ({"name": "a"}, "config: missing field 'count'"),
+        ({"count": 1, "ends": [1]}, "config.ends: expected 2 values, got [1]"),
+        ({"count": 1, "ends": [1, 2, 3]}, "config.ends: expected 2 values, got [1, 2, 3]"),
     ],
 )
 def test_wrong_values_are_refused_with_their_place(plain, message):
@@ -194,3 +207,72 @@ def test_what_a_configuration_forbids_is_refused_on_reading_too():
     plain["adversary"]["radius"] = "8/255"
     with pytest.raises(UsageProblem, match="rho-a 8/255 must be below rho 8/255"):
         from_plain(MinMaxMin, plain)
+
+
+# Settings, as a person types them
+
+
+def changed(*settings, value=None):
+    value = value or Outer(1, maybe=Inner())
+    plain = to_plain(value)
+    apply_settings(type(value), plain, settings)
+    return from_plain(type(value), plain)
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("count=7", {"count": 7}),
+        (" count = 7 ", {"count": 7}),
+        ("name=7", {"name": "7"}),
+        ("name=a=b", {"name": "a=b"}),
+        ("rate=2", {"rate": 2.0}),
+        ("rate=1e-3", {"rate": 0.001}),
+        ("form=square", {"form": "square"}),
+        ("limit=8/255", {"limit": Radius.of_levels(8)}),
+        ("limit=0", {"limit": Radius.of_levels(0)}),
+        ("limit=none", {"limit": None}),
+        ("maybe=none", {"maybe": None}),
+        ("names=a,b", {"names": ("a", "b")}),
+        ("names= a , 2", {"names": ("a", "2")}),
+        ("names=", {"names": ()}),
+        ("ends=3,4", {"ends": (3, 4)}),
+        ("inner.on=true", {"inner": Inner(on=True)}),
+        ("inner.share=2/5", {"inner": Inner(share=Fraction(2, 5))}),
+        ("maybe.on=true", {"maybe": Inner(on=True)}),
+    ],
+)
+def test_a_setting_is_read_as_the_type_of_its_field(setting, expected):
+    before = Outer(1, maybe=Inner())
+    assert changed(setting) == replace(before, **expected)
+
+
+def test_later_settings_win_and_only_the_result_has_to_make_sense():
+    assert changed("count=2", "count=3").count == 3
+    settings = ("adversary.radius=9/255", "unlearn.radius=12/255")
+    method = changed(*settings, value=MinMaxMin())
+    assert (method.adversary.radius, method.radius) == (Radius.of_levels(9), Radius.of_levels(12))
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("count", "'count' is no setting; write name=value"),
+        ("zzz=1", "unknown field 'zzz'; known: count, ends, form"),
+        ("inner.zzz=1", "unknown field 'zzz'; known: on, share"),
+        ("count.zzz=1", "count has no field 'zzz'; it is 1"),
+        ("limit.value=1", "limit has no field 'value'; it is None"),
+        ("count=many", "config.count: expected int, got 'many'"),
+        ("count=none", "config.count: expected int, got 'none'"),
+        ("count=1.5", "config.count: expected int, got 1.5"),
+        ("inner.on=yes", "config.inner.on: expected bool, got 'yes'"),
+        ("inner=1", "config.inner: expected a table, got '1'"),
+        ("form=oval", "'oval' is not one of round, square"),
+        ("ends=1", "config.ends: expected 2 values, got [1]"),
+        ("limit=8", "did you mean 8/255?"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(setting, message):
+    with pytest.raises(UsageProblem) as caught:
+        changed(setting)
+    assert message in str(caught.value)

@@ -21,7 +21,7 @@ LAYERS = (
     {"training", "checkpoint"},
     {"attack", "objectives", "countermeasures"},
     {"device"},
-    {"views", "models", "data"},
+    {"views", "lossy", "models", "data"},
     {"tensors", "rng", "header"},
     {"config"},
     {"radius", "limits"},

@@ -9,6 +9,7 @@ from making import make_images, make_pixels, make_rng, property_test
 from PIL import Image
 
 from unlearn.errors import UsageProblem
+from unlearn.lossy import shrunk
 from unlearn.rng import Rng
 from unlearn.tensors import to_images
 from unlearn.views import Views, padded_crop, resized_crop, to_grey
@@ -20,6 +21,10 @@ EVERY = [
     Views(pad=2, grey=0.5),
     Views(smallest_crop=0.3),
     Views(smallest_crop=0.3, flip=False, grey=0.5),
+    Views(flip=False, pad=0, jpeg=0.6),
+    Views(flip=False, pad=0, shrink=0.6),
+    Views(flip=False, pad=0, blur=0.6),
+    Views(smallest_crop=0.3, grey=0.5, jpeg=0.5, quality=(50, 90), shrink=0.5, blur=0.5),
 ]
 QUIET = [Views(flip=False, pad=0), Views(flip=False, pad=0, grey=0)]
 
@@ -129,6 +134,47 @@ def test_grey_is_a_probability_for_each_picture(grey, low, high):
     assert torch.equal(views[~is_grey], images[~is_grey])
 
 
+@pytest.mark.parametrize("name", ["jpeg", "shrink", "blur"])
+@pytest.mark.parametrize(("chance", "low", "high"), [(0.3, 0.25, 0.35), (1.0, 1, 1)])
+def test_what_befalls_files_is_a_probability_for_each_picture(name, chance, low, high):
+    images = make_images(1000, 4)
+    views = Views(flip=False, pad=0, **{name: chance})(images, make_rng(1000))
+    changed = (views != images).flatten(1).any(1)
+    assert low <= float(changed.float().mean()) <= high
+    assert torch.equal(views[~changed], images[~changed])
+
+
+def test_views_without_chances_draw_the_numbers_they_always_drew():
+    for views, draws in ((Views(), 1), (Views(grey=0.5), 2), (Views(jpeg=0.5, blur=0.5), 3)):
+        rng, images = make_rng(3), make_images(3)
+        views(images, rng)
+        assert rng._draws == draws
+
+
+def test_the_quality_of_a_view_is_a_whole_number_from_its_range(monkeypatch):
+    seen = []
+
+    def spy(images, quality):
+        seen.append(quality)
+        return images
+
+    monkeypatch.setattr("unlearn.views.jpeg", spy)
+    Views(jpeg=1.0, quality=(30, 33))(make_images(4000, 2), make_rng(4000))
+    (quality,) = seen
+    values, counts = quality.unique(return_counts=True)
+    assert values.tolist() == [30, 31, 32, 33]
+    assert counts.min() > 850
+
+
+def test_half_of_the_shrunk_views_lose_half_of_their_sides():
+    images = make_images(1000, 8)
+    views = Views(flip=False, pad=0, shrink=1.0)(images, make_rng(1000))
+    half = (views == shrunk(images, 1 / 2)).flatten(1).all(1)
+    more = (views == shrunk(images, 3 / 4)).flatten(1).all(1)
+    assert torch.all(half ^ more)
+    assert 450 < int(half.sum()) < 550
+
+
 @pytest.mark.parametrize("views", QUIET)
 def test_views_that_change_nothing_return_equal_images(views):
     images = make_images(3)
@@ -176,7 +222,9 @@ def test_gradients_flow_exactly_through_every_part_of_a_view(seed):
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"smallest_crop": 0}, {"smallest_crop": 1.1}, {"grey": -0.1}, {"grey": 1.5}, {"pad": -1}],
+    [{"smallest_crop": 0}, {"smallest_crop": 1.1}, {"grey": -0.1}, {"grey": 1.5}, {"pad": -1}]
+    + [{name: wrong} for name in ("jpeg", "shrink", "blur") for wrong in (-0.1, 1.1)]
+    + [{"quality": wrong} for wrong in ((0, 50), (60, 50), (50, 101))],
 )
 def test_views_that_cannot_be_drawn_are_refused(wrong):
     with pytest.raises(UsageProblem, match="cannot be drawn"):

@@ -25,8 +25,9 @@ class Checkpoint:
     plan: str
 
     def save(self, state: TrainingState, notes: dict[str, Any]) -> None:
-        """Write weights, momentum, the number of finished steps and JSON notes; atomic."""
+        """Write weights, momentum, memory, the number of finished steps and JSON notes; atomic."""
         tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
+        tensors |= {f"memory.{k}": v for k, v in state.memory.items()}
         for number, buffer in enumerate(_momenta(state)):
             if buffer is not None:
                 tensors[f"momentum.{number}"] = buffer
@@ -72,11 +73,13 @@ def _momenta(state: TrainingState) -> list[Tensor | None]:
 
 
 def _load(state: TrainingState, tensors: dict[str, Tensor]) -> None:
-    """Copy saved tensors into model and optimiser."""
+    """Copy saved tensors into model, memory and optimiser."""
     prefix = "model."
     state.model.load_state_dict(
         {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     )
+    for name, kept in state.memory.items():
+        kept.copy_(tensors[f"memory.{name}"])
     parameters = [p for group in state.optimiser.param_groups for p in group["params"]]
     for number, parameter in enumerate(parameters):
         buffer = tensors.get(f"momentum.{number}")

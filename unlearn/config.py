@@ -1,9 +1,10 @@
 """Frozen dataclasses to plain JSON values and back."""
 
 import dataclasses
+import json
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any, TypeVar
 
@@ -48,6 +49,57 @@ def from_plain(cls: type[T], plain: Plain, where: str = "config") -> T:
     return cls(**{k: _read(hints[k], v, f"{where}.{k}") for k, v in plain.items()})
 
 
+def apply_settings(cls: type, plain: Plain, settings: Sequence[str]) -> None:
+    """Change what to_plain made of a cls as texts "name=value" say, in place.
+
+    Fields of inner tables are named by their path ("views.grey=1"), "none" is None, and commas part
+    the values of a tuple. Raises UsageProblem for unknown fields; from_plain checks the values.
+    """
+    for setting in settings:
+        path, equals, text = setting.partition("=")
+        if not equals:
+            raise UsageProblem(f"{setting!r} is no setting; write name=value")
+        _apply(cls, plain, path.strip(), text.strip())
+
+
+def _apply(cls: type, plain: Plain, path: str, text: str) -> None:
+    """Change one field, named by its path."""
+    name, _, rest = path.partition(".")
+    hints = typing.get_type_hints(cls)
+    names = sorted(f.name for f in dataclasses.fields(cls))
+    if name not in names:
+        raise UsageProblem(f"unknown field {name!r}; known: {', '.join(names)}")
+    if not rest:
+        plain[name] = _plain_of(hints[name], text)
+    elif isinstance(plain[name], dict):
+        _apply(_inner(hints[name]), plain[name], rest, text)
+    else:
+        raise UsageProblem(f"{name} has no field {rest!r}; it is {plain[name]!r}")
+
+
+def _plain_of(hint: Any, text: str) -> Plain:
+    """Return what JSON would hold for a text typed by a person."""
+    inner = _inner(hint)
+    if inner is not hint:
+        return None if text == "none" else _plain_of(inner, text)
+    if typing.get_origin(hint) is tuple:
+        arguments = typing.get_args(hint)
+        return [_plain_of(arguments[0], item.strip()) for item in text.split(",") if item]
+    if hint in (bool, int, float):
+        try:
+            return json.loads(text)
+        except ValueError:
+            return text  # refused as no number
+    return text
+
+
+def _inner(hint: Any) -> Any:
+    """Return the type that a field has when it is not None."""
+    if typing.get_origin(hint) not in (typing.Union, types.UnionType):
+        return hint
+    return next(option for option in typing.get_args(hint) if option is not type(None))
+
+
 def _is_required(field: "dataclasses.Field[Any]") -> bool:
     return field.default is field.default_factory is dataclasses.MISSING
 
@@ -55,9 +107,8 @@ def _is_required(field: "dataclasses.Field[Any]") -> bool:
 def _read(hint: Any, plain: Plain, where: str) -> Any:
     """Read one plain value as the type its field has."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin in (typing.Union, types.UnionType):
-        hint = next(option for option in arguments if option is not type(None))
-        return None if plain is None else _read(hint, plain, where)
+    if _inner(hint) is not hint:
+        return None if plain is None else _read(_inner(hint), plain, where)
     if dataclasses.is_dataclass(hint) and hint is not Radius:
         return from_plain(typing.cast(type, hint), plain, where)
     if origin is typing.Literal:
@@ -67,6 +118,8 @@ def _read(hint: Any, plain: Plain, where: str) -> Any:
     if origin is dict and isinstance(plain, dict):
         return plain
     if origin is tuple and isinstance(plain, list):
+        if Ellipsis not in arguments and len(plain) != len(arguments):
+            raise UsageProblem(f"{where}: expected {len(arguments)} values, got {plain!r}")
         return tuple(_read(arguments[0], item, where) for item in plain)
     return _read_scalar(hint, plain, where)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Literal, Protocol
 
@@ -55,12 +55,18 @@ class Schedule:
 
 @dataclass
 class TrainingState:
-    """All that a training is made of: a checkpoint saves this and nothing else."""
+    """All that a training is made of: a checkpoint saves this and nothing else.
+
+    memory is what a method keeps from step to step outside the model; the pictures of the step
+    under way, by their numbers in the data set, follow from the number of finished steps.
+    """
 
     model: nn.Module
     optimiser: torch.optim.Optimizer
     schedule: Schedule
     finished: int = 0
+    memory: dict[str, Tensor] = field(default_factory=dict)
+    pictures: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
 
 class Observer(Protocol):
@@ -120,7 +126,7 @@ def train(
     batches = Batches(len(data), schedule.batch_size, run.seed)
     streams = Rng.for_images(run.seed, data.ids)
     for step in range(state.finished, schedule.steps):
-        index = batches.at(step).to(run.device)
+        state.pictures = index = batches.at(step).to(run.device)
         rng = Rng(streams.keys[index]).fork(step)
         optimiser.param_groups[0]["lr"] = schedule.rate(step)
         terms = losses(model, data.pixels[index], data.labels[index], rng)

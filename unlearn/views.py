@@ -8,38 +8,73 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.errors import UsageProblem
+from unlearn.lossy import blurred, jpeg, shrunk
 from unlearn.rng import Rng
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to grey
+_SHRUNK = (1 / 2, 3 / 4)  # shares of the sides that pictures are shrunk to
+_BLURRED = 1 / 3  # largest share of a neighbour; sigma 0.8, the audit's blur, is 0.24
 
 
 @dataclass(frozen=True)
 class Views:
-    """A random view per image: flip, then a padded crop or a resized crop, then grey.
+    """A random view per image: what befell the file, flip, a padded or a resized crop, grey.
 
     pad pixels of black around the picture and a crop back to its size is the CIFAR habit
     (published: 4); smallest_crop below 1 is the photo habit (random resized crop; the crop's
-    smallest share of the area, its aspect within 3/4 … 4/3), and takes the place of padding. grey
-    is a probability.
+    smallest share of the area, its aspect within 3/4 … 4/3), and takes the place of padding. jpeg,
+    shrink, blur and grey are probabilities: of a JPEG file with a whole quality drawn from the
+    range, of one shrunk to 1/2 or 3/4 of its sides and enlarged again, of a 3x3 blur of random
+    strength (these three before the crop, as in a stored file), and of a grey view.
     """
 
     flip: bool = True
     pad: int = 4
     smallest_crop: float = 1.0
     grey: float = 0.0
+    jpeg: float = 0.0
+    quality: tuple[int, int] = (10, 95)
+    shrink: float = 0.0
+    blur: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.smallest_crop <= 1 or not 0 <= self.grey <= 1 or self.pad < 0:
+        chances = (self.grey, self.jpeg, self.shrink, self.blur)
+        if not 0 < self.smallest_crop <= 1 or self.pad < 0:
             raise UsageProblem(f"these views cannot be drawn: {self}")
+        if not all(0 <= chance <= 1 for chance in chances):
+            raise UsageProblem(f"these views cannot be drawn, chances are 0 … 1: {self}")
+        if not 1 <= self.quality[0] <= self.quality[1] <= 100:
+            raise UsageProblem(f"these views cannot be drawn, quality is 1 … 100: {self}")
 
     def __call__(self, images: Tensor, rng: Rng) -> Tensor:
         """Return one view of each image (N, C, H, W) at the same size; gradients flow through."""
+        images = self._stored(images, rng)
         if self.smallest_crop < 1:
             images = resized_crop(images, self._boxes(rng))
         elif self.pad or self.flip:
             images = padded_crop(images, self.pad, *self._shifts(rng))
         if self.grey:
             images = torch.where(rng.uniform(1, 1, 1) < self.grey, to_grey(images), images)
+        return images
+
+    def _stored(self, images: Tensor, rng: Rng) -> Tensor:
+        """Let happen to some of the images what happens to files; without chances draw nothing."""
+        if self.jpeg:
+            chance, quality = rng.uniform(2, 1, 1, 1).unbind(1)
+            low, high = self.quality
+            quality = (low + quality * (high + 1 - low)).floor().clamp(max=high)
+            images = torch.where(chance < self.jpeg, jpeg(images, quality.flatten()), images)
+        if self.shrink:
+            chance, choice = rng.uniform(2, 1, 1, 1).unbind(1)
+            half, more = (shrunk(images, share) for share in _SHRUNK)
+            images = torch.where(
+                chance < self.shrink, torch.where(choice < 0.5, half, more), images
+            )
+        if self.blur:
+            chance, share = rng.uniform(2, 1, 1, 1).unbind(1)
+            images = torch.where(
+                chance < self.blur, blurred(images, _BLURRED * share.flatten()), images
+            )
         return images
 
     def _shifts(self, rng: Rng) -> tuple[Tensor, Tensor]:

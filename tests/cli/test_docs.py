@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,8 @@ from typer.main import get_command
 
 from unlearn.cli.app import build
 from unlearn.limits import LIMITS
+from unlearn.methods import MinMaxMin
+from unlearn.radius import Radius
 
 CHECKOUT = Path(__file__).parents[2]
 README = CHECKOUT / "README.md"
@@ -54,6 +57,21 @@ def documented(heading):
 def test_every_option_is_documented_and_every_documented_option_exists(name, command):
     shared = documented("Every command") if name else {"--help", "-h"}
     assert documented(f"unlearn {name}".strip()) | shared == flags(command)
+
+
+def test_every_setting_of_the_method_is_documented_and_every_documented_one_exists():
+    def names(value, path=""):
+        for field in fields(value):
+            inner = getattr(value, field.name)
+            if is_dataclass(inner) and not isinstance(inner, Radius):
+                yield from names(inner, f"{field.name}.")
+            else:
+                yield f"{path}{field.name}"
+
+    known = {name for name in names(MinMaxMin()) if not name.startswith("adversary.")}
+    cells = "".join(c for c in sections()["unlearn train-generator"] if c.startswith("| `"))
+    documented = {name for name in re.findall(r"`([a-z_.]+)`", cells) if not name.startswith("-")}
+    assert documented == known | {"adversary"}
 
 
 def test_every_command_has_its_section_and_nothing_else_has():

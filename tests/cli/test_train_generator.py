@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from unlearn.cli.app import run
+from unlearn.config import to_plain
 from unlearn.header import read_header
+from unlearn.views import Views
 
 QUICK = ["--arch", "resnet-small", "--image-size", "16", "--steps", "4", "--batch-size", "4"]
 QUICK += ["--views", "1", "--unlearn-steps", "1", "--adversary-steps", "1"]
@@ -73,8 +75,26 @@ def test_options_reach_the_artefact(data, out):
     config = header.config
     assert config["randomness"] == "squared"
     assert config["joint"] is True
-    assert config["views"] == {"flip": True, "pad": 4, "smallest_crop": 0.5, "grey": 0.25}
+    assert config["views"] == to_plain(Views(smallest_crop=0.5, grey=0.25))
+    assert config["final_views"] == config["views"]
     assert config["schedule"]["steps"] == 2
+
+
+def test_a_recipe_its_settings_and_several_networks_reach_the_artefact(data, out, capsys):
+    options = ["--recipe", "fast", "--steps", "5", "--set", "averaged=2", "--set", "views.jpeg=0.5"]
+    options += ["--set", "adversary_range=1/255,6/255", "--arch", "resnet18-thin", "--no-joint"]
+    assert run(["train-generator", str(data), "--out", str(out), *QUICK, *options]) == 0
+    text = capsys.readouterr().err
+    assert "resnet-small, resnet18-thin · device cpu" in text
+    assert "with its final noise 34 for each picture" in text  # 5 steps of 4/8 x 4, 6 x 1 x 4
+    header = read_header(out)
+    config = header.config
+    assert header.architecture == "resnet-small"
+    assert config["architectures"] == ["resnet18-thin"]
+    assert (config["averaged"], config["warm"], config["joint"]) == (2, True, False)
+    assert config["adversary_range"] == ["1/255", "6/255"]
+    assert config["views"]["jpeg"] == config["final_views"]["jpeg"] == 0.5
+    assert config["schedule"]["shape"] == "cosine"
 
 
 @pytest.mark.parametrize(
@@ -83,6 +103,10 @@ def test_options_reach_the_artefact(data, out):
         (["--rho-a", "8/255"], "rho-a 8/255 must be below rho 8/255"),
         (["--rho", "8"], "did you mean 8/255?"),
         (["--arch", "vgg99"], "unknown architecture 'vgg99'; choose one of resnet18"),
+        (["--set", "zzz=1"], "unknown field 'zzz'; known: adversary, adversary_range"),
+        (["--set", "jitter"], "'jitter' is no setting; write name=value"),
+        (["--set", "jitter=9"], "did you mean 9/255?"),
+        (["--recipe", "fast", "--steps", "4"], "3 late states (averaged) cannot be kept"),
         (["--out", "gen.pt"], "a generator is a .safetensors file; name it so"),
     ],
 )

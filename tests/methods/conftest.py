@@ -15,6 +15,7 @@ def attacks(monkeypatch):
         calls.append({"images": images, "config": config, "goal": goal, "delta": delta})
         return delta
 
-    monkeypatch.setattr("unlearn.methods.min_max_min.pgd", spy)
-    monkeypatch.setattr("unlearn.methods.min_max_min._VIEWS_TOGETHER", 0)
+    for module in ("min_max_min", "stage_one"):
+        monkeypatch.setattr(f"unlearn.methods.{module}.pgd", spy)
+    monkeypatch.setattr("unlearn.methods.stage_one._VIEWS_TOGETHER", 0)
     return calls

@@ -15,6 +15,7 @@ from making import (
     make_images,
     make_labels,
     make_method,
+    make_pgd,
     make_stripes,
     numbers_of,
     same_numbers,
@@ -28,11 +29,28 @@ from unlearn.methods import METHODS, Spec
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, to_images, to_levels
-from unlearn.training import SILENT
+from unlearn.training import SILENT, Schedule
+from unlearn.views import Views
 
-SMALL = {"min-max-min": make_method()}
-SPEC = Spec("resnet-small", len(CLASSES))
-every = pytest.mark.parametrize("name", METHODS)
+SMALL = {
+    "min-max-min": make_method(),
+    "min-max-min, all options": make_method(
+        final=make_pgd(8, 4, steps=2, views=2),
+        joint=True,
+        views=Views(flip=False, pad=1, grey=0.3, jpeg=0.3, shrink=0.3, blur=0.3),
+        window=3,
+        shared=Radius.of_levels(2),
+        jitter=Radius.of_levels(2),
+        adversary_range=(Radius.of_levels(1), Radius.of_levels(6)),
+        cosine_weight=0.5,
+        architectures=("resnet-small",),
+        averaged=2,
+        warm=True,
+        schedule=Schedule(steps=5, batch_size=4, learning_rate=0.05),
+    ),
+}
+SPEC = Spec("resnet-small", len(CLASSES), 8)
+every = pytest.mark.parametrize("name", SMALL)
 
 
 def build(name):
@@ -57,7 +75,7 @@ class Count:
 
 
 def test_every_method_has_a_small_form_and_is_listed_under_its_name():
-    assert set(SMALL) == set(METHODS)
+    assert {method.name for method in SMALL.values()} == set(METHODS)
     for name, method in METHODS.items():
         assert method.name == name
         assert isinstance(SMALL[name], method)
@@ -71,8 +89,8 @@ def test_a_method_is_a_frozen_dataclass_that_is_its_own_configuration(name):
     with pytest.raises(AttributeError):
         setattr(method, fields(method)[0].name, None)
     plain = json.loads(json.dumps(to_plain(method)))
-    assert from_plain(METHODS[name], plain) == method
-    assert from_plain(METHODS[name], {}) == METHODS[name]()
+    assert from_plain(type(method), plain) == method
+    assert from_plain(type(method), {}) == type(method)()
 
 
 @every

@@ -350,7 +350,7 @@ def test_views_taken_together_are_the_views_taken_one_by_one(monkeypatch):
     network, method = make_network("resnet-small", 4), make_method()
     images, labels = make_images(2, 16), make_labels(2)
     together = method.noise(network, images, labels, CPU, make_rng(2))
-    monkeypatch.setattr("unlearn.methods.min_max_min._VIEWS_TOGETHER", 0)
+    monkeypatch.setattr("unlearn.methods.stage_one._VIEWS_TOGETHER", 0)
     apart = method.noise(network, images, labels, CPU, make_rng(2))
     assert torch.isclose(together, apart, atol=1e-6).float().mean() > 0.99
 
@@ -366,7 +366,7 @@ def test_the_shared_part_lowers_the_loss_of_its_class_within_its_radius(trained_
     rng = make_rng(64)
     with frozen(trained_network) as network:
         for _ in range(12):
-            method._move_shared(network, trained_network.shared, images, data.labels, rng)
+            method.learned.move_shared(network, trained_network.shared, images, data.labels, rng)
         moved = (images + trained_network.shared[data.labels]).clamp(0, 1)
         before = cross_entropy(network(images), data.labels)
         after = cross_entropy(network(moved), data.labels)

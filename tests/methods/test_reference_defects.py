@@ -139,7 +139,8 @@ def test_modes_and_flags_are_restored_after_an_exception_in_either_stage(failing
     module.body[0].eval()
     module.head.weight.requires_grad_(False)
     flags = flags_of(module)
-    monkeypatch.setattr("unlearn.methods.min_max_min.pgd", fail)
+    for part in ("min_max_min", "stage_one"):
+        monkeypatch.setattr(f"unlearn.methods.{part}.pgd", fail)
     with pytest.raises(MemoryError):
         step(make_method(), module)
     assert flags_of(module) == flags
@@ -215,7 +216,7 @@ def test_attacks_run_in_eval_mode_and_the_step_in_train_mode(monkeypatch):
         return frozen(model)
 
     monkeypatch.setattr("unlearn.methods.min_max_min.frozen", slow)
-    monkeypatch.setattr("unlearn.methods.min_max_min._VIEWS_TOGETHER", 0)
+    monkeypatch.setattr("unlearn.methods.stage_one._VIEWS_TOGETHER", 0)
     step(make_method(), module)
     assert modes == [False] * (3 * 2 + 2) + [True] * 2
 

@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from unlearn.attack import Pgd
 from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
@@ -86,8 +87,20 @@ def test_the_same_line_gives_the_same_bytes_and_another_seed_others(options):
     assert train_generator(replace(options, force=True, seed=4), ignore).sha256 != first
 
 
-@pytest.mark.parametrize("stop_after", [1, 2, 5])
-def test_a_stopped_training_goes_on_to_the_same_bytes(options, stop_after):
+STRONG = replace(
+    SMALL,
+    architectures=("resnet-small",),
+    averaged=2,
+    warm=True,
+    adversary_range=(Radius.of_levels(1), Radius.of_levels(7)),
+)
+
+
+@pytest.mark.parametrize(
+    ("method", "stop_after"), [(SMALL, 1), (SMALL, 2), (SMALL, 5), (STRONG, 1), (STRONG, 5)]
+)
+def test_a_stopped_training_goes_on_to_the_same_bytes(options, method, stop_after):
+    options = replace(options, method=method)
     whole = train_generator(options, ignore).sha256
     options.out.unlink()
     stop = threading.Event()
@@ -159,6 +172,23 @@ def test_the_cost_is_told_before_the_first_step_and_metrics_are_read(options):
 def test_epochs_become_steps_that_cover_the_data(options):
     trained = train_generator(replace(options, epochs=1.0), ignore)
     assert trained.header.config["schedule"]["steps"] == 3
+
+
+def test_kept_noise_is_in_the_checkpoint_and_not_in_the_artefact(options):
+    options = replace(options, method=STRONG)
+
+    def die(event):
+        if isinstance(event, Stepped) and event.step == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_generator(replace(options, save_every_seconds=0), die)
+    kept = load_file(checkpoint_path(options.out))["memory.noise"]
+    assert (kept.dtype, kept.shape) == (torch.int8, (10, 3, 16, 16))
+    assert 0 < int(kept.abs().max()) <= 8
+    train_generator(options, ignore)
+    names = load_file(options.out).keys()
+    assert {name.split(".")[0] for name in names} == {"networks", "late"}
 
 
 def test_a_share_of_the_pictures_is_drawn_evenly(options):

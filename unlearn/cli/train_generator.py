@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -37,8 +36,7 @@ from unlearn.radius import Radius
 if TYPE_CHECKING:
     from unlearn.workflows.train_generator import Started, Stepped, Trained, TrainOptions
 
-DEFAULT_RHO_A: Final = Radius.of_levels(4)
-NOTHING_SHARED: Final = Radius.of_levels(0)
+RECIPE: Final = "the recipe's"
 _FIRST_STEPS: Final = 5  # steps to wait for before the time is estimated
 _TERMS: Final = {
     "cross_entropy": "error",
@@ -48,15 +46,23 @@ _TERMS: Final = {
 }
 
 Steps = Annotated[
-    int,
-    typer.Option("--steps", min=1, metavar="N", help="Training steps.", rich_help_panel=RUN),
+    int | None,
+    typer.Option(
+        "--steps",
+        min=1,
+        metavar="N",
+        show_default=RECIPE,
+        help="Training steps.",
+        rich_help_panel=RUN,
+    ),
 ]
 RhoA = Annotated[
-    Radius,
+    Radius | None,
     typer.Option(
         "--rho-a",
         parser=parse_radius,
         metavar="FRACTION",
+        show_default=RECIPE,
         help="Radius of the adversary in training; must be below --rho.",
         rich_help_panel=NOISE,
     ),
@@ -110,30 +116,52 @@ def train_generator(
             rich_help_panel=INPUT,
         ),
     ] = None,
+    recipe: Annotated[
+        Literal["paper", "fast"],
+        typer.Option(
+            help="Where the settings come from that no other option names: as published, or with "
+            "about a ninth of its passes (not measured yet).",
+            rich_help_panel=NOISE,
+        ),
+    ] = "paper",
     rho: RhoOption = DEFAULT_RHO,
-    rho_a: RhoA = DEFAULT_RHO_A,
+    rho_a: RhoA = None,
     unlearn_steps: Annotated[
-        int, typer.Option(min=1, metavar="N", help="PGD steps of the noise.", rich_help_panel=NOISE)
-    ] = 10,
-    adversary_steps: Annotated[
-        int,
-        typer.Option(min=0, metavar="N", help="PGD steps of the adversary.", rich_help_panel=NOISE),
-    ] = 10,
-    views: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=1,
             metavar="N",
+            show_default=RECIPE,
+            help="PGD steps of the noise.",
+            rich_help_panel=NOISE,
+        ),
+    ] = None,
+    adversary_steps: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            metavar="N",
+            show_default=RECIPE,
+            help="PGD steps of the adversary.",
+            rich_help_panel=NOISE,
+        ),
+    ] = None,
+    views: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            show_default=RECIPE,
             help="Random views summed for a step of the noise.",
             rich_help_panel=NOISE,
         ),
-    ] = 5,
+    ] = None,
     final_steps: Annotated[
         int | None,
         typer.Option(
             min=1,
             metavar="N",
-            show_default="--unlearn-steps",
+            show_default="the recipe's, or as in training",
             help="PGD steps of the noise to publish.",
             rich_help_panel=NOISE,
         ),
@@ -143,7 +171,7 @@ def train_generator(
         typer.Option(
             min=1,
             metavar="N",
-            show_default="--views",
+            show_default="the recipe's, or as in training",
             help="Views summed for a step of the noise to publish.",
             rich_help_panel=NOISE,
         ),
@@ -160,71 +188,97 @@ def train_generator(
         ),
     ] = None,
     smallest_crop: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0.01,
             max=1.0,
             metavar="SHARE",
+            show_default=RECIPE,
             help="Views are random resized crops of at least this share; 1: padded crops.",
             rich_help_panel=NOISE,
         ),
-    ] = 1.0,
+    ] = None,
     grey: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0.0, max=1.0, metavar="SHARE", help="Share of grey views.", rich_help_panel=NOISE
+            min=0.0,
+            max=1.0,
+            metavar="SHARE",
+            show_default=RECIPE,
+            help="Share of grey views.",
+            rich_help_panel=NOISE,
         ),
-    ] = 0.0,
+    ] = None,
     window: Annotated[
-        int,
+        int | None,
         typer.Option(
             min=0,
             metavar="N",
+            show_default=RECIPE,
             help="Noise averages to nothing over N x N pixels of its grid, so that no larger "
             "area changes its colour (odd; 0: as published).",
             rich_help_panel=NOISE,
         ),
-    ] = 0,
+    ] = None,
     randomness: Annotated[
-        Literal["norm", "squared", "mse"],
+        Literal["norm", "squared", "mse"] | None,
         typer.Option(
-            help="Form of the randomness term; mse is Eq. 7 as printed.", rich_help_panel=NOISE
+            show_default=RECIPE,
+            help="Form of the randomness term; mse is Eq. 7 as printed.",
+            rich_help_panel=NOISE,
         ),
-    ] = "norm",
+    ] = None,
     randomness_weight: Annotated[
-        float,
+        float | None,
         typer.Option(
-            min=0.0, metavar="W", help="Weight of the randomness term.", rich_help_panel=NOISE
+            min=0.0,
+            metavar="W",
+            show_default=RECIPE,
+            help="Weight of the randomness term.",
+            rich_help_panel=NOISE,
         ),
-    ] = 1.0,
+    ] = None,
     shared: Annotated[
-        Radius,
+        Radius | None,
         typer.Option(
             "--shared",
             parser=parse_radius,
             metavar="FRACTION",
+            show_default=RECIPE,
             help="Radius of a part of the noise that all pictures of a class share; 0: as "
             "published.",
             rich_help_panel=NOISE,
         ),
-    ] = NOTHING_SHARED,
+    ] = None,
     joint: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--joint",
+            "--joint/--no-joint",
             metavar="",
+            show_default=RECIPE,
             help="Attacked and clean pictures in one forward pass.",
             rich_help_panel=NOISE,
         ),
-    ] = False,
-    arch: Annotated[
-        str,
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
         typer.Option(
-            metavar="NAME",
-            help="resnet18, resnet18-thin, resnet-small or any other, see docs/cli.md.",
+            "--set",
+            metavar="NAME=VALUE",
+            help="Any other setting of the method, see docs/cli.md; repeatable.",
             rich_help_panel=NOISE,
         ),
-    ] = "resnet18",
+    ] = None,
+    arch: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            show_default="resnet18",
+            help="resnet18, resnet18-thin, resnet-small or any other, see docs/cli.md; several "
+            "are trained in turn.",
+            rich_help_panel=NOISE,
+        ),
+    ] = None,
     working_size: Annotated[
         int | None,
         typer.Option(
@@ -236,7 +290,7 @@ def train_generator(
             rich_help_panel=NOISE,
         ),
     ] = None,
-    steps: Steps = 5000,
+    steps: Steps = None,
     epochs: Annotated[
         float | None,
         typer.Option(
@@ -244,8 +298,15 @@ def train_generator(
         ),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Pictures a step.", rich_help_panel=RUN)
-    ] = 128,
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            show_default=RECIPE,
+            help="Pictures a step.",
+            rich_help_panel=RUN,
+        ),
+    ] = None,
     seed: SeedOption = 0,
     device: DeviceOption = "auto",
     precision: Annotated[
@@ -290,34 +351,33 @@ def train_generator(
     --arch resnet-small --views 1 --steps 600 first.
     """
     output = Output(as_json, quiet, verbose, debug)
-    from unlearn.attack import Pgd
-    from unlearn.methods import MinMaxMin
-    from unlearn.training import Schedule
-    from unlearn.views import Views
+    from unlearn.workflows.recipe import Attacks, method_of
     from unlearn.workflows.train_generator import TrainOptions
     from unlearn.workflows.train_generator import train_generator as work
 
-    schedule = Schedule(steps=steps, batch_size=batch_size)
-    last = final_steps or unlearn_steps
-    method = MinMaxMin(
-        unlearn=Pgd(rho, _step(rho, unlearn_steps), unlearn_steps, views),
-        final=Pgd(rho, _step(rho, last), last, final_views or views),
-        adversary=Pgd(rho_a, _step(rho_a, adversary_steps), adversary_steps),
-        randomness=randomness,
-        randomness_weight=randomness_weight,
-        joint=joint,
-        shared=shared,
-        window=window,
-        views=Views(smallest_crop=smallest_crop, grey=grey),
-        final_views=Views(smallest_crop=final_crop or smallest_crop, grey=grey),
-        schedule=schedule,
-    )
+    first, *others = arch or ["resnet18"]
+    named = {
+        "randomness": randomness,
+        "randomness_weight": randomness_weight,
+        "joint": None if joint is None else str(joint).lower(),
+        "shared": shared,
+        "window": window,
+        "views.smallest_crop": smallest_crop,
+        "views.grey": grey,
+        "final_views.smallest_crop": final_crop,
+        "architectures": ",".join(others) or None,
+        "schedule.steps": steps,
+        "schedule.batch_size": batch_size,
+    }
+    chosen = [f"{field}={value}" for field, value in named.items() if value is not None]
+    attacks = Attacks(rho, rho_a, unlearn_steps, adversary_steps, views, final_steps, final_views)
+    method = method_of(recipe, attacks, [*chosen, *(settings or [])])
     options = TrainOptions(
         data=data,
         out=out,
         method=method,
         epochs=epochs,
-        architecture=arch,
+        architecture=first,
         test=test,
         pictures=pictures,
         image_size=image_size,
@@ -332,15 +392,13 @@ def train_generator(
         licence=licence,
         command=shlex.join(["unlearn", *sys.argv[1:]]),
     )
-    with _stoppable(output) as stop, output.meter("Training", steps, "steps") as meter:
+    with (
+        _stoppable(output) as stop,
+        output.meter("Training", method.schedule.steps, "steps") as meter,
+    ):
         trained = work(options, _Teller(output, meter, options), stop)
     _show(output, trained, data, out)
     return 0
-
-
-def _step(radius: Radius, steps: int) -> Radius:
-    """Return the published step: twice the radius over the number of steps, at most the radius."""
-    return Radius(min(radius.value, radius.value * Fraction(2, max(1, steps))))
 
 
 @contextmanager
@@ -385,9 +443,10 @@ class _Teller:
         options, data, method = self.options, event.data, event.method
         self.first = event.resumed_at
         self.began = time.monotonic()
+        networks = ", ".join((options.architecture, *method.architectures))
         self.output.notice(
             f"unlearn {__version__} · {method.name} · rho {method.radius} · "
-            f"rho-a {method.adversary.radius} · {options.architecture} · "
+            f"rho-a {method.adversary.radius} · {networks} · "
             f"device {event.run.device} ({event.run.precision})"
         )
         tests = f", {len(event.test):,} clean test pictures" if event.test else ""
@@ -404,7 +463,8 @@ class _Teller:
         left = method.schedule.steps - self.first
         self.output.notice(
             f"Cost: {left:,} steps of {method.passes_per_step} passes a picture, "
-            f"{event.passes:,} forward+backward passes"
+            f"{event.passes:,} forward+backward passes; with its final noise "
+            f"{method.passes_per_image(len(data)):,} for each picture"
         )
 
     def _stepped(self, event: "Stepped") -> None:

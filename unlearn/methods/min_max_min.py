@@ -1,26 +1,30 @@
 """Min-max-min: robust unlearnable noise from an adversarially trained surrogate (CVPR 2024)."""
 
+import math
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearn.attack import Pgd, frozen, pgd
 from unlearn.data.arrays import Data
 from unlearn.device import Run
-from unlearn.errors import UsageProblem
 from unlearn.methods.base import Spec
+from unlearn.methods.checks import check
+from unlearn.methods.stage_one import StageOne
+from unlearn.methods.surrogates import Surrogates, all_frozen, on_turn
+from unlearn.methods.visits import Visit, Visits, no_noise
 from unlearn.models import build_classifier
 from unlearn.objectives import Randomness, cross_entropy, randomness
 from unlearn.radius import Radius
 from unlearn.rng import Rng
-from unlearn.tensors import project, to_delta, to_images, to_levels, without_casts
+from unlearn.tensors import to_delta, to_images, to_levels
 from unlearn.training import Observer, Schedule, train
 from unlearn.views import Views
 
-_VIEWS_TOGETHER = 32  # few pictures: all views in one pass cost little more than one of them
+_NONE = Radius.of_levels(0)
 
 
 @dataclass(frozen=True)
@@ -29,12 +33,18 @@ class MinMaxMin:
 
     Stage 1 makes noise that lowers the surrogate's loss over random views (Eq. 2); stage 2 trains
     the surrogate adversarially on the noisy pictures and pushes its guesses on clean ones towards
-    uniform (Eq. 8). joint puts the attacked and the clean batch through one forward pass, so that
-    both share their batch statistics (the authors run two). final and final_views make the noise
-    to publish; None takes what training uses. window keeps the noise from tinting areas wider than
-    so many pixels (see without_casts; 0 as published). shared is the radius of a part of the noise
-    that all pictures of a class share: it is learned along, one signed step a batch, and each
-    picture's own noise starts from it (0 as published). Raises UsageProblem for ρa ≥ ρu.
+    uniform (Eq. 8). final and final_views make the noise to publish; None takes what training uses.
+    The other fields are not published and off: joint puts the attacked and the clean batch through
+    one forward pass, so that both share their batch statistics (the authors run two). window keeps
+    the noise from tinting areas wider than so many pixels (see without_casts). shared is the radius
+    of a part of the noise that all pictures of a class share: it is learned along, one signed step
+    a batch, and each picture's own noise starts from it. jitter is the radius of uniform noise that
+    each view of stage 1 gets (Liu et al., SEM, 2024). adversary_range is where ρa is drawn from for
+    each step, in place of the adversary's own. cosine_weight weighs the cosines of features in
+    stage 1's loss. architectures are further networks, trained in turn with the Spec's. averaged is
+    how many late states of each network the published noise is made against. With warm, training
+    starts a picture's noise from where its last visit left it. Raises UsageProblem for what
+    contradicts itself, such as ρa ≥ ρu.
     """
 
     name: ClassVar[str] = "min-max-min"
@@ -48,25 +58,17 @@ class MinMaxMin:
     views: Views = Views()
     final_views: Views | None = None
     window: int = 0
-    shared: Radius = Radius.of_levels(0)
+    shared: Radius = _NONE
+    jitter: Radius = _NONE
+    adversary_range: tuple[Radius, Radius] | None = None
+    cosine_weight: float = 0.0
+    architectures: tuple[str, ...] = ()
+    averaged: int = 1
+    warm: bool = False
     schedule: Schedule = Schedule()
 
     def __post_init__(self) -> None:
-        if self.adversary.radius >= self.unlearn.radius:
-            raise UsageProblem(
-                f"rho-a {self.adversary.radius} must be below rho {self.unlearn.radius}: noise no "
-                "stronger than the adversary can suppress nothing that is learnable"
-            )
-        if self.window < 0 or (self.window and self.window % 2 == 0):
-            raise UsageProblem(f"a window of {self.window} has no centre; use an odd number, or 0")
-        if self.shared > self.unlearn.radius:
-            raise UsageProblem(
-                f"the shared part {self.shared} cannot be larger than rho {self.unlearn.radius}"
-            )
-        if self.final and self.final.radius != self.unlearn.radius:
-            raise UsageProblem(
-                f"the final noise has radius {self.final.radius}, not {self.unlearn.radius}"
-            )
+        check(self)
 
     @property
     def radius(self) -> Radius:
@@ -74,34 +76,53 @@ class MinMaxMin:
 
     @property
     def passes_per_step(self) -> int:
-        """Forward+backward passes of the network for each picture of a training step."""
+        """Forward+backward passes of a network for each picture of a training step."""
         extra = bool(self.randomness_weight) + bool(self.shared.value)  # clean batch, shared part
         return self.unlearn.passes + self.adversary.passes + 1 + extra
 
+    def passes_per_image(self, count: int) -> int:
+        """Return the passes for each of `count` pictures, in training and for its final noise."""
+        visits = Fraction(self.schedule.steps * min(self.schedule.batch_size, count), count)
+        networks = self.averaged * (1 + len(self.architectures))
+        return math.ceil(visits * self.passes_per_step) + self.published.attack.passes * networks
+
     @property
-    def published(self) -> "MinMaxMin":
-        """The method with the attack and the views of the final noise in place of training's."""
+    def learned(self) -> StageOne:
+        """Stage 1 as training runs it."""
+        return StageOne(
+            self.unlearn, self.views, self.window, self.jitter, self.cosine_weight, self.shared
+        )
+
+    @property
+    def published(self) -> StageOne:
+        """Stage 1 with the attack and the views of the final noise."""
         attack, views = self.final or self.unlearn, self.final_views or self.views
-        return replace(self, unlearn=attack, views=views, final=None, final_views=None)
+        return replace(self.learned, attack=attack, views=views)
 
     def within(self, radius: Radius) -> "MinMaxMin":
         """Return the method for noise of another radius ρu; ρa is halved if as large."""
         if radius == self.radius:
             return self
-        adversary = self.adversary
+        adversary, drawn, half = self.adversary, self.adversary_range, Radius(radius.value / 2)
         if adversary.radius >= radius:
-            adversary = adversary.within(Radius(radius.value / 2))
-        final = self.final and self.final.within(radius)
+            adversary = adversary.within(half)
+        if drawn and drawn[1] >= radius:
+            drawn = (Radius(half.value * drawn[0].value / drawn[1].value), half)
         return replace(
             self,
             unlearn=self.unlearn.within(radius),
-            final=final,
+            final=self.final and self.final.within(radius),
             adversary=adversary,
+            adversary_range=drawn,
             shared=min(self.shared, radius),
         )
 
     def build(self, spec: Spec) -> nn.Module:
-        model = build_classifier(spec.architecture, spec.classes)
+        names = (spec.architecture, *self.architectures)
+        networks = [build_classifier(name, spec.classes) for name in names]
+        model: nn.Module = networks[0]
+        if len(networks) > 1 or self.averaged > 1:
+            model = Surrogates(networks, self.averaged - 1)
         if self.shared.value:
             part = torch.empty(spec.classes, 3, spec.size, spec.size)
             ball = float(self.shared)
@@ -110,107 +131,74 @@ class MinMaxMin:
 
     def fit(self, module: nn.Module, data: Data, run: Run, observer: Observer) -> None:
         """Train the surrogate (Algorithm I, lines 5-19)."""
+        late = module.keepings(self.schedule.steps) if isinstance(module, Surrogates) else {}
+        kept = no_noise(data, self.radius, run) if self.warm else None
+        watch = Visits(observer, kept, late)
 
         def losses(model: nn.Module, pixels: Tensor, labels: Tensor, rng: Rng) -> dict[str, Tensor]:
-            return self.step_losses(model, pixels, labels, run, rng)
+            return self.step_losses(model, pixels, labels, run, rng, watch.visit())
 
-        train(module, losses, data, self.schedule, run, observer)
+        train(module, losses, data, self.schedule, run, watch)
 
     def noise(
         self, module: nn.Module, images: Tensor, labels: Tensor, run: Run, rng: Rng
     ) -> Tensor:
         """Eq. 2 with the trained surrogate; grey images (N, 1, H, W) get grey noise."""
-        start = self._start(module, images, labels)
-        with frozen(module, run.precision) as network:
-            return self.published._minimum(network, images, labels, rng, start)
+        start = self.learned.shared_part(module, images, labels)
+        with all_frozen(module, run.precision) as networks:
+            return self.published.minimum(networks, images, labels, rng, start)
 
     def step_losses(
-        self, module: nn.Module, pixels: Tensor, labels: Tensor, run: Run, rng: Rng
+        self,
+        module: nn.Module,
+        pixels: Tensor,
+        labels: Tensor,
+        run: Run,
+        rng: Rng,
+        visit: Visit = Visit(),  # noqa: B008 - only read
     ) -> dict[str, Tensor]:
         """Both stages (Eqs. 2, 8) on uint8 pixels: terms "loss", "cross_entropy", "randomness"."""
-        images = to_images(pixels)
-        with frozen(module, run.precision) as network:
+        images, network = to_images(pixels), on_turn(module, visit.step)
+        with frozen(network, run.precision) as fixed:
             if self.shared.value:
-                self._move_shared(network, module.get_buffer("shared"), images, labels, rng)
-            start = self._start(module, images, labels)
-            delta = self._minimum(network, images, labels, rng, start)
+                part = module.get_buffer("shared")
+                self.learned.move_shared(fixed, part, images, labels, rng)
+            shared = self.learned.shared_part(module, images, labels)
+            start = visit.start(shared)
+            delta = self.learned.minimum([fixed], images, labels, rng, start)
+        visit.keep(delta, shared, self.radius)
         noisy = self.views(images + to_delta(to_levels(delta, self.radius)), rng)
-        attacked = noisy + self._attack(module, noisy, labels, run, rng)
+        adversary = self.adversary_at(run.seed, visit.step)
+        attacked = noisy + _attack(network, noisy, labels, adversary, run, rng)
         if not self.randomness_weight:
             with run.autocast():
-                error = cross_entropy(module(attacked), labels).mean()
+                error = cross_entropy(network(attacked), labels).mean()
             return {"loss": error, "cross_entropy": error.detach()}
         clean = self.views(images, rng)
         with run.autocast():
             if self.joint:
-                logits, guesses = module(torch.cat([attacked, clean])).chunk(2)
+                logits, guesses = network(torch.cat([attacked, clean])).chunk(2)
             else:
-                logits, guesses = module(attacked), module(clean)
+                logits, guesses = network(attacked), network(clean)
         error = cross_entropy(logits, labels).mean()
         spread = randomness(guesses, self.randomness).mean()
         loss = error + self.randomness_weight * spread
         return {"loss": loss, "cross_entropy": error.detach(), "randomness": spread.detach()}
 
-    def _attack(
-        self, module: nn.Module, images: Tensor, labels: Tensor, run: Run, rng: Rng
-    ) -> Tensor:
-        """Return δa, the inner maximum of Eq. 3."""
-        if not self.adversary.steps:
-            return torch.zeros_like(images)
-        with frozen(module, run.precision) as network:
-            return pgd(
-                lambda x: cross_entropy(network(x), labels), images, self.adversary, "maximise", rng
-            )
+    def adversary_at(self, seed: int, step: int) -> Pgd:
+        """Return the adversary of a step: one radius, and a step size to it, for all pictures."""
+        if not self.adversary_range:
+            return self.adversary
+        low, high = (radius.value for radius in self.adversary_range)
+        share = Fraction(float(Rng.for_images(seed, torch.tensor([step])).uniform()))
+        return self.adversary.within(Radius(low + (high - low) * share))
 
-    def _move_shared(
-        self, network: nn.Module, shared: Tensor, images: Tensor, labels: Tensor, rng: Rng
-    ) -> None:
-        """Move each class's part (K, 3, S, S) one signed step of a tenth of its radius, in place.
 
-        The step follows the losses of the batch's pictures over one random view each.
-        """
-        middle = torch.full_like(shared, 0.5)  # as far from 0 and 1 as can be
-
-        def losses(moved: Tensor) -> Tensor:
-            noisy = (images + (moved - middle)[labels]).clamp(0, 1)
-            return cross_entropy(network(self.views(noisy, rng)), labels)
-
-        step = Pgd(self.shared, Radius(self.shared.value / 10), steps=1, random_start=False)
-        shared.copy_(pgd(losses, middle, step, "minimise", rng, start=shared))
-
-    def _start(self, module: nn.Module, images: Tensor, labels: Tensor) -> Tensor | None:
-        """Return the classes' shared part, sized and coloured like the images, if there is one."""
-        if not self.shared.value:
-            return None
-        part = module.get_buffer("shared")[labels]
-        if part.shape[-2:] != images.shape[-2:]:
-            part = F.interpolate(part, images.shape[-2:], mode="bilinear", align_corners=False)
-        return part if images.shape[1] == 3 else part.mean(dim=1, keepdim=True)
-
-    def _minimum(
-        self,
-        network: nn.Module,
-        images: Tensor,
-        labels: Tensor,
-        rng: Rng,
-        start: Tensor | None = None,
-    ) -> Tensor:
-        """Return δu (Eq. 2) over fresh random views of each image, in three channels."""
-
-        def seen(noisy: Tensor) -> Tensor:
-            fine = without_casts(noisy - images, self.window)
-            clipped = project(fine.detach(), images, self.radius)
-            return images + fine + (clipped - fine).detach()
-
-        attack, together = self.unlearn, 1
-        if len(images) * attack.views <= _VIEWS_TOGETHER:
-            attack, together = replace(attack, views=1), attack.views
-
-        def losses(noisy: Tensor) -> Tensor:
-            colour = (seen(noisy) if self.window else noisy).expand(-1, 3, -1, -1)
-            views = torch.cat([self.views(colour, rng) for _ in range(together)])
-            errors = cross_entropy(network(views), labels.repeat(together))
-            return errors.view(together, -1).sum(dim=0)
-
-        delta = pgd(losses, images, attack, "minimise", rng, start)
-        return project(without_casts(delta, self.window), images, self.radius)
+def _attack(
+    module: nn.Module, images: Tensor, labels: Tensor, adversary: Pgd, run: Run, rng: Rng
+) -> Tensor:
+    """Return δa, the inner maximum of Eq. 3."""
+    if not adversary.steps:
+        return torch.zeros_like(images)
+    with frozen(module, run.precision) as network:
+        return pgd(lambda x: cross_entropy(network(x), labels), images, adversary, "maximise", rng)

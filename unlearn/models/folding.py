@@ -69,12 +69,16 @@ class Folded(nn.Module):
             )
         self.head.load_state_dict(model.head.state_dict())
 
-    def forward(self, images: Tensor) -> Tensor:
+    def features(self, images: Tensor) -> Tensor:
+        """Return the pooled features float32 (N, F) that the head reads."""
         normalised = self.normalise(images).to(self.inner_dtype, memory_format=torch.channels_last)
         fast = self.dtype != torch.float32
         with torch.autocast(images.device.type, self.dtype, enabled=fast):
-            features = self.body(normalised)
-        logits: Tensor = self.head(features.float())
+            features: Tensor = self.body(normalised)
+        return features.float()
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.features(images))
         return logits
 
 
