@@ -100,3 +100,11 @@ def test_plans_and_cells_are_kept_as_json():
     assert from_plain(AuditPlan, to_plain(plan)) == plan
     cell = make_cell("protected", fraction="1/3", rho_a=Radius.of_levels(0))
     assert from_plain(type(cell), to_plain(cell)) == cell
+
+
+def test_adversarial_victims_may_have_epochs_of_their_own():
+    training = replace(TRAINING, epochs=25, adversarial_epochs=15)
+    ordinary, adversarial = make_cell(), make_cell(rho_a=Radius.of_levels(4))
+    assert training.of(ordinary).epochs == 25
+    assert training.of(adversarial).epochs == 15
+    assert replace(training, adversarial_epochs=None).of(adversarial).epochs == 25

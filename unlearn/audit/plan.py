@@ -1,7 +1,7 @@
 """The plan of an audit: which victims are trained, on what, and how."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -61,6 +61,7 @@ class Training:
     source_size: int
     epochs: int = 20
     steps: int | None = None
+    adversarial_epochs: int | None = None
     batch_size: int = 128
     learning_rate: float = 0.1
     weight_decay: float = 5e-4
@@ -81,6 +82,12 @@ class Training:
             raise UsageProblem(f"a PGD step of {self.step_share} ρa leaves the radius ρa at once")
         if not 0 < self.smallest_crop <= 1:
             raise UsageProblem(f"a smallest crop of {self.smallest_crop} is no share of the area")
+
+    def of(self, cell: Cell) -> "Training":
+        """Return the training of one cell, with its number of epochs."""
+        if self.adversarial_epochs is None or not cell.rho_a.value:
+            return self
+        return replace(self, epochs=self.adversarial_epochs, adversarial_epochs=None)
 
     def steps_for(self, pictures: int) -> int:
         """Return how many steps of SGD a training set of so many pictures gets."""

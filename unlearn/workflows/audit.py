@@ -175,7 +175,7 @@ def _training(options: AuditOptions, budget: Budget, side: int) -> Training:
         source = int(options.image_size * ratio)
         training = replace(training, image_size=options.image_size, source_size=source)
     if options.epochs is not None:
-        training = replace(training, epochs=options.epochs, steps=None)
+        training = replace(training, epochs=options.epochs, steps=None, adversarial_epochs=None)
     if options.steps is not None:
         training = replace(training, steps=options.steps)
     if options.pgd_steps is not None:
@@ -342,7 +342,7 @@ def _jobs(
         """Return the job of one cell."""
         return CellJob(
             cell=cell,
-            training=plan.training,
+            training=plan.training.of(cell),
             sets=sets,
             state=state,
             plan=fingerprint,

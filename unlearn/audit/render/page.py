@@ -226,6 +226,8 @@ def _settings(plan: AuditPlan) -> Pairs:
     length = (
         count(training.epochs, "epoch") if training.steps is None else f"{training.steps:,} steps"
     )
+    if training.steps is None and training.adversarial_epochs is not None:
+        length += f" ({training.adversarial_epochs} where ρa > 0)"
     crops = (
         "flips and padded crops"
         if training.source_size == training.image_size
