@@ -19,7 +19,7 @@ def steps(*, quick: bool) -> dict[str, list[str]]:
         "format": ["ruff", "format", "--check", "."],
         "lint": ["ruff", "check", "."],
         "types": ["mypy", "unlearn"],
-        "tests": ["pytest", "-m", marker, "--cov", "--durations=15"],
+        "tests": ["pytest", "-m", marker, "-n", "auto", "--cov", "--durations=15"],
     }
 
 
