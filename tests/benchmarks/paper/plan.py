@@ -151,7 +151,7 @@ class Scale:
             return self.training.steps_for(pictures) * batch * (adversary + 1)
         method = self.method(unit.method)
         seen = method.schedule.steps * min(method.schedule.batch_size, pictures)
-        return seen * method.passes_per_step + pictures * method.published.unlearn.passes
+        return seen * method.passes_per_step + pictures * method.published.attack.passes
 
 
 def changes(value: Any) -> Any:
