@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unlearn.config import from_plain, to_plain
+from unlearn.data.arrays import Data
 from unlearn.device import Run, select_run
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.header import Header, read_header, serialised
@@ -19,6 +20,7 @@ from unlearn.methods import METHODS, MinMaxMin, Spec
 from unlearn.radius import Radius
 from unlearn.rng import Rng, id_of_digest
 from unlearn.tensors import to_images
+from unlearn.training import SILENT
 
 
 @dataclass(frozen=True)
@@ -120,3 +122,25 @@ def header_of(method: MinMaxMin, **fields: object) -> Header:
         rho_a=str(method.adversary.radius),
         **fields,  # type: ignore[arg-type]
     )
+
+
+def generator_from(
+    data: Data, method: MinMaxMin, architecture: str, run: Run, **fields: object
+) -> NoiseGenerator:
+    """Train a method on a set, unwatched, and return its generator; fields go into the header."""
+    torch.manual_seed(run.seed)
+    module = method.build(Spec(architecture, len(data.classes), data.size))
+    method.fit(module, data, run, SILENT)
+    header = header_of(
+        method,
+        architecture=architecture,
+        classes=data.classes,
+        image_size=data.size,
+        working_size=data.size,
+        precision=run.precision,
+        seed=run.seed,
+        data_fingerprint=data.fingerprint,
+        data_count=len(data),
+        **fields,
+    )
+    return NoiseGenerator(method, module, header, run=run)

@@ -32,10 +32,10 @@ from unlearn.audit.report import Result
 from unlearn.data import cache
 from unlearn.data.folder import load_labelled, some_of_each
 from unlearn.device import select_run
-from unlearn.generator import NoiseGenerator, header_of
-from unlearn.methods import MinMaxMin, Spec
+from unlearn.generator import NoiseGenerator, generator_from
+from unlearn.methods import MinMaxMin
 from unlearn.radius import Radius
-from unlearn.training import SILENT, Schedule
+from unlearn.training import Schedule
 from unlearn.workflows.cells import CellsProgress, train_cells
 from unlearn.workflows.pool import Pool
 from unlearn.workflows.protection import noisy
@@ -92,21 +92,8 @@ def fit_generator(job: tuple[str, MinMaxMin, Path]) -> float:
     torch.set_num_threads(1)
     began = time.monotonic()
     data, run = cache.load(work / stored_name("clean")), select_run("cpu", seed=GENERATOR_SEED)
-    torch.manual_seed(run.seed)
-    module = method.build(Spec(NETWORK, len(data.classes), data.size))
-    method.fit(module, data, run, SILENT)
-    header = header_of(
-        method,
-        architecture=NETWORK,
-        classes=data.classes,
-        image_size=data.size,
-        working_size=data.size,
-        precision=run.precision,
-        seed=run.seed,
-        name=name,
-        data_fingerprint=data.fingerprint,
-    )
-    NoiseGenerator(method, module, header, run=run).save(work / f"{name}.safetensors")
+    generator = generator_from(data, method, NETWORK, run, name=name)
+    generator.save(work / f"{name}.safetensors")
     return time.monotonic() - began
 
 

@@ -22,7 +22,7 @@ from unlearn.audit.flags import find_flags
 from unlearn.audit.journal import Journal
 from unlearn.audit.plan import NONE, WHOLE, AuditPlan, Cell, Training
 from unlearn.audit.render import REPORTS
-from unlearn.audit.report import AuditReport, Result, Subject
+from unlearn.audit.report import AuditReport, Subject
 from unlearn.config import to_plain
 from unlearn.data import cache
 from unlearn.data.arrays import Data
@@ -31,8 +31,10 @@ from unlearn.data.lock import locked
 from unlearn.data.naming import shown
 from unlearn.device import Run, select_run
 from unlearn.errors import UsageProblem
+from unlearn.generators import resolve
 from unlearn.header import replace_file
 from unlearn.models import check_architecture, check_picture_size
+from unlearn.models.pretrained import is_pretrained
 from unlearn.radius import Radius
 from unlearn.rng import content_ids
 from unlearn.workflows.budgets import Budget, budget_of, recipe_of
@@ -48,7 +50,6 @@ from unlearn.workflows.protection import (
     changed_arrays,
     check_files,
     fit_generator,
-    generator_of,
     make_arrays,
     make_files,
 )
@@ -191,7 +192,7 @@ def _check(options: AuditOptions, budget: Budget) -> None:
     architectures = options.architectures or budget.architectures
     for name in architectures:
         check_architecture(name)
-    pretrained = [name for name in architectures if name.startswith(("finetune:", "probe:"))]
+    pretrained = [name for name in architectures if is_pretrained(name)]
     if options.weights and len({name.partition(":")[2] for name in pretrained}) != 1:
         raise UsageProblem(
             f"--weights {shown(options.weights)} fits one pretrained network, and the plan has "
@@ -226,7 +227,7 @@ def _copies(options: AuditOptions, plan: AuditPlan, report: Report) -> tuple[Cop
             )
         return check_files(material, options.protected, options.rho, "copies as given"), material
     making = Making(
-        generator=Path() if options.method else generator_of(options.generator),
+        generator=Path() if options.method else resolve(options.generator),
         name=options.method or options.generator,
         out=options.out / "protected",
         rho=options.rho or Radius.of_levels(8),
@@ -255,8 +256,9 @@ def _store(options: AuditOptions, plan: AuditPlan, copies: Copies, test: Data) -
         noise = placebo(clean, copies.data, copies.rho, training.image_size, _PLACEBO_SEED)
         cache.store(noise, folder / stored_name("placebo"))
     for name in plan.countermeasures:
-        change = countermeasure_of(name, options.purifier).stored
-        if acts_on_files(countermeasure_of(name, options.purifier)):
+        countermeasure = countermeasure_of(name, options.purifier)
+        if acts_on_files(countermeasure):
+            change = countermeasure.stored
             for arm, data, files in (
                 ("clean", clean, copies.material.files),
                 ("protected", copies.data, copies.files),
@@ -379,9 +381,3 @@ def write_reports(report: AuditReport, out: Path) -> tuple[Path, ...]:
         replace_file(out / name, render(report).encode("utf-8", "backslashreplace"))
         files.append(out / name)
     return tuple(files)
-
-
-def best_protected(results: tuple[Result, ...]) -> float:
-    """Return the accuracy of the best victim among those trained on protected pictures."""
-    found = [r.accuracy_last for r in results if r.cell.arm == "protected"]
-    return max(found, default=0.0)

@@ -9,20 +9,18 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from unlearn import generators
 from unlearn.config import to_plain
 from unlearn.data.arrays import Data
 from unlearn.data.folder import Change
 from unlearn.data.naming import shown
 from unlearn.device import Run
 from unlearn.errors import UnlearnError
-from unlearn.generator import NoiseGenerator, header_of
+from unlearn.generator import NoiseGenerator, generator_from
 from unlearn.header import read_header
-from unlearn.methods import MinMaxMin, Spec
+from unlearn.methods import MinMaxMin
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, to_images, to_levels
-from unlearn.training import SILENT
 from unlearn.workflows.checks import Check
 from unlearn.workflows.material import Material, keep, read_copies
 from unlearn.workflows.outcome import Event, ProtectResult
@@ -178,11 +176,6 @@ def check_arrays(material: Material, data: Data, rho: Radius, origin: str) -> Co
     return Copies(material, data, (), rho, int(largest.max()), mean, origin)
 
 
-def generator_of(name: str) -> Path:
-    """Return the file of a generator by its name or path."""
-    return generators.resolve(name)
-
-
 def fit_generator(
     material: Material, making: Making, recipe: MinMaxMin, architecture: str, run: Run
 ) -> Making:
@@ -196,23 +189,10 @@ def fit_generator(
         found = read_header(out)
         if (found.data_fingerprint, found.config) == (data.fingerprint, to_plain(method)):
             return replace(making, generator=out)
-    torch.manual_seed(run.seed)
-    module = method.build(Spec(architecture, len(data.classes), data.size))
-    method.fit(module, data, run, SILENT)
-    header = header_of(
-        method,
-        architecture=architecture,
-        classes=data.classes,
-        image_size=data.size,
-        working_size=data.size,
-        precision=run.precision,
-        seed=run.seed,
-        name=making.name,
-        training_data=material.folder.resolve().name,
-        data_fingerprint=data.fingerprint,
-        data_count=len(data),
+    source = material.folder.resolve().name
+    generator_from(data, method, architecture, run, name=making.name, training_data=source).save(
+        out
     )
-    NoiseGenerator(method, module, header, run=run).save(out)
     return replace(making, generator=out)
 
 
