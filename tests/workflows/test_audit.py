@@ -1,6 +1,7 @@
 """Audits end to end: what is trained on what, the reports, resuming, and what is refused."""
 
 import json
+import signal
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -18,9 +19,10 @@ from unlearn.methods import MinMaxMin, Spec
 from unlearn.radius import Radius
 from unlearn.workflows import audit as workflow
 from unlearn.workflows import cells
-from unlearn.workflows.audit import AuditOptions, Ready, audit
+from unlearn.workflows.audit import Audited, AuditOptions, Ready, audit
 from unlearn.workflows.cells import CellsProgress
 from unlearn.workflows.material import gather
+from unlearn.workflows.outcome import Progress
 from unlearn.workflows.protection import NotProtected
 
 CLASSES = ("cats", "dogs", "owls")
@@ -142,6 +144,19 @@ def test_copies_made_on_the_fly_are_protected_files_of_the_training_pictures_onl
     assert written == set(gather(options.clean, 32, None, None).names)
     assert done.report.subject.largest_change <= 4
     assert "tiny" in done.report.subject.protection
+
+
+def test_an_interruption_while_protecting_is_none_of_the_copies_fault(options):
+    options = replace(options, protected=None)
+
+    def stop_at_the_first(event):
+        if isinstance(event, Progress) and event.done == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    assert audit(options, stop_at_the_first) == Audited(None, ())
+    assert not (options.out / "journal.jsonl").exists()
+    done = audit(options, ignore)
+    assert done.report.subject.verified == len(gather(options.clean, 32, None, None).names)
 
 
 def test_a_second_run_trains_nothing_and_reports_the_same(options, monkeypatch):

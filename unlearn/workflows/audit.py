@@ -46,6 +46,7 @@ from unlearn.workflows.outcome import Event
 from unlearn.workflows.previews import preview_sheets
 from unlearn.workflows.protection import (
     Copies,
+    Interrupted,
     Making,
     changed_arrays,
     check_files,
@@ -133,7 +134,10 @@ def audit(options: AuditOptions, report: Report) -> Audited:
     with locked(options.out, options.out):
         if not options.resume:
             _forget(options.out)
-        copies, material = _copies(options, plan, report)
+        try:
+            copies, material = _copies(options, plan, report)
+        except Interrupted:
+            return Audited(None, ())
         sets = _store(options, plan, copies, material.test)
         subject = _subject(options, copies)
         fingerprint = _fingerprint(options, plan, subject, run)

@@ -70,6 +70,10 @@ class NotProtected(UnlearnError):
     """The copies are not what they claim to be; nothing was trained."""
 
 
+class Interrupted(UnlearnError):
+    """The person stopped the protecting; the same audit goes on with what is left."""
+
+
 def make_files(material: Material, making: Making, report: Callable[[Event], None]) -> Copies:
     """Protect the training pictures with the tool's own command and check what it wrote."""
     options = ProtectOptions(
@@ -85,6 +89,8 @@ def make_files(material: Material, making: Making, report: Callable[[Event], Non
         workers=making.workers,
     )
     result = protect(options, report)
+    if result.interrupted:
+        raise Interrupted("stopped while the pictures were being protected")
     if not result.protected:
         raise NotProtected(f"none of the pictures could be protected; the first: {_first(result)}")
     return check_files(material, making.out, making.rho, making.origin)
