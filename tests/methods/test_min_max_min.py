@@ -366,7 +366,9 @@ def test_the_shared_part_lowers_the_loss_of_its_class_within_its_radius(trained_
     rng = make_rng(64)
     with frozen(trained_network) as network:
         for _ in range(12):
-            method.learned.move_shared(network, trained_network.shared, images, data.labels, rng)
+            method.learned.move_shared(
+                network, trained_network.shared, images, data.labels, data.labels, rng
+            )
         moved = (images + trained_network.shared[data.labels]).clamp(0, 1)
         before = cross_entropy(network(images), data.labels)
         after = cross_entropy(network(moved), data.labels)
@@ -392,6 +394,47 @@ def test_noise_starts_from_the_shared_part_and_keeps_the_bound():
     assert torch.allclose(grey, module.shared[labels].mean(dim=1, keepdim=True), atol=1e-6)
     small = method.within(Radius.of_levels(2)).noise(module, images, labels, CPU, make_rng(6))
     assert (small * 255).abs().max().round() == 2
+
+
+def test_each_picture_has_one_of_its_own_class_s_patterns_the_same_whenever_it_is_asked():
+    method = replace(
+        make_method(),
+        unlearn=Pgd(Radius.of_levels(8), Radius.of_levels(1), steps=0),
+        shared=Radius.of_levels(6),
+        patterns=3,
+    )
+    torch.manual_seed(0)
+    module = method.build(Spec("resnet-small", 4, 8))
+    assert module.shared.shape == (12, 3, 8, 8)
+    images, labels = torch.full((200, 3, 8, 8), 0.5), torch.arange(200) % 4
+    noise = method.noise(module, images, labels, CPU, Rng.for_images(5, torch.arange(200)))
+    near = (noise[:, None] - module.shared[None]).abs().flatten(2).amax(dim=2)
+    assert bool((near.min(dim=1).values < 1e-6).all())
+    places = near.argmin(dim=1)
+    assert torch.equal(places // 3, labels)
+    assert len(places.unique()) == 12
+    assert int(torch.bincount(places).min()) >= 5
+    alone = method.noise(
+        module, images[7:8], labels[7:8], CPU, Rng.for_images(5, torch.tensor([7]))
+    )
+    assert torch.equal(alone[0], noise[7])
+
+
+def test_training_moves_only_patterns_that_were_drawn(trained_network):
+    method = replace(make_method(), shared=Radius.of_levels(5), patterns=2)
+    shared = torch.zeros(8, 3, 8, 8)
+    images, labels = torch.full((3, 3, 8, 8), 0.5), torch.tensor([0, 1, 1])
+    places, rng = torch.tensor([1, 2, 2]), Rng.for_images(1, torch.arange(3))
+    with frozen(trained_network) as network:
+        method.learned.move_shared(network, shared, images, labels, places, rng)
+    moved = shared.abs().flatten(1).amax(dim=1) > 0
+    assert moved.tolist() == [place in (1, 2) for place in range(8)]
+
+
+@pytest.mark.parametrize(("patterns", "levels"), [(0, 4), (2, 0)])
+def test_patterns_without_a_shared_part_are_refused(patterns, levels):
+    with pytest.raises(UsageProblem, match="patterns a class"):
+        MinMaxMin(patterns=patterns, shared=Radius.of_levels(levels))
 
 
 def test_a_shared_part_larger_than_the_ball_is_refused():

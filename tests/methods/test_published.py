@@ -60,6 +60,7 @@ def test_every_later_option_is_off_by_default():
         "final_views": None,
         "window": 0,
         "shared": Radius.of_levels(0),
+        "patterns": 1,
         "jitter": Radius.of_levels(0),
         "adversary_range": None,
         "cosine_weight": 0.0,

@@ -43,6 +43,8 @@ def _check_noise(method: "MinMaxMin") -> None:
         raise UsageProblem(f"a window of {window} has no centre; use an odd number, or 0")
     if method.shared > radius:
         raise UsageProblem(f"the shared part {method.shared} cannot be larger than rho {radius}")
+    if method.patterns < 1 or (method.patterns > 1 and not method.shared.value):
+        raise UsageProblem(f"{method.patterns} patterns a class need a shared part, and at least 1")
     if method.final and method.final.radius != radius:
         raise UsageProblem(f"the final noise has radius {method.final.radius}, not {radius}")
     if not 0 <= method.cosine_weight < float("inf"):

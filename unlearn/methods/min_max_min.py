@@ -38,7 +38,9 @@ class MinMaxMin:
     one forward pass, so that both share their batch statistics (the authors run two). window keeps
     the noise from tinting areas wider than so many pixels (see without_casts). shared is the radius
     of a part of the noise that all pictures of a class share: it is learned along, one signed step
-    a batch, and each picture's own noise starts from it. jitter is the radius of uniform noise that
+    a batch, and each picture's own noise starts from it. patterns is how many such parts a class has,
+    of which each picture draws one: a copier who averages a class, or projects out what tells
+    classes apart linearly, takes less of them away. jitter is the radius of uniform noise that
     each view of stage 1 gets (Liu et al., SEM, 2024). adversary_range is where ρa is drawn from for
     each step, in place of the adversary's own. cosine_weight weighs the cosines of features in
     stage 1's loss. architectures are further networks, trained in turn with the Spec's. averaged is
@@ -59,6 +61,7 @@ class MinMaxMin:
     final_views: Views | None = None
     window: int = 0
     shared: Radius = _NONE
+    patterns: int = 1
     jitter: Radius = _NONE
     adversary_range: tuple[Radius, Radius] | None = None
     cosine_weight: float = 0.0
@@ -90,7 +93,13 @@ class MinMaxMin:
     def learned(self) -> StageOne:
         """Stage 1 as training runs it."""
         return StageOne(
-            self.unlearn, self.views, self.window, self.jitter, self.cosine_weight, self.shared
+            self.unlearn,
+            self.views,
+            self.window,
+            self.jitter,
+            self.cosine_weight,
+            self.shared,
+            self.patterns,
         )
 
     @property
@@ -124,7 +133,7 @@ class MinMaxMin:
         if len(networks) > 1 or self.averaged > 1:
             model = Surrogates(networks, self.averaged - 1)
         if self.shared.value:
-            part = torch.empty(spec.classes, 3, spec.size, spec.size)
+            part = torch.empty(spec.classes * self.patterns, 3, spec.size, spec.size)
             ball = float(self.shared)
             model.register_buffer("shared", part.uniform_(-ball, ball))
         return model
@@ -144,7 +153,7 @@ class MinMaxMin:
         self, module: nn.Module, images: Tensor, labels: Tensor, run: Run, rng: Rng
     ) -> Tensor:
         """Eq. 2 with the trained surrogate; grey images (N, 1, H, W) get grey noise."""
-        start = self.learned.shared_part(module, images, labels)
+        start = self.learned.shared_part(module, images, self.learned.places(labels, rng))
         with all_frozen(module, run.precision) as networks:
             return self.published.minimum(networks, images, labels, rng, start)
 
@@ -160,10 +169,11 @@ class MinMaxMin:
         """Both stages (Eqs. 2, 8) on uint8 pixels: terms "loss", "cross_entropy", "randomness"."""
         images, network = to_images(pixels), on_turn(module, visit.step)
         with frozen(network, run.precision) as fixed:
+            places = self.learned.places(labels, rng)
             if self.shared.value:
                 part = module.get_buffer("shared")
-                self.learned.move_shared(fixed, part, images, labels, rng)
-            shared = self.learned.shared_part(module, images, labels)
+                self.learned.move_shared(fixed, part, images, labels, places, rng)
+            shared = self.learned.shared_part(module, images, places)
             start = visit.start(shared)
             delta = self.learned.minimum([fixed], images, labels, rng, start)
         visit.keep(delta, shared, self.radius)

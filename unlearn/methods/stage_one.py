@@ -30,6 +30,7 @@ class StageOne:
     jitter: Radius
     cosine_weight: float
     shared: Radius
+    patterns: int
 
     def minimum(
         self,
@@ -64,27 +65,40 @@ class StageOne:
         delta = pgd(losses, images, attack, "minimise", rng, start)
         return project(without_casts(delta, self.window), images, attack.radius)
 
-    def move_shared(
-        self, network: nn.Module, shared: Tensor, images: Tensor, labels: Tensor, rng: Rng
-    ) -> None:
-        """Move each class's part (K, 3, S, S) one signed step of a tenth of its radius, in place.
+    def places(self, labels: Tensor, rng: Rng) -> Tensor:
+        """Return which shared pattern (N,) each picture has: one of its class's, drawn from rng."""
+        if self.patterns == 1:
+            return labels
+        return labels * self.patterns + rng.integers(self.patterns)
 
-        The step follows the losses of the batch's pictures over one random view each.
+    def move_shared(
+        self,
+        network: nn.Module,
+        shared: Tensor,
+        images: Tensor,
+        labels: Tensor,
+        places: Tensor,
+        rng: Rng,
+    ) -> None:
+        """Move the patterns (P, 3, S, S) one signed step of a tenth of their radius, in place.
+
+        The step follows the losses of the batch's pictures over one random view each; places (N,)
+        are the numbers of their patterns.
         """
         middle = torch.full_like(shared, 0.5)  # as far from 0 and 1 as can be
 
         def losses(moved: Tensor) -> Tensor:
-            noisy = (images + (moved - middle)[labels]).clamp(0, 1)
+            noisy = (images + (moved - middle)[places]).clamp(0, 1)
             return self._errors(network, self._view(noisy, rng), labels)
 
         step = Pgd(self.shared, Radius(self.shared.value / 10), steps=1, random_start=False)
         shared.copy_(pgd(losses, middle, step, "minimise", rng, start=shared))
 
-    def shared_part(self, module: nn.Module, images: Tensor, labels: Tensor) -> Tensor | None:
-        """Return the classes' shared part, sized and coloured like the images, if there is one."""
+    def shared_part(self, module: nn.Module, images: Tensor, places: Tensor) -> Tensor | None:
+        """Return the patterns at places (N,), sized and coloured like the images, if there are."""
         if not self.shared.value:
             return None
-        part = module.get_buffer("shared")[labels]
+        part = module.get_buffer("shared")[places]
         if part.shape[-2:] != images.shape[-2:]:
             part = F.interpolate(part, images.shape[-2:], mode="bilinear", align_corners=False)
         return part if images.shape[1] == 3 else part.mean(dim=1, keepdim=True)
