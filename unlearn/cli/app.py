@@ -70,6 +70,7 @@ def build() -> typer.Typer:
     artefacts.command("list")(guarded(generators.list_generators))
     artefacts.command("info")(guarded(generators.info))
     artefacts.command("path")(guarded(generators.path))
+    artefacts.command("pull")(guarded(generators.pull))
     app.add_typer(artefacts, name="generators")
     app.command("doctor")(guarded(doctor))
     app.command("demo")(guarded(demo))
