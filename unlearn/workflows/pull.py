@@ -159,7 +159,7 @@ def _check_name(name: str) -> None:
     """Raise UsageProblem for a name that no generator can have here."""
     if not is_name(name):
         raise UsageProblem(
-            f"{shown(name)!r} cannot be the name of a generator: up to 100 letters, digits, dots, "
+            f"'{shown(name)}' cannot be the name of a generator: up to 100 letters, digits, dots, "
             "dashes and underscores; choose one with --name"
         )
     problem = windows_problem(name)
