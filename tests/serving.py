@@ -1,11 +1,13 @@
 """A server on the loopback address that behaves as a test says, and remembers what it was asked."""
 
 import re
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 
 @dataclass
@@ -67,13 +69,20 @@ class Answer(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(behave: Callable[[Answer], None]) -> Iterator[Served]:
-    """Serve on a free loopback port while the block runs."""
+def serving(behave: Callable[[Answer], None], certificate: Path | None = None) -> Iterator[Served]:
+    """Serve on a free loopback port while the block runs, over TLS with a certificate and key."""
     served = Served()
     kind = type("Kind", (Answer,), {"served": served, "behave": staticmethod(behave)})
     server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
     server.daemon_threads = False  # so that closing waits for the last answer
     served.url = f"http://127.0.0.1:{server.server_address[1]}"
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate)
+        server.socket = context.wrap_socket(
+            server.socket, server_side=True, do_handshake_on_connect=False
+        )
+        served.url = served.url.replace("http:", "https:")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     try:

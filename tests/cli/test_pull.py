@@ -129,6 +129,15 @@ def test_another_file_of_the_same_name_is_replaced_by_force_only(content, folder
     assert names(folder) == {"mine.safetensors", "other.safetensors"}
 
 
+def test_a_folder_in_the_place_of_the_file_is_one_line(content, folder, capsys):
+    (folder / "mine.safetensors" / "x").mkdir(parents=True)
+    with serving(lambda answer: answer.whole(content)) as server:
+        assert run(pull_line(server, content, "--force")) == 4
+    told = capsys.readouterr().err
+    assert told.startswith(f"Error: {folder}/mine.safetensors: cannot be written (")
+    assert told.count("\n") == 1
+
+
 def test_wrong_bytes_get_no_name_and_are_not_kept(content, folder, capsys):
     wrong = content[:-1] + bytes([content[-1] ^ 1])
     with serving(lambda answer: answer.whole(wrong)) as server:

@@ -1,14 +1,19 @@
 """Downloads from servers that serve well, cut, lie, stall, redirect, or are not there."""
 
 import itertools
+import shutil
 import socket
+import subprocess
 import threading
 import time
+from email.message import Message
+from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 from serving import serving
 
-from unlearn.data.download import Limits, TooLarge, download
+from unlearn.data.download import Limits, TooLarge, _target, download
 from unlearn.data.urls import check_url, is_loopback, place
 from unlearn.errors import EnvironmentProblem, UsageProblem
 
@@ -331,6 +336,67 @@ def test_https_of_a_server_without_tls_is_refused(partial):
         with pytest.raises(EnvironmentProblem, match="cannot be reached"):
             fetch(f"{url}/a", partial)
     assert not partial.exists()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A certificate of 127.0.0.1 and its key in one file; nobody vouches for it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    line = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test"
+    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{path}.key", "-out", str(path)]
+    subprocess.run([*line.split(), *files], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + Path(f"{path}.key").read_bytes())
+    return path
+
+
+@pytest.fixture
+def no_proxy(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(partial, certificate, no_proxy):
+    with (
+        serving(lambda answer: answer.whole(CONTENT), certificate) as server,
+        pytest.raises(EnvironmentProblem, match=r"cannot be reached \(.*CERTIFICATE_VERIFY_FAILED"),
+    ):
+        fetch(f"{server.url}/a", partial)
+    assert server.paths == []
+    assert not partial.exists()
+
+
+def test_https_works_and_never_leads_to_http(partial, certificate, no_proxy, monkeypatch):
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    with serving(lambda answer: answer.whole(CONTENT)) as plain:
+
+        def redirects(answer):
+            if answer.path == "/down":
+                answer.head(302, Location=f"{plain.url}/a", Content_Length=0)
+            elif answer.path == "/over":
+                answer.head(302, Location="/a", Content_Length=0)
+            else:
+                answer.whole(CONTENT, HALF if len(server.paths) == 2 else None)
+
+        with serving(redirects, certificate) as server:
+            fetch(f"{server.url}/over", partial)
+            assert partial.read_bytes() == CONTENT
+            assert server.paths == ["/over", "/a", "/over", "/a"]
+            assert server.ranges == [None, None, HALF, HALF]
+            with pytest.raises(EnvironmentProblem, match="redirect to another scheme refused"):
+                fetch(f"{server.url}/down", partial)
+    assert plain.paths == []
+
+
+@pytest.mark.parametrize("location", ["http://127.0.0.1/b", "http://h.example/b", "ftp://h/b"])
+def test_no_redirect_leads_away_from_https(location):
+    headers = Message()
+    headers["Location"] = location
+    with (
+        HTTPError("https://h.example/a", 302, "Found", headers, None) as answer,
+        pytest.raises(EnvironmentProblem, match="refused"),
+    ):
+        _target("https://h.example/a", answer)
 
 
 def test_a_partial_file_that_cannot_be_written_is_named(tmp_path):
