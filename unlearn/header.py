@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 KEY = "unlearn"
+LARGEST_ARTEFACT = 4 << 30  # bytes; several of the largest networks fit
 _LARGEST_HEADER = 1 << 20
 _PICKLE_SUFFIXES = {".pt", ".pth", ".pkl", ".ckpt", ".bin"}
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
@@ -58,6 +59,8 @@ def read_header(path: Path) -> Header:
     """Read the header of an artefact; raises EnvironmentProblem with the reason."""
     try:
         with path.open("rb") as file:
+            if os.fstat(file.fileno()).st_size > LARGEST_ARTEFACT:
+                raise EnvironmentProblem(f"{path}: more than {LARGEST_ARTEFACT:,} bytes")
             start = file.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
             if path.suffix in _PICKLE_SUFFIXES or not 2 <= length <= _LARGEST_HEADER:

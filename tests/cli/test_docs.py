@@ -18,7 +18,7 @@ from unlearn.radius import Radius
 CHECKOUT = Path(__file__).parents[2]
 README = CHECKOUT / "README.md"
 CLI = CHECKOUT / "docs" / "cli.md"
-FLAG = re.compile(r"`(--?[a-z][a-z-]*)`")
+FLAG = re.compile(r"`(--?[a-z][a-z0-9-]*)`")
 
 pytestmark = pytest.mark.skipif(not README.is_file(), reason="not run from a checkout")
 

@@ -78,6 +78,7 @@ def test_json_has_the_findings(tiny_generator, capsys, monkeypatch, home):
     assert told["codecs"].keys() == {"JPEG", "PNG", "WebP", "TIFF"}
     assert {place["name"]: place["writable"] for place in told["places"]} == {
         "key": True,
+        "generators": True,
         "crash reports": True,
         "temporary": True,
     }

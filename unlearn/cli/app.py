@@ -11,6 +11,7 @@ import typer
 from unlearn import __version__
 from unlearn.cli import generators
 from unlearn.cli.audit import audit
+from unlearn.cli.configured import ConfiguredCommand
 from unlearn.cli.console import OutputClosed
 from unlearn.cli.demo import demo
 from unlearn.cli.doctor import doctor
@@ -62,14 +63,15 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_start)
-    app.command("protect", epilog=LIMITS)(guarded(protect))
+    app.command("protect", cls=ConfiguredCommand, epilog=LIMITS)(guarded(protect))
     app.command("verify")(guarded(verify))
-    app.command("audit", epilog=LIMITS)(guarded(audit))
-    app.command("train-generator")(guarded(train_generator))
+    app.command("audit", cls=ConfiguredCommand, epilog=LIMITS)(guarded(audit))
+    app.command("train-generator", cls=ConfiguredCommand)(guarded(train_generator))
     artefacts = typer.Typer(no_args_is_help=True, help=generators.HELP, rich_markup_mode="rich")
     artefacts.command("list")(guarded(generators.list_generators))
     artefacts.command("info")(guarded(generators.info))
     artefacts.command("path")(guarded(generators.path))
+    artefacts.command("pull")(guarded(generators.pull))
     app.add_typer(artefacts, name="generators")
     app.command("doctor")(guarded(doctor))
     app.command("demo")(guarded(demo))

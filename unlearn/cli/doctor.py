@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+import typer
+
 from unlearn.cli import options
+from unlearn.cli.configured import tables
 from unlearn.cli.console import Output
 
 if TYPE_CHECKING:
@@ -12,6 +15,7 @@ if TYPE_CHECKING:
 
 
 def doctor(
+    context: typer.Context,
     generator: options.GeneratorOption = options.DEFAULT_GENERATOR,
     as_json: options.JsonFlag = False,
     quiet: options.QuietFlag = False,
@@ -28,7 +32,7 @@ def doctor(
     from unlearn.workflows.doctor import doctor as examine
 
     output = Output(as_json=as_json, quiet=quiet, debug=debug)
-    result = examine(generator)
+    result = examine(generator, tables(context.find_root().command))
     output.result(_text(result))
     code = EnvironmentProblem.exit_code if result.problems else 0
     output.emit({"command": "doctor", "exit_code": code, "ok": code == 0, **asdict(result)})
@@ -61,6 +65,7 @@ def _text(result: "DoctorResult") -> str:
         "Self-test": tests,
         "Formats": {name: found or "MISSING" for name, found in result.codecs.items()},
         "Places": places | {"your key": result.key},
+        "Configuration": result.configuration,
         "Environment": result.environment,
     }
     lines = [

@@ -1,4 +1,4 @@
-"""`unlearn generators`: what noise generators are here, read from their headers alone."""
+"""`unlearn generators`: what noise generators are here, by their headers, and fetching others."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -6,13 +6,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from unlearn.cli import options
-from unlearn.cli.console import Output
+from unlearn.cli.console import Output, printable
 
 if TYPE_CHECKING:
     from unlearn.generators import Entry
 
-HELP = "Show the noise generators that are here: list them, describe one, say where one is."
+HELP = "Show the noise generators that are here, describe one, say where one is, fetch others."
 SHORT_HASH = 12
+MEGABYTE = 1_000_000
+_COLUMNS = (
+    "name",
+    "status",
+    "size",
+    "rho",
+    "rho-a",
+    "working size",
+    "classes",
+    "licence",
+    "sha256",
+)
 
 NameArgument = Annotated[
     str,
@@ -29,22 +41,25 @@ def list_generators(
     quiet: options.QuietFlag = False,
     debug: options.DebugFlag = False,
 ) -> int:
-    """List the generators that came with unlearn.
+    """List the generators that came with unlearn, that were pulled, and that can be pulled.
 
     unlearn generators list
     unlearn generators list --json
     """
     from rich.table import Table
 
-    from unlearn.generators import known
+    from unlearn.generators import damaged, known
 
     output = Output(as_json=as_json, quiet=quiet, debug=debug)
     entries = known()
     rows = [_row(entry) for entry in entries]
-    table = Table(*rows[0], box=None, pad_edge=False) if rows else Table()
+    rows += _available({entry.name for entry in entries})
+    table = Table(*_COLUMNS, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*(printable(row.get(column, "")) for column in _COLUMNS))
     output.result(table if rows else "No generators are bundled with this installation.")
+    for problem in damaged():
+        output.complain(problem)
     output.emit({**_outcome("list"), "generators": [_described(entry) for entry in entries]})
     return 0
 
@@ -89,6 +104,71 @@ def path(
     return 0
 
 
+def pull(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME|URL",
+            help="A name that 'unlearn generators list' shows as available, or an https URL.",
+            rich_help_panel=options.INPUT,
+        ),
+    ],
+    sha256: Annotated[
+        str | None,
+        typer.Option(
+            "--sha256",
+            metavar="HEX",
+            show_default=False,
+            help="SHA-256 that the file must have; required for a URL.",
+            rich_help_panel=options.INPUT,
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="NAME",
+            show_default="the URL's last part",
+            help="Name of the generator here.",
+            rich_help_panel=options.OUTPUT,
+        ),
+    ] = None,
+    force: options.ForceFlag = False,
+    offline: options.OfflineFlag = False,
+    as_json: options.JsonFlag = False,
+    quiet: options.QuietFlag = False,
+    debug: options.DebugFlag = False,
+) -> int:
+    """Fetch a generator, so that protect --generator NAME finds it.
+
+    unlearn generators pull https://HOST/mine.safetensors --sha256 HEX
+
+    It gets its name only after its hash was right and it could be loaded, which runs no code of
+    its own. Run the same line again to continue a download that was cut.
+    """
+    from dataclasses import asdict
+
+    from unlearn.data.disk import size_text
+    from unlearn.workflows.pull import PullRequest
+    from unlearn.workflows.pull import pull as fetch
+
+    output = Output(as_json=as_json, quiet=quiet, debug=debug)
+    request = PullRequest(source, sha256, name, force, offline)
+    with output.meter("Downloading", None, "MB") as meter:
+        pulled = fetch(
+            request,
+            lambda done, total: meter.update(
+                done / MEGABYTE, total=None if total is None else -(-total // MEGABYTE)
+            ),
+        )
+    what = "Pulled" if pulled.state == "pulled" else "Already here:"
+    size, digest = size_text(pulled.size_bytes), pulled.sha256[:SHORT_HASH]
+    output.result(f"{what} {pulled.name}  ({size}, SHA-256 {digest})  {pulled.path}")
+    output.next_step(f"unlearn protect ./photos --out ./protected --generator {pulled.name}")
+    output.emit({**_outcome("pull"), **asdict(pulled)})
+    return 0
+
+
 def _outcome(command: str) -> dict[str, Any]:
     """Return what every JSON object begins with."""
     return {"command": f"generators {command}", "exit_code": 0}
@@ -101,7 +181,7 @@ def _row(entry: "Entry") -> dict[str, str]:
     header = entry.header
     return {
         "name": entry.name,
-        "status": "bundled",
+        "status": "bundled" if entry.bundled else "pulled",
         "size": size_text(entry.size_bytes),
         "rho": header.rho,
         "rho-a": header.rho_a,
@@ -110,6 +190,23 @@ def _row(entry: "Entry") -> dict[str, str]:
         "licence": header.licence,
         "sha256": entry.sha256[:SHORT_HASH],
     }
+
+
+def _available(here: set[str]) -> list[dict[str, str]]:
+    """Return the generators that can be pulled by name and are not here, as far as is known."""
+    from unlearn.data.disk import size_text
+    from unlearn.generators.index import INDEX
+
+    return [
+        {
+            "name": name,
+            "status": "available",
+            "size": size_text(remote.size_bytes),
+            "sha256": remote.sha256[:SHORT_HASH],
+        }
+        for name, remote in INDEX.items()
+        if name not in here
+    ]
 
 
 def _described(entry: "Entry") -> dict[str, Any]:

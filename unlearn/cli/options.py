@@ -126,6 +126,16 @@ DryRunFlag = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+OfflineFlag = Annotated[
+    bool,
+    typer.Option(
+        "--offline",
+        metavar="",
+        envvar="UNLEARN_OFFLINE",
+        help="Download nothing.",
+        rich_help_panel=RUN,
+    ),
+]
 JsonFlag = Annotated[
     bool,
     typer.Option(

@@ -16,16 +16,20 @@ from unlearn import __version__
 from unlearn.data.disk import existing_part
 from unlearn.data.key import default_path, load_key
 from unlearn.errors import UnlearnError
-from unlearn.generators import BUNDLED
+from unlearn.generators import BUNDLED, pulled_folder
+from unlearn.workflows.configuration import Tables, described
 from unlearn.workflows.self_test import Device, SelfTest, self_tests
 
 PACKAGES: Final = ("torch", "torchvision", "numpy", "pillow", "safetensors", "typer", "rich")
 CODECS: Final = {"JPEG": "jpg", "PNG": "zlib", "WebP": "webp", "TIFF": "libtiff"}
 VARIABLES: Final = (
     "UNLEARN_DEVICE",
+    "UNLEARN_CONFIG",
+    "UNLEARN_OFFLINE",
     "CUDA_VISIBLE_DEVICES",
     "OMP_NUM_THREADS",
     "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
     "XDG_STATE_HOME",
     "TMPDIR",
     "NO_COLOR",
@@ -54,12 +58,16 @@ class DoctorResult:
     codecs: dict[str, str]
     places: tuple[Place, ...]
     key: str
+    configuration: dict[str, str]
     environment: dict[str, str]
     problems: tuple[str, ...]
 
 
-def doctor(generator: str = BUNDLED) -> DoctorResult:
-    """Look at everything; nothing is written and the network is not used."""
+def doctor(generator: str = BUNDLED, tables: Tables | None = None) -> DoctorResult:
+    """Look at everything; nothing is written and the network is not used.
+
+    `tables` are the settings that commands know; without them no file of settings is looked at.
+    """
     problems: list[str] = []
     versions, devices = _versions(), _devices(problems)
     tests = self_tests(generator, devices) if devices else ()
@@ -68,6 +76,8 @@ def doctor(generator: str = BUNDLED) -> DoctorResult:
     problems += [f"Pillow has no {name} codec" for name, found in codecs.items() if not found]
     places = _places()
     problems += [f"cannot write to {place.path}" for place in places if not place.writable]
+    configuration, wrong = ({}, []) if tables is None else described(tables)
+    problems += wrong
     return DoctorResult(
         versions=versions,
         devices=devices,
@@ -75,6 +85,7 @@ def doctor(generator: str = BUNDLED) -> DoctorResult:
         codecs=codecs,
         places=places,
         key=_key(problems),
+        configuration=configuration,
         environment={name: os.environ[name] for name in VARIABLES if name in os.environ},
         problems=tuple(problems),
     )
@@ -124,6 +135,7 @@ def _places() -> tuple[Place, ...]:
     """Return where the tool writes besides the folders that commands name."""
     paths = {
         "key": default_path().parent,
+        "generators": pulled_folder(),
         "crash reports": platformdirs.user_state_path("unlearn"),
         "temporary": Path(tempfile.gettempdir()),
     }

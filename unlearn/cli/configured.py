@@ -1,0 +1,111 @@
+"""Commands whose options may also be set in files: what a file sets is a default like any other.
+
+Click's own order does the rest: command line, then environment, then `default_map`, which holds the
+settings of the files, then the default of the option.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import typer
+from typer.core import TyperCommand
+
+from unlearn.cli.console import Output
+from unlearn.errors import UnlearnError, UsageProblem
+
+if TYPE_CHECKING:
+    from unlearn.workflows.configuration import Kind, Setting
+
+Context = Any  # Typer's own copy of Click has no public name for what it passes
+_META: Final = "unlearn.settings"
+_SHOWN: Final = 60  # characters of one value in the notice
+
+
+class ConfiguredCommand(TyperCommand):
+    """A command with a table in unlearn.toml that is named like it."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        """Parse with the settings of the files as defaults; --help works whatever they hold."""
+        problem: UnlearnError | None = None
+        try:
+            settings = {} if ctx.resilient_parsing else _settings(ctx)
+        except UnlearnError as error:
+            settings, problem = {}, error
+        names = {key: param.name for param in self.params if (key := _key(param))}
+        ctx.meta[_META] = {names[key]: (key, setting) for key, setting in settings.items()}
+        ctx.default_map = {names[key]: setting.value for key, setting in settings.items()}
+        try:
+            rest = super().parse_args(ctx, args)
+        except typer.TyperException as error:
+            raise (problem or _located(error, ctx)) from error
+        if problem is not None:
+            raise problem
+        return rest
+
+    def get_help(self, ctx: Context) -> str:
+        """Return the help with the defaults of the program, not those of the files."""
+        ctx.default_map = None
+        return super().get_help(ctx)
+
+    def invoke(self, ctx: Context) -> Any:
+        """Say what was taken from files, then run."""
+        _announce(ctx)
+        return super().invoke(ctx)
+
+
+def tables(root: Any) -> dict[str, dict[str, "Kind"]]:
+    """Return the commands below a Typer group that have a table, and the kinds of its settings."""
+    return {
+        name: {key: _kind(param) for param in command.params if (key := _key(param))}
+        for name, command in root.commands.items()
+        if isinstance(command, ConfiguredCommand)
+    }
+
+
+def _settings(ctx: Context) -> "Mapping[str, Setting]":
+    """Return the settings of the files for this command; all tables of the files must be right."""
+    from unlearn.workflows.configuration import load
+
+    return load(tables(ctx.find_root().command))[str(ctx.info_name)]
+
+
+def _key(param: Any) -> str | None:
+    """Return how a file calls an option, None for an argument."""
+    long = (flag[2:] for flag in param.opts if flag.startswith("--"))
+    return next(long, None) if param.param_type_name == "option" else None
+
+
+def _kind(param: Any) -> "Kind":
+    """Return what values an option takes."""
+    return "switch" if param.is_flag else "list" if param.multiple else "value"
+
+
+def _from_file(ctx: Context, name: str) -> bool:
+    """Return whether the value of a parameter came from a file."""
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "DEFAULT_MAP"
+
+
+def _located(error: typer.TyperException, ctx: Context) -> Exception:
+    """Return the error with the place in the file, if that is where the wrong value stands."""
+    name = getattr(getattr(error, "param", None), "name", None)
+    if name is None or name not in ctx.meta[_META] or not _from_file(ctx, name):
+        return error
+    key, setting = ctx.meta[_META][name]
+    return UsageProblem(f"{setting.where}: [{ctx.info_name}] {key}: {error.message}")
+
+
+def _announce(ctx: Context) -> None:
+    """Name the settings in effect that a folder's file made; on request also those of one's own."""
+    asked = {flag: bool(ctx.params.get(flag)) for flag in ("quiet", "verbose", "debug")}
+    output = Output(**asked)
+    by_file: dict[Any, list[str]] = {}
+    for name, (key, setting) in ctx.meta[_META].items():
+        if _from_file(ctx, name):
+            text = json.dumps(setting.given, default=str)
+            text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+            by_file.setdefault(setting.source, []).append(f"{key} = {text}")
+    for source, taken in by_file.items():
+        say = output.detail if source.own else output.notice
+        say(f"Settings of {source.path}: {', '.join(taken)}".replace("\n", "\\n"))
