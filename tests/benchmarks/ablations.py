@@ -37,7 +37,6 @@ from unlearn.device import select_run
 from unlearn.generator import NoiseGenerator, generator_from
 from unlearn.methods import RECIPES, MinMaxMin
 from unlearn.radius import Radius
-from unlearn.training import Schedule
 from unlearn.views import Views
 from unlearn.workflows.protection import noisy
 from unlearn.workflows.victims import CellJob, stored_name, train_victim
@@ -50,15 +49,8 @@ ENDED_EARLY = 75
 BASE_NAME, CONTROLS = "base", "controls"
 MAIN = ("clean", "placebo", "published", "own", "shared", BASE_NAME)
 
-OWN = MinMaxMin(  # noise of each picture's own, at a tenth of the published passes
-    unlearn=Pgd(RHO, LEVELS(2), steps=2),
-    adversary=Pgd(LEVELS(4), THIRD, steps=3),
-    final=Pgd(RHO, LEVELS(1.6), steps=10),
-    joint=True,
-    warm=True,
-    schedule=Schedule(steps=4000, shape="cosine"),
-)
-BASE = replace(OWN, shared=RHO, final=Pgd(RHO, LEVELS(1), steps=4))
+BASE = RECIPES["fast"]
+OWN = replace(BASE, shared=LEVELS(0), final=Pgd(RHO, LEVELS(1.6), steps=10))
 
 
 @dataclass(frozen=True)
@@ -73,7 +65,7 @@ class Arm:
 
 ARMS = {
     "published": Arm("the published recipe", RECIPES["min-max-min"], 3, 3),
-    "base": Arm("shared and own noise", BASE, 3, 3),
+    "base": Arm("the fast recipe: shared and own noise", BASE, 3, 3),
     "shared": Arm("shared noise alone", replace(BASE, unlearn=Pgd(RHO, THIRD, steps=0)), 3, 3),
     "own": Arm("own noise alone", OWN, 3, 3),
     "patterns": Arm("four shared patterns a class", replace(BASE, patterns=4), 3, 3),

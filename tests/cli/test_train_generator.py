@@ -86,7 +86,7 @@ def test_a_recipe_its_settings_and_several_networks_reach_the_artefact(data, out
     assert run(["train-generator", str(data), "--out", str(out), *QUICK, *options]) == 0
     text = capsys.readouterr().err
     assert "resnet-small, resnet18-thin · device cpu" in text
-    assert "with its final noise 34 for each picture" in text  # 5 steps of 4/8 x 4, 6 x 1 x 4
+    assert "with its final noise 29 for each picture" in text  # 5 steps of 4/8 x 5, 4 x 1 x 4
     header = read_header(out)
     config = header.config
     assert header.architecture == "resnet-small"
@@ -106,7 +106,7 @@ def test_a_recipe_its_settings_and_several_networks_reach_the_artefact(data, out
         (["--set", "zzz=1"], "unknown field 'zzz'; known: adversary, adversary_range"),
         (["--set", "jitter"], "'jitter' is no setting; write name=value"),
         (["--set", "jitter=9"], "did you mean 9/255?"),
-        (["--recipe", "fast", "--steps", "4"], "3 late states (averaged) cannot be kept"),
+        (["--set", "averaged=3", "--steps", "4"], "3 late states (averaged) cannot be kept"),
         (["--out", "gen.pt"], "a generator is a .safetensors file; name it so"),
     ],
 )

@@ -39,6 +39,7 @@ def method_of(recipe: str, attacks: Attacks, settings: Sequence[str]) -> MinMaxM
     plain["unlearn"] = to_plain(
         _changed(learned, attacks.rho, attacks.unlearn_steps, attacks.views)
     )
+    plain["shared"] = to_plain(_in_proportion(base.shared, learned.radius, attacks.rho))
     plain["adversary"] = to_plain(_changed(adversary, attacks.rho_a, attacks.adversary_steps))
     early = [setting for setting in settings if not setting.strip().startswith(_FINAL)]
     apply_settings(MinMaxMin, plain, early)
@@ -49,6 +50,11 @@ def method_of(recipe: str, attacks: Attacks, settings: Sequence[str]) -> MinMaxM
     late = [setting for setting in settings if setting not in early]
     apply_settings(MinMaxMin, plain, late)
     return from_plain(MinMaxMin, plain, "settings")
+
+
+def _in_proportion(shared: Radius, of: Radius, to: Radius | None) -> Radius:
+    """Return the radius of the shared part for noise of another radius."""
+    return shared if to is None else Radius(shared.value * to.value / of.value)
 
 
 def _changed(
