@@ -69,7 +69,12 @@ ARMS = {
     "shared": Arm("shared noise alone", replace(BASE, unlearn=Pgd(RHO, THIRD, steps=0)), 3, 3),
     "own": Arm("own noise alone", OWN, 3, 3),
     "patterns": Arm("four shared patterns a class", replace(BASE, patterns=4), 3, 3),
-    "budget": Arm("shared part of 4/255", replace(BASE, shared=LEVELS(4)), 3, 3),
+    "budget": Arm("shared part of 4/255", replace(BASE, shared=LEVELS(4)), 1, 1),
+    "long-final": Arm(
+        "published noise in 10 steps of 1.6/255",
+        replace(BASE, final=Pgd(RHO, LEVELS(1.6), steps=10)),
+        projected=1,
+    ),
     "jitter": Arm("uniform draw of 4/255 in stage 1", replace(BASE, jitter=LEVELS(4))),
     "range": Arm("ρa drawn from 1 … 7/255", replace(BASE, adversary_range=(LEVELS(1), LEVELS(7)))),
     "cosine": Arm("cosine term, weight 1", replace(BASE, cosine_weight=1.0)),

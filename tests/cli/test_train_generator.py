@@ -40,7 +40,7 @@ def test_it_says_what_it_does_and_what_comes_next(data, out, capsys):
     text = capsys.readouterr()
     assert "rho 8/255 · rho-a 4/255 · resnet-small · device cpu (fp32)" in text.err
     assert "8 pictures of 16 px in 2 classes" in text.err
-    assert "Cost: 4 steps of 4 passes a picture, 64 forward+backward passes" in text.err
+    assert "Cost: 4 steps of 5 passes a picture, 80 forward+backward passes" in text.err
     assert "judged by the first 4 steps" in text.err
     assert "step 4/4" in text.err
     assert f"Generator    {out}" in text.out

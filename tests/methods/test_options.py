@@ -1,7 +1,6 @@
 """Options beyond the published recipe: jitter, drawn radii, cosines, several networks, recipes."""
 
 from dataclasses import replace
-from fractions import Fraction
 from itertools import pairwise
 
 import pytest

@@ -38,14 +38,13 @@ class MinMaxMin:
     one forward pass, so that both share their batch statistics (the authors run two). window keeps
     the noise from tinting areas wider than so many pixels (see without_casts). shared is the radius
     of a part of the noise that all pictures of a class share: it is learned along, one signed step
-    a batch, and each picture's own noise starts from it. patterns is how many such parts a class has,
-    of which each picture draws one: a copier who averages a class, or projects out what tells
-    classes apart linearly, takes less of them away. jitter is the radius of uniform noise that
-    each view of stage 1 gets (Liu et al., SEM, 2024). adversary_range is where ρa is drawn from for
-    each step, in place of the adversary's own. cosine_weight weighs the cosines of features in
-    stage 1's loss. architectures are further networks, trained in turn with the Spec's. averaged is
-    how many late states of each network the published noise is made against. With warm, training
-    starts a picture's noise from where its last visit left it. Raises UsageProblem for what
+    a batch, and each picture's own noise starts from it. patterns is how many such parts a class
+    has, of which each picture draws one. jitter is the radius of uniform noise that each view of
+    stage 1 gets (Liu et al., SEM, 2024). adversary_range is where ρa is drawn from for each step,
+    in place of the adversary's own. cosine_weight weighs the cosines of features in stage 1's loss.
+    architectures are further networks, trained in turn with the Spec's. averaged is how many late
+    states of each network the published noise is made against. With warm, training starts a
+    picture's noise from where its last visit left it. Raises UsageProblem for what
     contradicts itself, such as ρa ≥ ρu.
     """
 
