@@ -91,7 +91,7 @@ def test_a_recipe_its_settings_and_several_networks_reach_the_artefact(data, out
     config = header.config
     assert header.architecture == "resnet-small"
     assert config["architectures"] == ["resnet18-thin"]
-    assert (config["averaged"], config["warm"], config["joint"]) == (2, True, False)
+    assert (config["averaged"], config["warm"], config["joint"]) == (2, False, False)
     assert config["adversary_range"] == ["1/255", "6/255"]
     assert config["views"]["jpeg"] == config["final_views"]["jpeg"] == 0.5
     assert config["schedule"]["shape"] == "cosine"

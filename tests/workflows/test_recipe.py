@@ -66,18 +66,18 @@ def test_the_order_of_settings_of_training_and_of_the_final_noise_does_not_matte
 
 def test_options_override_the_fast_recipe_and_leave_the_rest_of_it():
     fast = RECIPES["fast"]
-    method = method_of("fast", Attacks(unlearn_steps=4, views=2), ["warm=false", "averaged=3"])
-    assert method.unlearn == make_pgd(8, 1, steps=4, views=2)  # the same way in more steps
+    method = method_of("fast", Attacks(unlearn_steps=4, views=2), ["warm=true", "averaged=3"])
+    assert method.unlearn == make_pgd(8, 4, steps=4, views=2)  # the published way, fast has none
     assert method.final == fast.final
     assert method.adversary == fast.adversary
-    assert (method.warm, method.averaged, method.joint) == (False, 3, True)
+    assert (method.warm, method.averaged, method.joint) == (True, 3, True)
     assert method.shared == fast.shared
 
 
 def test_another_radius_scales_every_attack_on_the_noise():
     method = method_of("fast", Attacks(rho=Radius.of_levels(6)), ())
     assert (method.radius, method.final.radius) == (Radius.of_levels(6),) * 2
-    assert method.unlearn.step == Radius.of_levels(1.5)
+    assert method.unlearn.steps == 0
     assert method.final.step == Radius.of_levels(0.75)
     assert method.shared == Radius.of_levels(6)
     assert method.adversary == RECIPES["fast"].adversary

@@ -29,8 +29,8 @@ class Attacks:
 def method_of(recipe: str, attacks: Attacks, settings: Sequence[str]) -> MinMaxMin:
     """Return a recipe of NAMES with its attacks and then its fields changed ("views.grey=0.1").
 
-    An attack of another number of steps keeps the length of its way: the published steps are 2 ρ
-    over their number. The final noise takes what training uses, unless the recipe or a setting says
+    An attack of another number of steps keeps the length of its way, 2 ρ if it had none: the
+    published steps are 2 ρ over their number. The final noise takes what training uses, unless the recipe or a setting says
     something else. Raises UsageProblem for unknown fields and for settings that contradict another.
     """
     base = RECIPES[NAMES[recipe]]
@@ -63,7 +63,7 @@ def _changed(
     """Return an attack in another ball, of other steps and views."""
     scaled = attack if radius is None else attack.within(radius)
     if steps is not None and steps != scaled.steps:
-        way = scaled.step.value * scaled.steps
+        way = scaled.step.value * scaled.steps or 2 * scaled.radius.value
         step = min(scaled.radius.value, way * Fraction(1, max(1, steps)))
         scaled = replace(scaled, step=Radius(step), steps=steps)
     return scaled if views is None else replace(scaled, views=views)
