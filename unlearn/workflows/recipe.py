@@ -30,8 +30,9 @@ def method_of(recipe: str, attacks: Attacks, settings: Sequence[str]) -> MinMaxM
     """Return a recipe of NAMES with its attacks and then its fields changed ("views.grey=0.1").
 
     An attack of another number of steps keeps the length of its way, 2 ρ if it had none: the
-    published steps are 2 ρ over their number. The final noise takes what training uses, unless the recipe or a setting says
-    something else. Raises UsageProblem for unknown fields and for settings that contradict another.
+    published steps are 2 ρ over their number. The final noise takes what training uses, unless the
+    recipe or a setting says something else. Raises UsageProblem for unknown fields and for settings
+    that contradict another.
     """
     base = RECIPES[NAMES[recipe]]
     learned, adversary = base.unlearn, base.adversary
