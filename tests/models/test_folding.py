@@ -125,6 +125,12 @@ def test_the_folded_copy_computes_in_its_precision_and_answers_in_float32(precis
     assert weights.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_folded_copy_lies_on_the_device_of_its_model(precision):
+    copied = folded(make_network().to("meta").eval(), precision)
+    assert {tensor.device.type for tensor in copied.state_dict().values()} == {"meta"}
+
+
 def test_the_copy_is_made_once_and_follows_changed_weights():
     model, images = make_small_net(), make_images(4)
     with frozen(model, "fp32") as first:

@@ -134,7 +134,9 @@ def _can_fold(convolution: nn.Module | None, norm: nn.Module) -> bool:
 
 
 def _give_bias(convolution: nn.Conv2d) -> None:
-    convolution.bias = nn.Parameter(torch.zeros(convolution.out_channels))
+    convolution.bias = nn.Parameter(
+        torch.zeros(convolution.out_channels, device=convolution.weight.device)
+    )
 
 
 def _fold_pair(convolution: nn.Conv2d, norm: nn.BatchNorm2d, into: nn.Conv2d) -> None:
