@@ -18,8 +18,13 @@ def project(delta: Tensor, images: Tensor, radius: Radius) -> Tensor:
     Both float32 (N, C, H, W). Clipping δ and not the sum keeps the gradient of saturated pixels
     alive; float rounding may leave the ball by 3e-8, levels never do.
     """
+    return torch.clamp(delta, *bounds(images, radius))
+
+
+def bounds(images: Tensor, radius: Radius) -> tuple[Tensor, Tensor]:
+    """Return the least and the largest δ of each value, as `project` keeps them."""
     ball = float(radius)
-    return torch.clamp(delta, (-images).clamp(min=-ball), (1 - images).clamp(max=ball))
+    return (-images).clamp(min=-ball), (1 - images).clamp(max=ball)
 
 
 def without_casts(delta: Tensor, window: int) -> Tensor:
