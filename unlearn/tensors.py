@@ -1,10 +1,23 @@
 """Pure functions on picture tensors: between uint8 and [0, 1], and into the ball of a radius."""
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.radius import WHITE, Radius
+
+Numbers = tuple[float, ...] | tuple[tuple[float, ...], ...]
+
+
+@functools.cache
+def constant(numbers: Numbers, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a table of numbers as one tensor that all callers share; it must not be changed.
+
+    It is made once for each type and device: each copy from the host makes a GPU wait.
+    """
+    return torch.tensor(numbers, dtype=dtype, device=device)
 
 
 def to_images(pixels: Tensor) -> Tensor:
