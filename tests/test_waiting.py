@@ -3,9 +3,10 @@
 import contextlib
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
-from making import make_data, make_method, make_network, make_pgd, make_small_net
+from making import make_data, make_generator, make_method, make_network, make_pgd, make_small_net
 from pretend import DEVICE, watched
 
 from tests.audit.tasks import TRAINING, around, make_bars, make_cell
@@ -148,6 +149,19 @@ def test_the_order_of_the_pictures_is_copied_once_an_epoch(monkeypatch, steps, e
     copies = watch.seen[marks[0] :]
     assert len(copies) == epochs
     assert all("training.py" in copy and "from cpu to meta" in copy for copy in copies)
+
+
+def test_the_noise_of_a_picture_waits_at_its_beginning_and_end_only(monkeypatch):
+    method = make_method(views=Views(pad=1, **FILES), shared=Radius.of_levels(3))
+    generator = replace(make_generator(method), run=Run(DEVICE, "bf16"))
+    with watched(monkeypatch) as watch:
+        generator.module.to(DEVICE)
+        for number in range(2):
+            before = len(watch.seen)
+            generator.noise_for_picture(np.zeros((8, 8, 3), np.uint8), number, 0, "00" * 32)
+    waits = watch.seen[before:]
+    assert all(wait.startswith("generator.py") for wait in waits)
+    assert [wait.rpartition(" ")[2] for wait in waits] == ["device", "meta", "device", "cpu"]
 
 
 # On a GPU
