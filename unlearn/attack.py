@@ -91,17 +91,20 @@ def _gradient(losses: Losses, images: Tensor, delta: Tensor) -> Tensor:
 
 
 @contextmanager
-def frozen(model: nn.Module, precision: Precision | None = None) -> Iterator[nn.Module]:
+def frozen(
+    model: nn.Module, precision: Precision | None = None, *, compiled: bool = False
+) -> Iterator[nn.Module]:
     """Put a model into eval mode without parameter gradients; restore every flag on the way out.
 
     With a precision a fast copy stands in for a Classifier (channels_last, batch norm folded into
-    the convolutions, weights as they are now); without one it is the model itself, in float32.
+    the convolutions, weights as they are now; compiled if asked for); without one it is the model
+    itself, in float32.
     """
     modes = [(module, module.training) for module in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         model.eval().requires_grad_(False)
-        yield model if precision is None else folded(model, precision)
+        yield model if precision is None else folded(model, precision, compiled=compiled)
     finally:
         for module, mode in modes:
             module.training = mode
