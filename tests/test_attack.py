@@ -96,6 +96,50 @@ def test_the_two_goals_are_opposites():
 # The oracle
 
 
+def descended(losses, images, config, goal, rng):
+    """The same in the words of Algorithm I: a new δ is projected anew after each step."""
+    ball = float(config.radius)
+    delta = torch.zeros_like(images)
+    if config.random_start:
+        delta = rng.uniform(*images.shape[1:], low=-ball, high=ball)
+    delta = project(delta, images, config.radius)
+    step = float(config.step) * (1 if goal == "maximise" else -1)
+    for _ in range(config.steps):
+        gradient = torch.zeros_like(images)
+        for _ in range(config.views):
+            noise = delta.clone().requires_grad_()
+            gradient = gradient + torch.autograd.grad(losses(images + noise).sum(), noise)[0]
+        delta = project(delta + step * gradient.sign(), images, config.radius)
+    return delta
+
+
+@property_test
+@given(
+    st.integers(0, 254),
+    st.fractions(0, 1, max_denominator=20),
+    st.integers(0, 4),
+    st.integers(1, 3),
+    st.sampled_from(GOALS),
+    st.integers(0, 2**40),
+)
+def test_pgd_gives_the_bytes_of_the_steps_as_they_are_written(
+    levels, share, steps, views, goal, seed
+):
+    radius = Radius.of_levels(levels)
+    config = Pgd(radius, Radius(radius.value * share), steps, views, random_start=bool(seed % 2))
+    images = make_images(2, 4, seed)
+    images[0, 0] = 0.0  # no room below
+    images[0, 1] = 1.0  # none above
+    weights = make_rng(2, seed + 1).integers(3, 3, 4, 4) - 1  # a third of the gradients are 0
+
+    def losses(noisy):
+        return ((noisy - 0.5) ** 3 * weights).flatten(1).sum(1)
+
+    delta = pgd(losses, images, config, goal, make_rng(2, seed))
+    written = descended(losses, images, config, goal, make_rng(2, seed))
+    assert torch.equal(delta.view(torch.int32), written.view(torch.int32))
+
+
 @pytest.mark.parametrize(("goal", "direction"), [("minimise", -1), ("maximise", 1)])
 @pytest.mark.parametrize("levels", [1, 1.6, 8, 40])
 @pytest.mark.parametrize("random_start", [False, True])

@@ -83,6 +83,12 @@ def test_a_named_precision_is_taken_whatever_the_processor(monkeypatch, precisio
         assert select_run("cpu", precision, seed=5) == Run(CPU, precision, 5)
 
 
+def test_a_run_says_where_and_how_it_computes():
+    assert select_run("cpu", "fp32").words == "cpu (fp32)"
+    assert select_run("cpu", "bf16", compiled=True).words == "cpu (bf16, compiled)"
+    assert not select_run("cpu").compiled
+
+
 def test_unknown_precisions_are_refused():
     with pytest.raises(UsageProblem, match="unknown precision 'fp16'; choose auto, fp32 or bf16"):
         select_run("cpu", "fp16")

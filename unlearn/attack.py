@@ -13,7 +13,7 @@ from unlearn.errors import UsageProblem
 from unlearn.models.folding import Precision, folded
 from unlearn.radius import Radius
 from unlearn.rng import Rng
-from unlearn.tensors import project
+from unlearn.tensors import bounds
 
 Losses = Callable[[Tensor], Tensor]  # images (N, C, H, W) -> one loss per image (N,)
 Goal = Literal["minimise", "maximise"]
@@ -71,13 +71,14 @@ def pgd(
         if config.random_start:
             ball = float(config.radius)
             start = rng.uniform(*images.shape[1:], low=-ball, high=ball)
-    delta = project(start, images, config.radius)
+    least, largest = bounds(images, config.radius)
+    delta = start.clamp(least, largest)
     step = float(config.step) * (1 if goal == "maximise" else -1)
     for _ in range(config.steps):
         gradient = torch.zeros_like(images)
         for _ in range(config.views):
             gradient += _gradient(losses, images, delta)
-        delta = project(delta + step * gradient.sign(), images, config.radius)
+        delta.add_(gradient.sign_(), alpha=step).clamp_(least, largest)
     return delta
 
 
@@ -90,17 +91,20 @@ def _gradient(losses: Losses, images: Tensor, delta: Tensor) -> Tensor:
 
 
 @contextmanager
-def frozen(model: nn.Module, precision: Precision | None = None) -> Iterator[nn.Module]:
+def frozen(
+    model: nn.Module, precision: Precision | None = None, *, compiled: bool = False
+) -> Iterator[nn.Module]:
     """Put a model into eval mode without parameter gradients; restore every flag on the way out.
 
     With a precision a fast copy stands in for a Classifier (channels_last, batch norm folded into
-    the convolutions, weights as they are now); without one it is the model itself, in float32.
+    the convolutions, weights as they are now; compiled if asked for); without one it is the model
+    itself, in float32.
     """
     modes = [(module, module.training) for module in model.modules()]
     flags = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
     try:
         model.eval().requires_grad_(False)
-        yield model if precision is None else folded(model, precision)
+        yield model if precision is None else folded(model, precision, compiled=compiled)
     finally:
         for module, mode in modes:
             module.training = mode

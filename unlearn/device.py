@@ -12,11 +12,20 @@ from unlearn.models.folding import Precision
 
 @dataclass(frozen=True)
 class Run:
-    """The surroundings of one computation; nothing in it changes what is asked for."""
+    """The surroundings of one computation; nothing in it changes what is asked for.
+
+    compiled lets PyTorch generate code for the passes of attacks (see Folded).
+    """
 
     device: torch.device
     precision: Precision = "fp32"
     seed: int = 0
+    compiled: bool = False
+
+    @property
+    def words(self) -> str:
+        """Device, precision and what is unusual, for people."""
+        return f"{self.device} ({self.precision}{', compiled' if self.compiled else ''})"
 
     @contextlib.contextmanager
     def autocast(self) -> Iterator[None]:
@@ -26,7 +35,9 @@ class Run:
             yield
 
 
-def select_run(device: str = "auto", precision: str = "auto", seed: int = 0) -> Run:
+def select_run(
+    device: str = "auto", precision: str = "auto", seed: int = 0, *, compiled: bool = False
+) -> Run:
     """Choose the device (see select_device) and the precision ("auto", "fp32", "bf16").
 
     Raises EnvironmentProblem for a device that is not there and UsageProblem for an unknown name.
@@ -35,7 +46,7 @@ def select_run(device: str = "auto", precision: str = "auto", seed: int = 0) -> 
     if precision not in ("auto", "fp32", "bf16"):
         raise UsageProblem(f"unknown precision {precision!r}; choose auto, fp32 or bf16")
     fast = precision == "bf16" or (precision == "auto" and has_fast_bf16(chosen))
-    return Run(chosen, "bf16" if fast else "fp32", seed)
+    return Run(chosen, "bf16" if fast else "fp32", seed, compiled)
 
 
 def select_device(name: str) -> torch.device:

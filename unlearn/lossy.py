@@ -1,5 +1,6 @@
 """What files go through before a copier sees them, as differentiable functions of [0, 1] images."""
 
+import functools
 import math
 
 import torch
@@ -7,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.radius import WHITE
+from unlearn.tensors import constant
 
 # ITU-T T.81, tables K.1 and K.2; quality 50 uses them as they are.
 _LUMINANCE = (
@@ -51,20 +53,21 @@ def jpeg(images: Tensor, quality: Tensor) -> Tensor:
 
 def _mixed(images: Tensor, rows: tuple[tuple[float, ...], ...]) -> Tensor:
     """Return weighted sums of the channels of (N, 3, H, W), one for each row of weights."""
-    weights = images.new_tensor(rows)[:, :, None, None]
+    weights = constant(rows, images.dtype, images.device)[:, :, None, None]
     return torch.stack([(images * row).sum(dim=1) for row in weights], dim=1)
 
 
 def _tables(base: tuple[tuple[int, ...], ...], quality: Tensor) -> Tensor:
     """Return the quantisation tables (N, 8, 8) of qualities (N,), as libjpeg scales them."""
     scale = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
-    return ((quality.new_tensor(base) * scale[:, None, None] + 50) / 100).floor().clamp(1, WHITE)
+    table = constant(base, quality.dtype, quality.device)
+    return ((table * scale[:, None, None] + 50) / 100).floor().clamp(1, WHITE)
 
 
 def _rounded_in_blocks(planes: Tensor, tables: Tensor) -> Tensor:
     """Round the cosine transform of each 8x8 block of planes (N, C, H, W) to its table's steps."""
     count, channels, height, width = planes.shape
-    turn = _cosines().to(planes)
+    turn = _cosines(planes.dtype, planes.device)
     tables = tables.to(planes)[:, None, None, None]
     blocks = planes.reshape(count, channels, height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
     steps = (turn @ blocks.transpose(3, 4) @ turn.T) / tables
@@ -72,12 +75,13 @@ def _rounded_in_blocks(planes: Tensor, tables: Tensor) -> Tensor:
     return (turn.T @ (steps * tables) @ turn).transpose(3, 4).reshape(planes.shape)
 
 
-def _cosines() -> Tensor:
-    """Return the orthogonal matrix (8, 8) of the discrete cosine transform."""
+@functools.cache
+def _cosines(dtype: torch.dtype = torch.float64, device: torch.device | None = None) -> Tensor:
+    """Return the orthogonal matrix (8, 8) of the discrete cosine transform, made once."""
     place = torch.arange(_BLOCK, dtype=torch.float64)
     matrix = torch.cos(math.pi / _BLOCK * place[:, None] * (place + 0.5)) * math.sqrt(2 / _BLOCK)
     matrix[0] /= math.sqrt(2)
-    return matrix
+    return matrix.to(device, dtype)
 
 
 def blurred(images: Tensor, share: Tensor) -> Tensor:

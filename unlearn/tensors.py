@@ -1,10 +1,23 @@
 """Pure functions on picture tensors: between uint8 and [0, 1], and into the ball of a radius."""
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.radius import WHITE, Radius
+
+Numbers = tuple[float, ...] | tuple[tuple[float, ...], ...]
+
+
+@functools.cache
+def constant(numbers: Numbers, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return a table of numbers as one tensor that all callers share; it must not be changed.
+
+    It is made once for each type and device: each copy from the host makes a GPU wait.
+    """
+    return torch.tensor(numbers, dtype=dtype, device=device)
 
 
 def to_images(pixels: Tensor) -> Tensor:
@@ -18,8 +31,13 @@ def project(delta: Tensor, images: Tensor, radius: Radius) -> Tensor:
     Both float32 (N, C, H, W). Clipping δ and not the sum keeps the gradient of saturated pixels
     alive; float rounding may leave the ball by 3e-8, levels never do.
     """
+    return torch.clamp(delta, *bounds(images, radius))
+
+
+def bounds(images: Tensor, radius: Radius) -> tuple[Tensor, Tensor]:
+    """Return the least and the largest δ of each value, as `project` keeps them."""
     ball = float(radius)
-    return torch.clamp(delta, (-images).clamp(min=-ball), (1 - images).clamp(max=ball))
+    return (-images).clamp(min=-ball), (1 - images).clamp(max=ball)
 
 
 def without_casts(delta: Tensor, window: int) -> Tensor:

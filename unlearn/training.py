@@ -123,10 +123,10 @@ def train(
     )
     state = TrainingState(model, optimiser, schedule)
     observer.started(state)
-    batches = Batches(len(data), schedule.batch_size, run.seed)
+    batches = Batches(len(data), schedule.batch_size, run.seed, run.device)
     streams = Rng.for_images(run.seed, data.ids)
     for step in range(state.finished, schedule.steps):
-        state.pictures = index = batches.at(step).to(run.device)
+        state.pictures = index = batches.at(step)
         rng = Rng(streams.keys[index]).fork(step)
         optimiser.param_groups[0]["lr"] = schedule.rate(step)
         terms = losses(model, data.pixels[index], data.labels[index], rng)
@@ -139,12 +139,18 @@ def train(
 
 
 class Batches:
-    """The order of pictures: epochs shuffled by (seed, epoch); batches span their borders."""
+    """The order of pictures: epochs shuffled by (seed, epoch); batches span their borders.
 
-    def __init__(self, count: int, batch_size: int, seed: int) -> None:
+    Orders are drawn on the host, equal for all devices, and copied to the device once an epoch.
+    """
+
+    def __init__(
+        self, count: int, batch_size: int, seed: int, device: torch.device | str = "cpu"
+    ) -> None:
         self.count = count
         self.batch_size = min(batch_size, count)
         self.seed = seed
+        self.device = device
         self._orders: dict[int, Tensor] = {}
 
     def at(self, step: int) -> Tensor:
@@ -161,7 +167,8 @@ class Batches:
             self._orders = {
                 number: order for number, order in self._orders.items() if number == epoch - 1
             }
-            self._orders[epoch] = torch.randperm(self.count, generator=stream)
+            order = torch.randperm(self.count, generator=stream)
+            self._orders[epoch] = order.to(self.device)
         return self._orders[epoch]
 
 

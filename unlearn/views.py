@@ -10,6 +10,7 @@ from torch import Tensor
 from unlearn.errors import UsageProblem
 from unlearn.lossy import blurred, jpeg, shrunk
 from unlearn.rng import Rng
+from unlearn.tensors import constant
 
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow converts to grey
 _SHRUNK = (1 / 2, 3 / 4)  # shares of the sides that pictures are shrunk to
@@ -117,5 +118,5 @@ def resized_crop(images: Tensor, boxes: Tensor) -> Tensor:
 
 def to_grey(images: Tensor) -> Tensor:
     """Turn (N, 3, H, W) into its luma in three equal channels."""
-    weights = torch.tensor(_LUMA, device=images.device).view(1, 3, 1, 1)
+    weights = constant(_LUMA, torch.float32, images.device).view(1, 3, 1, 1)
     return (images * weights).sum(dim=1, keepdim=True).expand_as(images)

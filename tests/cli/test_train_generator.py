@@ -48,6 +48,13 @@ def test_it_says_what_it_does_and_what_comes_next(data, out, capsys):
     assert f"Next: unlearn protect ./photos --out ./protected --generator {out}" in text.out
 
 
+def test_it_says_whether_passes_are_compiled(data, out, capsys, monkeypatch):
+    monkeypatch.setattr("torch.compile", lambda function, **_: function)
+    line = ["train-generator", str(data), "--out", str(out), *QUICK, "--compile"]
+    assert run(line) == 0
+    assert "device cpu (fp32, compiled)" in capsys.readouterr().err
+
+
 def test_json_is_one_object_with_the_curve(data, out, capsys):
     line = ["train-generator", str(data), "--out", str(out), *QUICK, "--json", "--test", str(data)]
     assert run(line) == 0

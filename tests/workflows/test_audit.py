@@ -199,6 +199,25 @@ def test_a_journal_of_other_settings_is_refused_and_left_alone(options):
     assert (options.out / "journal.jsonl").read_bytes() != before
 
 
+def test_compiled_passes_make_another_audit(options, monkeypatch):
+    calls = []
+
+    def compiled(function, **_):
+        return lambda images: calls.append(images) or function(images)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    options = replace(options, rho_a=(Radius.of_levels(4),), epochs=1, pgd_steps=1, placebo=False)
+    plain = audit(options, ignore).report
+    assert not calls
+    with pytest.raises(UsageProblem, match="other settings or pictures"):
+        audit(replace(options, compiled=True), ignore)
+    report = audit(replace(options, compiled=True, resume=False), ignore).report
+    assert calls
+    assert report.environment["device"] == plain.environment["device"] + ", compiled"
+    curves = [[result.curve for result in each.results] for each in (plain, report)]
+    assert curves[0] == curves[1]  # the stand-in changes no number
+
+
 def test_changed_pictures_make_another_audit(options):
     audit(options, ignore)
     draw(options.clean, seed=5)

@@ -87,6 +87,29 @@ def test_the_same_line_gives_the_same_bytes_and_another_seed_others(options):
     assert train_generator(replace(options, force=True, seed=4), ignore).sha256 != first
 
 
+def test_compiled_passes_are_another_training(options, monkeypatch):
+    calls = []
+
+    def compiled(function, **_):
+        return lambda images: calls.append(images) or function(images)
+
+    def stop_at_once(event):
+        if isinstance(event, Stepped):
+            stop.set()
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    plain = train_generator(options, ignore).sha256
+    assert not calls
+    options, stop = replace(options, force=True), threading.Event()
+    with pytest.raises(Stopped):
+        train_generator(options, stop_at_once, stop)
+    with pytest.raises(UsageProblem, match="other settings"):
+        train_generator(replace(options, compiled=True), ignore)
+    fresh = replace(options, compiled=True, resume=False)
+    assert train_generator(fresh, ignore).sha256 == plain  # the stand-in changes no number
+    assert calls
+
+
 STRONG = replace(
     SMALL,
     architectures=("resnet-small",),

@@ -111,7 +111,7 @@ def step_losses(
         targets = F.one_hot(labels, classes).float()
         images, targets = countered(countermeasure, model, run, images, targets, rng)
         if adversary:
-            with frozen(model, run.precision) as network:
+            with frozen(model, run.precision, compiled=run.compiled) as network:
                 images = images + pgd(
                     lambda x: cross_entropy(network(x), targets),
                     images,

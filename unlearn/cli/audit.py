@@ -19,6 +19,7 @@ from unlearn.cli.options import (
     NOISE,
     OUTPUT,
     RUN,
+    CompileFlag,
     DebugFlag,
     DeviceOption,
     GeneratorOption,
@@ -341,6 +342,7 @@ def audit(
             rich_help_panel=RUN,
         ),
     ] = "auto",
+    compiled: CompileFlag = False,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -407,6 +409,7 @@ def audit(
         offline=offline,
         device=device,
         precision=precision,
+        compiled=compiled,
         workers=(os.cpu_count() or 1) if workers is None else workers,
         resume=resume,
         key=key,
@@ -490,7 +493,7 @@ class _Teller:
         cells = plan.cells()
         self.output.notice(
             f"unlearn {__version__} · audit of {subject.protection} · rho {subject.rho} · "
-            f"device {event.run.device} ({event.run.precision})"
+            f"device {event.run.words}"
         )
         self.output.notice(
             f"{subject.trained:,} training and {subject.tested:,} held-out pictures of "

@@ -105,6 +105,16 @@ DeviceOption = Annotated[
         rich_help_panel=RUN,
     ),
 ]
+CompileFlag = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        metavar="",
+        help="Generate code for the attacks' passes, which takes up to minutes at first. Meant for "
+        "CUDA; not measured there yet.",
+        rich_help_panel=RUN,
+    ),
+]
 WorkersOption = Annotated[
     int | None,
     typer.Option(

@@ -21,6 +21,7 @@ from unlearn.cli.options import (
     NOISE,
     OUTPUT,
     RUN,
+    CompileFlag,
     DebugFlag,
     DeviceOption,
     ForceFlag,
@@ -313,6 +314,7 @@ def train_generator(
         Literal["auto", "fp32", "bf16"],
         typer.Option(help="auto is bf16 where the hardware multiplies it.", rich_help_panel=RUN),
     ] = "auto",
+    compiled: CompileFlag = False,
     resume: Annotated[
         bool,
         typer.Option(
@@ -384,6 +386,7 @@ def train_generator(
         working_size=working_size,
         device=device,
         precision=precision,
+        compiled=compiled,
         seed=seed,
         resume=resume,
         save_every_seconds=save_every * 60,
@@ -447,7 +450,7 @@ class _Teller:
         self.output.notice(
             f"unlearn {__version__} · {method.name} · rho {method.radius} · "
             f"rho-a {method.adversary.radius} · {networks} · "
-            f"device {event.run.device} ({event.run.precision})"
+            f"device {event.run.words}"
         )
         tests = f", {len(event.test):,} clean test pictures" if event.test else ""
         self.output.notice(

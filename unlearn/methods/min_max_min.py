@@ -153,7 +153,7 @@ class MinMaxMin:
     ) -> Tensor:
         """Eq. 2 with the trained surrogate; grey images (N, 1, H, W) get grey noise."""
         start = self.learned.shared_part(module, images, self.learned.places(labels, rng))
-        with all_frozen(module, run.precision) as networks:
+        with all_frozen(module, run) as networks:
             return self.published.minimum(networks, images, labels, rng, start)
 
     def step_losses(
@@ -167,7 +167,7 @@ class MinMaxMin:
     ) -> dict[str, Tensor]:
         """Both stages (Eqs. 2, 8) on uint8 pixels: terms "loss", "cross_entropy", "randomness"."""
         images, network = to_images(pixels), on_turn(module, visit.step)
-        with frozen(network, run.precision) as fixed:
+        with frozen(network, run.precision, compiled=run.compiled) as fixed:
             places = self.learned.places(labels, rng)
             if self.shared.value:
                 part = module.get_buffer("shared")
@@ -209,5 +209,5 @@ def _attack(
     """Return δa, the inner maximum of Eq. 3."""
     if not adversary.steps:
         return torch.zeros_like(images)
-    with frozen(module, run.precision) as network:
+    with frozen(module, run.precision, compiled=run.compiled) as network:
         return pgd(lambda x: cross_entropy(network(x), labels), images, adversary, "maximise", rng)

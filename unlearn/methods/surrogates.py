@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.attack import frozen
+from unlearn.device import Run
 from unlearn.models.classifier import Classifier
-from unlearn.models.folding import Precision
 
 LATE = 5  # copies are taken in the last fifth of the steps
 
@@ -54,10 +54,13 @@ def on_turn(module: nn.Module, step: int) -> nn.Module:
 
 
 @contextmanager
-def all_frozen(module: nn.Module, precision: Precision) -> Iterator[list[nn.Module]]:
+def all_frozen(module: nn.Module, run: Run) -> Iterator[list[nn.Module]]:
     """Freeze every network that published noise is made against (see frozen)."""
     networks: list[nn.Module] = [module]
     if isinstance(module, Surrogates):
         networks = [*module.networks, *module.late]
     with ExitStack() as stack:
-        yield [stack.enter_context(frozen(network, precision)) for network in networks]
+        yield [
+            stack.enter_context(frozen(network, run.precision, compiled=run.compiled))
+            for network in networks
+        ]

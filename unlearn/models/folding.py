@@ -4,21 +4,24 @@ import copy
 import itertools
 import weakref
 from collections import Counter
+from collections.abc import Callable
+from textwrap import shorten
 from typing import Literal, cast
 
 import torch
 from torch import Tensor, fx, nn
 
+from unlearn.errors import EnvironmentProblem
 from unlearn.models.classifier import Classifier, channels_last
 
 Precision = Literal["fp32", "bf16"]
 _DTYPES: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16}
-_copies: "weakref.WeakKeyDictionary[nn.Module, dict[Precision, Folded]]" = (
+_copies: "weakref.WeakKeyDictionary[nn.Module, dict[tuple[Precision, bool], Folded]]" = (
     weakref.WeakKeyDictionary()
 )
 
 
-def folded(model: nn.Module, precision: Precision) -> nn.Module:
+def folded(model: nn.Module, precision: Precision, *, compiled: bool = False) -> nn.Module:
     """Return the fast copy of a Classifier with its present weights, any other module as it is.
 
     The graph is traced once for each model and precision; every call copies the weights, which
@@ -26,21 +29,24 @@ def folded(model: nn.Module, precision: Precision) -> nn.Module:
     """
     if not isinstance(model, Classifier):
         return model
-    copies = _copies.setdefault(model, {})
-    if precision not in copies:
-        copies[precision] = Folded(model, _DTYPES[precision])
-    copies[precision].refresh(model)
-    return copies[precision]
+    copies, kind = _copies.setdefault(model, {}), (precision, compiled)
+    if kind not in copies:
+        copies[kind] = Folded(model, _DTYPES[precision], compiled=compiled)
+    copies[kind].refresh(model)
+    return copies[kind]
 
 
 class Folded(nn.Module):
     """A frozen classifier in eval mode: images (N, 3, H, W) in [0, 1] -> logits (N, K).
 
     A body that cannot be traced, or has no batch norm to fold, is copied as it is with its weights
-    in float32. Autocast chooses the precision of layers that are not in it already.
+    in float32. Autocast chooses the precision of layers that are not in it already. Compiled, the
+    first shape that gradients are asked for runs as generated code, on CUDA as one graph; other
+    shapes, and passes without gradients, run as they are. Raises EnvironmentProblem where nothing
+    can be compiled.
     """
 
-    def __init__(self, model: Classifier, dtype: torch.dtype) -> None:
+    def __init__(self, model: Classifier, dtype: torch.dtype, *, compiled: bool = False) -> None:
         super().__init__()
         self.dtype = dtype
         self.normalise = model.normalise
@@ -52,6 +58,8 @@ class Folded(nn.Module):
             body = _cast(graph, dtype)
         self.body = channels_last(body).requires_grad_(False)
         self.head = copy.deepcopy(model.head).float().requires_grad_(False)
+        self._shape: torch.Size | None = None  # what the compiled body was compiled for
+        self._compiled = _compiled(self.body) if compiled else None
 
     @torch.no_grad()
     def refresh(self, model: Classifier) -> None:
@@ -74,12 +82,41 @@ class Folded(nn.Module):
         normalised = self.normalise(images).to(self.inner_dtype, memory_format=torch.channels_last)
         fast = self.dtype != torch.float32
         with torch.autocast(images.device.type, self.dtype, enabled=fast):
-            features: Tensor = self.body(normalised)
+            features: Tensor = self._body_for(normalised)(normalised)
         return features.float()
+
+    def _body_for(self, normalised: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the compiled body for its own shape, the plain one for all others."""
+        if self._compiled is None or not normalised.requires_grad:
+            return self.body
+        self._shape = self._shape or normalised.shape
+        return self._generated if normalised.shape == self._shape else self.body
+
+    def _generated(self, normalised: Tensor) -> Tensor:
+        """Run the compiled body, which PyTorch compiles now if this is its first call."""
+        try:
+            features = cast(Callable[[Tensor], Tensor], self._compiled)(normalised)
+            return features.clone()  # a graph's next run writes its results into the same place
+        except RuntimeError as error:
+            if not type(error).__module__.startswith("torch._"):
+                raise  # no failure of the compiler, but of the pass itself
+            raise EnvironmentProblem(
+                f"--compile: PyTorch cannot compile for {normalised.device} here; leave it out, or "
+                f"install a C++ compiler, for CUDA also Triton ({shorten(str(error), 160)})"
+            ) from error
 
     def forward(self, images: Tensor) -> Tensor:
         logits: Tensor = self.head(self.features(images))
         return logits
+
+
+def _compiled(body: nn.Module) -> Callable[[Tensor], Tensor]:
+    """Return the body as PyTorch compiles it at its first call, which takes seconds to minutes."""
+    on_cuda = any(parameter.is_cuda for parameter in body.parameters())
+    compiled: Callable[[Tensor], Tensor] = torch.compile(
+        body.forward, dynamic=False, mode="reduce-overhead" if on_cuda else None
+    )
+    return compiled
 
 
 def _traced(body: nn.Module) -> fx.GraphModule | None:
@@ -134,7 +171,9 @@ def _can_fold(convolution: nn.Module | None, norm: nn.Module) -> bool:
 
 
 def _give_bias(convolution: nn.Conv2d) -> None:
-    convolution.bias = nn.Parameter(torch.zeros(convolution.out_channels))
+    convolution.bias = nn.Parameter(
+        torch.zeros(convolution.out_channels, device=convolution.weight.device)
+    )
 
 
 def _fold_pair(convolution: nn.Conv2d, norm: nn.BatchNorm2d, into: nn.Conv2d) -> None:

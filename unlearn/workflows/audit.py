@@ -90,6 +90,7 @@ class AuditOptions:
     offline: bool = False
     device: str = "auto"
     precision: str = "auto"
+    compiled: bool = False
     workers: int = 1
     resume: bool = True
     key: Path | None = None
@@ -130,12 +131,12 @@ def audit(options: AuditOptions, report: Report) -> Audited:
     plan = plan_of(options, budget, side_of(options.clean))
     for name in plan.architectures:
         check_picture_size(name, plan.training.image_size)
-    run = select_run(options.device, options.precision)
+    run = select_run(options.device, options.precision, compiled=options.compiled)
     with locked(options.out, options.out):
         if not options.resume:
             _forget(options.out)
         try:
-            copies, material = _copies(options, plan, report)
+            copies, material = _copies(options, plan, run, report)
         except Interrupted:
             return Audited(None, ())
         sets = _store(options, plan, copies, material.test)
@@ -219,7 +220,9 @@ def _forget(out: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _copies(options: AuditOptions, plan: AuditPlan, report: Report) -> tuple[Copies, Material]:
+def _copies(
+    options: AuditOptions, plan: AuditPlan, run: Run, report: Report
+) -> tuple[Copies, Material]:
     """Return the checked copies of the training pictures, and all pictures."""
     cap = options.pictures or budget_of(options.budget).pictures
     material = gather(options.clean, plan.training.source_size, options.test, cap)
@@ -239,7 +242,6 @@ def _copies(options: AuditOptions, plan: AuditPlan, report: Report) -> tuple[Cop
         workers=options.workers,
         key=options.key,
     )
-    run = select_run(options.device, options.precision)
     if options.method is not None:
         recipe, architecture = recipe_of(options.method, options.budget)
         making = fit_generator(material, making, recipe, architecture, run)
@@ -313,7 +315,7 @@ def _fingerprint(options: AuditOptions, plan: AuditPlan, subject: Subject, run: 
         "device": run.device.type,
         "torch": torch.__version__,
         "files": files,
-    }
+    } | ({"compiled": True} if run.compiled else {})
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
 
 
@@ -354,6 +356,7 @@ def _jobs(
             plan=fingerprint,
             device=str(run.device),
             precision=run.precision,
+            compiled=run.compiled,
             weights=options.weights,
             purifier=options.purifier,
             offline=options.offline,
@@ -373,7 +376,7 @@ def _environment(options: AuditOptions, run: Run, workers: int, started: str) ->
         "torch": torch.__version__,
         "torchvision": torchvision.__version__,
         "machine": f"{platform.machine()} {platform.system()}",
-        "device": f"{name}, {run.precision}",
+        "device": f"{name}, {run.precision}{', compiled' if run.compiled else ''}",
         "threads": f"1 a victim, {max(1, workers)} at a time" if run.device.type == "cpu" else "",
     }
 

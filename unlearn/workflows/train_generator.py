@@ -49,6 +49,7 @@ class TrainOptions:
     working_size: int | None = None
     device: str = "auto"
     precision: str = "auto"
+    compiled: bool = False
     seed: int = 0
     resume: bool = True
     save_every_seconds: float = 600.0
@@ -109,7 +110,7 @@ def train_generator(
     """
     began = time.monotonic()
     _check_target(options)
-    run = select_run(options.device, options.precision, options.seed)
+    run = select_run(options.device, options.precision, options.seed, compiled=options.compiled)
     loaded = _load(options)
     data = loaded.data
     method = _scheduled(options, len(data))
@@ -197,7 +198,7 @@ def _plan(options: TrainOptions, method: MinMaxMin, data: Data, run: Run) -> str
         "precision": run.precision,
         "device": run.device.type,
         "torch": torch.__version__,
-    }
+    } | ({"compiled": True} if run.compiled else {})
     return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """One cell of an audit in a worker process: read its set, train its victim, say how far it is."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ class CellJob:
     plan: str  # the fingerprint that a checkpoint must carry
     device: str
     precision: str
+    compiled: bool = False
     weights: Path | None = None
     purifier: Path | None = None
     offline: bool = False
@@ -60,7 +61,7 @@ def train_victim(job: CellJob) -> "Result":
     from unlearn.device import select_run
     from unlearn.workflows.defences import countermeasure_of
 
-    run = select_run(job.device, job.precision, job.cell.seed)
+    run = replace(select_run(job.device, job.precision, job.cell.seed), compiled=job.compiled)
     if run.device.type == "cpu":
         torch.set_num_threads(1)
     checkpoint = Checkpoint(job.checkpoint_path, f"{job.plan} {job.cell.key}")
