@@ -1,7 +1,8 @@
-"""Lossless encoders: PNG and WebP by Pillow, TIFF by hand.
+"""Lossless encoders: WebP by Pillow, PNG and TIFF by hand.
 
-The TIFF writer exists because libtiff through Pillow does not write EXIF directories, and Pillow's
-own writer does not compress.
+PNG by hand is faster than Pillow's (see png). The TIFF writer exists because libtiff through Pillow
+does not write EXIF directories, and Pillow's own writer does not compress. What the settings cost
+and bring is measured in docs/results/encoders.md.
 """
 
 import zlib
@@ -25,12 +26,9 @@ from unlearn.data.exif import (
     whole,
 )
 from unlearn.data.metadata import Metadata
+from unlearn.data.png import deflater, write_png
 from unlearn.errors import PictureError
 
-# Measured on photos with noise, per 12 MP: level 1 takes 0.99 s and 17.1 MB, level 6 3.3 s and
-# 15.7 MB, run lengths only 0.92 s and 16.6 MB; noise leaves few repetitions to be found.
-PNG_LEVEL = 1
-PNG_STRATEGY = zlib.Z_RLE
 _WEBP_LONGEST = 16_383
 _WEBP_METHOD = 0  # quality 0 and method 0: 0.74 s, 13.1 MB; 20 and 1: 2.1 s, 11.5 MB
 _TIFF_STRIP_BYTES = 1 << 20
@@ -60,23 +58,25 @@ class Canvas:
 
 def encode_png(canvas: Canvas, file: BinaryIO) -> None:
     """Write a PNG with colour profile and chunks, EXIF, XMP and text."""
-    metadata = canvas.metadata
+    write_png(canvas.samples, _png_chunks(canvas.metadata), file)
+
+
+def _png_chunks(metadata: Metadata) -> list[tuple[bytes, bytes]]:
+    """Return the chunks before the pixels: colour chunks once each, and no sRGB with a profile."""
     info = PngImagePlugin.PngInfo()
-    for name, content in metadata.colour:
-        info.add(name, content)
+    if metadata.icc:
+        info.add(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc))
+    colour = dict(reversed(metadata.colour))  # the first of each
+    for name in dict.fromkeys(name for name, _ in metadata.colour):
+        if not (metadata.icc and name == b"sRGB"):
+            info.add(name, colour[name])
     for key, value in metadata.text:
         info.add_text(key, value)
     if metadata.xmp:
         info.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
-    canvas.image().save(
-        file,
-        format="PNG",
-        compress_level=PNG_LEVEL,
-        compress_type=PNG_STRATEGY,
-        pnginfo=info,
-        exif=metadata.exif_block,
-        icc_profile=metadata.icc,
-    )
+    if metadata.exif_block:
+        info.add(b"eXIf", metadata.exif_block)
+    return [(name, content) for name, content, _ in info.chunks]
 
 
 def encode_webp(canvas: Canvas, file: BinaryIO) -> None:
@@ -107,7 +107,8 @@ def encode_tiff(canvas: Canvas, file: BinaryIO) -> None:
     for top in range(0, height, rows):
         strip = samples[top : top + rows]
         steps = np.diff(strip, axis=1, prepend=np.zeros_like(strip[:, :1]))
-        packed = zlib.compress(steps.tobytes(), PNG_LEVEL)
+        deflate = deflater()
+        packed = deflate.compress(steps.data) + deflate.flush()
         packed += b"\0" * (len(packed) % 2)
         offsets.append(place)
         lengths.append(len(packed))
