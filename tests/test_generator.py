@@ -1,6 +1,8 @@
 import hashlib
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -24,6 +26,7 @@ from unlearn.errors import EnvironmentProblem
 from unlearn.generator import NoiseGenerator
 from unlearn.header import KEY, read_header
 from unlearn.radius import Radius
+from unlearn.training import Schedule
 from unlearn.views import Views
 
 
@@ -85,6 +88,25 @@ def test_a_loaded_generator_makes_the_same_noise(path):
     picture = make_picture(8, 8)
     loaded = NoiseGenerator.load(path, CPU)
     assert np.array_equal(noise(loaded, picture), noise(generator, picture))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("several", [False, True])
+def test_threads_make_the_noise_of_one_picture_after_the_other(path, precision, several):
+    run = Run(torch.device("cpu"), precision)
+    options = {"architectures": ("resnet18-thin",), "averaged": 2, "schedule": Schedule(5, 4, 0.05)}
+    options = options | {"shared": Radius.of_levels(3)} if several else {}
+    generator = make_generator(make_method(**options))
+    generator = replace(generator, run=run, header=replace(generator.header, image_size=32))
+    generator.save(path)
+    loaded = NoiseGenerator.load(path, run)
+    before = numbers_of(loaded.settled)
+    pictures = [make_picture(8 + number % 3, 9, seed=number) for number in range(6)]
+    alone = [noise(generator, picture) for picture in pictures]
+    with ThreadPoolExecutor(3) as threads:
+        together = list(threads.map(partial(noise, loaded), pictures))
+    assert all(map(np.array_equal, together, alone))
+    assert same_numbers(numbers_of(loaded.settled), before)
 
 
 def test_saving_twice_gives_equal_bytes_whatever_the_memory_layout(path, tmp_path):

@@ -17,6 +17,7 @@ from unlearn.device import Run, select_run
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.header import Header, read_header, serialised
 from unlearn.methods import METHODS, MinMaxMin, Spec
+from unlearn.methods.surrogates import all_settled
 from unlearn.radius import Radius
 from unlearn.rng import Rng, id_of_digest
 from unlearn.tensors import to_images
@@ -25,13 +26,18 @@ from unlearn.training import SILENT
 
 @dataclass(frozen=True)
 class NoiseGenerator:
-    """A method, the module that it trained, and the header that travels with them."""
+    """A method, the module that it trained, and the header that travels with them.
+
+    settled is a stand-in for the module that makes the same noise, and that threads may share; only
+    loaded generators have one, whose module no longer changes.
+    """
 
     method: MinMaxMin
     module: nn.Module
     header: Header
     sha256: str = ""
     run: Run = field(default_factory=select_run)
+    settled: nn.Module | None = None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -68,7 +74,8 @@ class NoiseGenerator:
             ) from error
         chosen = run or select_run()
         module.to(chosen.device).eval()
-        return cls(method, module, header, hashlib.sha256(content).hexdigest(), chosen)
+        settled = all_settled(module, chosen.precision)
+        return cls(method, module, header, hashlib.sha256(content).hexdigest(), chosen, settled)
 
     def save(self, path: Path) -> str:
         """Write the artefact through a temporary file; return its SHA-256."""
@@ -90,13 +97,13 @@ class NoiseGenerator:
 
         In shares of the colour range, |δ| ≤ radius (default: the generator's own). It depends on
         the arguments alone; each picture goes through the network by itself, so neither batch size
-        nor order can change it.
+        nor order can change it. Threads may call it at the same time if the generator was loaded.
         """
         images = to_images(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None])
         device = self.run.device
         ids = torch.tensor([id_of_digest(content_sha256)], device=device)
         delta = self.method.within(radius or self.radius).noise(
-            self.module,
+            self.module if self.settled is None else self.settled,
             images.to(device),
             torch.tensor([target], device=device),
             self.run,

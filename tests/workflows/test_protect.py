@@ -258,11 +258,12 @@ def test_noise_that_fails_costs_one_picture(tmp_path, monkeypatch, fake, error, 
     assert set(outputs(tmp_path)) == {"a.png", "sub/c.png"}
 
 
-def test_a_generator_that_cannot_go_on_ends_the_run(tmp_path, monkeypatch):
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_generator_that_cannot_go_on_ends_the_run(tmp_path, monkeypatch, workers):
     use(monkeypatch, RefusingGenerator(EnvironmentProblem("the device is gone")))
     make_photos(tmp_path / "photos")
     with pytest.raises(EnvironmentProblem, match="the device is gone"):
-        run(tmp_path)
+        run(tmp_path, workers=workers)
     assert outputs(tmp_path) == {}
 
 
@@ -725,6 +726,56 @@ def test_order_grouping_and_workers_do_not_change_a_byte(tmp_path, fake):
     assert tree(tmp_path / "four") == expected
 
 
+class Watching(FakeGenerator):
+    """Knows how many threads were making noise at the same time, and whether any was another."""
+
+    def __init__(self, parties=1):
+        super().__init__()
+        self.parties = threading.Barrier(parties, timeout=60)
+        self.lock = threading.Lock()
+        self.inside = self.most = 0
+        self.threads = set()
+
+    def noise_for_picture(self, *arguments):
+        with self.lock:
+            self.threads.add(threading.current_thread())
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        self.parties.wait()
+        noise = super().noise_for_picture(*arguments)
+        with self.lock:
+            self.inside -= 1
+        return noise
+
+
+def test_noise_is_made_in_as_many_threads_as_there_are_workers(tmp_path, monkeypatch):
+    make_photos(tmp_path / "photos", [f"{n}.jpg" for n in range(6)])
+    watching = use(monkeypatch, Watching(2))  # whoever comes alone breaks the barrier
+    assert run(tmp_path, workers=2, batch_size=6).exit_code == 0
+    assert watching.most == 2
+    assert threading.main_thread() not in watching.threads
+    assert not any(thread.is_alive() for thread in watching.threads)
+
+
+@pytest.mark.parametrize(("workers", "device"), [(2, "cuda:0 (bf16)"), (0, "cpu (fp32)")])
+def test_an_accelerator_makes_the_noise_of_one_picture_at_a_time(
+    tmp_path, monkeypatch, workers, device
+):
+    make_photos(tmp_path / "photos")
+    watching = Watching()
+    monkeypatch.setattr(workflow, "load_generator", lambda _path, _device: (watching, device))
+    assert run(tmp_path, workers=workers).exit_code == 0
+    assert watching.threads == {threading.main_thread()}
+
+
+def test_whatever_ends_a_thread_is_told_to_who_waits_for_it():
+    def end(_job):
+        raise SystemExit
+
+    with Pool(0, threads=1) as pool:
+        assert isinstance(pool.submit_here(end, None).exception(timeout=60), SystemExit)
+
+
 def test_few_pictures_are_under_way_at_a_time(tmp_path, monkeypatch, fake):
     under_way = []
     real = pipeline_module.Pipeline._submit
@@ -843,14 +894,21 @@ def test_the_second_interrupt_stops_at_once_and_leaves_no_half_file(tmp_path, mo
         def noise_for_picture(self, *arguments):
             if len(self.calls) == 2:
                 signal.raise_signal(signal.SIGINT)
+                while not heard.notices:
+                    time.sleep(0.01)
                 (tmp_path / "protected" / ".unlearn-tmp-half").touch()
                 signal.raise_signal(signal.SIGINT)
+                while True:  # noise that takes longer than anybody waits
+                    time.sleep(0.01)
             return super().noise_for_picture(*arguments)
 
     use(monkeypatch, Impatient())
     make_photos(tmp_path / "photos", [f"{n}.jpg" for n in range(8)])
+    heard = Heard()
+    before = threading.active_count()
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, workers=workers)
+        protect(options_for(tmp_path, workers=workers), heard)
+    assert threading.active_count() == before
     assert not [name for name in outputs(tmp_path) if ".unlearn-tmp" in name]
     monkeypatch.setattr(workflow, "load_generator", lambda *_: (FakeGenerator(), "cpu"))
     assert run(tmp_path).exit_code == 0

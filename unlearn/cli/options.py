@@ -122,7 +122,7 @@ WorkersOption = Annotated[
         min=0,
         metavar="N",
         show_default="cores, at most 8",
-        help="Processes that read and write pictures; 0 does it all in one.",
+        help="Processes for files, and threads for noise on a CPU; 0 does it all in one.",
         rich_help_panel=RUN,
     ),
 ]

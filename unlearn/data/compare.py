@@ -11,6 +11,7 @@ from unlearn.data.prepare import STRIP_PIXELS, Picture
 
 WHITE = 255
 OPAQUE = 255
+_FEW = 20  # so many passes over bytes take as long as one count of all values
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,10 @@ def difference(first: Picture, second: Picture) -> Difference:
     rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
         strip = slice(top, min(height, top + rows))
-        gap = pair[0][strip].astype(np.int16) - pair[1][strip]
-        alpha = None if first.alpha is None else first.alpha[strip]
-        tally.add(np.abs(gap, out=gap), alpha, top)
+        one, two = pair[0][strip], pair[1][strip]
+        gap = np.maximum(one, two)
+        gap -= np.minimum(one, two)
+        tally.add(gap, None if first.alpha is None else first.alpha[strip], top)
     return tally.difference()
 
 
@@ -67,7 +69,7 @@ class _Tally:
         self.linf = self.hidden = self.total = self.squares = self.count = 0
         self.worst = (0, 0, 0)
 
-    def add(self, gap: NDArray[np.int16], alpha: NDArray[np.uint8] | None, top: int) -> None:
+    def add(self, gap: NDArray[np.uint8], alpha: NDArray[np.uint8] | None, top: int) -> None:
         """Add a strip of absolute differences that starts at row `top`."""
         self.count += gap.size
         if alpha is not None and not alpha.all():
@@ -75,11 +77,10 @@ class _Tally:
             self.hidden = max(self.hidden, int(gap[unseen].max(initial=0)))
             self.count -= int(unseen.sum()) * gap.shape[2]
             gap[unseen] = 0
-        counts = np.bincount(gap.reshape(-1), minlength=WHITE + 1)
-        levels = np.arange(len(counts))
-        self.total += int((counts * levels).sum())
-        self.squares += int((counts * levels**2).sum())
-        highest = int(np.flatnonzero(counts)[-1])
+        highest = int(gap.max())
+        for level, count in enumerate(_counts(gap, highest), 1):
+            self.total += count * level
+            self.squares += count * level**2
         if highest > self.linf:
             y, x, channel = np.unravel_index(int(gap.argmax()), gap.shape)
             self.linf, self.worst = highest, (int(x), int(y) + top, int(channel))
@@ -90,6 +91,14 @@ class _Tally:
         error = self.squares / count
         psnr = 10 * math.log10(WHITE**2 / error) if error else math.inf
         return Difference(self.linf, self.worst, self.total / count, psnr, self.hidden)
+
+
+def _counts(gap: NDArray[np.uint8], highest: int) -> list[int]:
+    """Return how often each value from 1 to the highest is there; few values are looked for."""
+    if highest > _FEW:
+        counted: list[int] = np.bincount(gap.reshape(-1), minlength=WHITE + 1)[1:].tolist()
+        return counted
+    return [int(np.count_nonzero(gap == level)) for level in range(1, highest + 1)]
 
 
 def _alpha(picture: Picture) -> NDArray[np.uint8] | None:

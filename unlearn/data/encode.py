@@ -1,7 +1,9 @@
 """Lossless encoders: PNG and WebP by Pillow, TIFF by hand.
 
 The TIFF writer exists because libtiff through Pillow does not write EXIF directories, and Pillow's
-own writer does not compress.
+own writer does not compress. What the settings cost and bring is measured in
+docs/results/encoders.md: noise leaves few repetitions, so that to look for runs only is faster and
+makes smaller files.
 """
 
 import zlib
@@ -27,12 +29,9 @@ from unlearn.data.exif import (
 from unlearn.data.metadata import Metadata
 from unlearn.errors import PictureError
 
-# Measured on photos with noise, per 12 MP: level 1 takes 0.99 s and 17.1 MB, level 6 3.3 s and
-# 15.7 MB, run lengths only 0.92 s and 16.6 MB; noise leaves few repetitions to be found.
-PNG_LEVEL = 1
-PNG_STRATEGY = zlib.Z_RLE
+_LEVEL, _LARGEST_WINDOW, _MOST_MEMORY = 1, 15, 9
 _WEBP_LONGEST = 16_383
-_WEBP_METHOD = 0  # quality 0 and method 0: 0.74 s, 13.1 MB; 20 and 1: 2.1 s, 11.5 MB
+_WEBP_METHOD = 0
 _TIFF_STRIP_BYTES = 1 << 20
 _TIFF_LARGEST = (1 << 32) - (1 << 20)
 
@@ -71,8 +70,8 @@ def encode_png(canvas: Canvas, file: BinaryIO) -> None:
     canvas.image().save(
         file,
         format="PNG",
-        compress_level=PNG_LEVEL,
-        compress_type=PNG_STRATEGY,
+        compress_level=_LEVEL,
+        compress_type=zlib.Z_RLE,
         pnginfo=info,
         exif=metadata.exif_block,
         icc_profile=metadata.icc,
@@ -107,7 +106,8 @@ def encode_tiff(canvas: Canvas, file: BinaryIO) -> None:
     for top in range(0, height, rows):
         strip = samples[top : top + rows]
         steps = np.diff(strip, axis=1, prepend=np.zeros_like(strip[:, :1]))
-        packed = zlib.compress(steps.tobytes(), PNG_LEVEL)
+        deflate = _deflater()
+        packed = deflate.compress(steps.data) + deflate.flush()
         packed += b"\0" * (len(packed) % 2)
         offsets.append(place)
         lengths.append(len(packed))
@@ -119,6 +119,11 @@ def encode_tiff(canvas: Canvas, file: BinaryIO) -> None:
     file.write(pack_directories(exif, extra, place))
     file.seek(0)
     file.write(header(exif.order, place))
+
+
+def _deflater() -> "zlib._Compress":
+    """Return a compressor for pictures with noise."""
+    return zlib.compressobj(_LEVEL, zlib.DEFLATED, _LARGEST_WINDOW, _MOST_MEMORY, zlib.Z_RLE)
 
 
 def _tiff_entries(canvas: Canvas, exif: Exif, rows: int) -> dict[int, Entry]:

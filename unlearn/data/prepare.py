@@ -20,7 +20,7 @@ from unlearn.data.pillow import decoding
 from unlearn.data.refusals import MODES, refuse
 from unlearn.errors import PictureError
 
-STRIP_PIXELS = 1 << 20
+STRIP_PIXELS = 1 << 17  # a strip's copies stay in the processor's cache and in memory in use
 _SPARE_FILE_BYTES = 64 << 20
 
 _TURNS = {

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from unlearn.attack import frozen
 from unlearn.device import Run
 from unlearn.models.classifier import Classifier
+from unlearn.models.folding import Precision, settled
 
 LATE = 5  # copies are taken in the last fifth of the steps
 
@@ -56,11 +58,27 @@ def on_turn(module: nn.Module, step: int) -> nn.Module:
 @contextmanager
 def all_frozen(module: nn.Module, run: Run) -> Iterator[list[nn.Module]]:
     """Freeze every network that published noise is made against (see frozen)."""
-    networks: list[nn.Module] = [module]
-    if isinstance(module, Surrogates):
-        networks = [*module.networks, *module.late]
     with ExitStack() as stack:
         yield [
             stack.enter_context(frozen(network, run.precision, compiled=run.compiled))
-            for network in networks
+            for network in _networks(module)
         ]
+
+
+def all_settled(module: nn.Module, precision: Precision) -> nn.Module:
+    """Return a stand-in for a trained module, for all_frozen and for noise, that threads may share.
+
+    Its networks are fast copies that nothing refreshes; all_frozen would do that on every call.
+    """
+    copies = [settled(cast(Classifier, network), precision) for network in _networks(module)]
+    stand_in = copies[0]
+    if isinstance(module, Surrogates):
+        stand_in = Surrogates(cast(list[Classifier], copies), 0)
+    for name, buffer in module.named_buffers(recurse=False):
+        stand_in.register_buffer(name, buffer)
+    return stand_in.eval().requires_grad_(False)
+
+
+def _networks(module: nn.Module) -> list[nn.Module]:
+    """Return the networks that published noise is made against."""
+    return [*module.networks, *module.late] if isinstance(module, Surrogates) else [module]

@@ -36,6 +36,13 @@ def folded(model: nn.Module, precision: Precision, *, compiled: bool = False) ->
     return copies[kind]
 
 
+def settled(model: Classifier, precision: Precision) -> nn.Module:
+    """Return a fast copy of its own that stays as the model is now; threads may share it."""
+    copied = Folded(model, _DTYPES[precision])
+    copied.refresh(model)
+    return copied
+
+
 class Folded(nn.Module):
     """A frozen classifier in eval mode: images (N, 3, H, W) in [0, 1] -> logits (N, K).
 

@@ -81,7 +81,12 @@ class Batch:
         source = ground.plan.pictures[number].source
         return ReadJob(source, ground.settings.grid, ground.options.preparation)
 
-    def write_job(self, number: int, reading: Reading) -> WriteJob | None:
+    def make_noise(self, number: int, reading: Reading) -> NDArray[np.float32] | None:
+        """Make none."""
+
+    def write_job(
+        self, number: int, reading: Reading, _noise: NDArray[np.float32] | None
+    ) -> WriteJob | None:
         """Take note that the picture would be written."""
         picture = self.ground.plan.pictures[number]
         record = PictureRecord(
@@ -174,25 +179,33 @@ class RealBatch(Batch):
         self._stream_seed = stream_seed(key, ground.options.seed)
         self._manifest = manifest
 
-    def write_job(self, number: int, reading: Reading) -> WriteJob:
+    def make_noise(self, number: int, reading: Reading) -> NDArray[np.float32]:
         """Make the noise of a picture; raises PictureError if the generator returns none."""
-        options, picture = self.ground.options, self.ground.plan.pictures[number]
         self._readings[number] = reading.sha256
         delta = self._generator.noise_for_picture(
             reading.pixels,
             self.ground.targets[number],
             self._stream_seed,
             reading.sha256,
-            options.rho,
+            self.ground.options.rho,
         )
         if delta.shape != reading.pixels.shape or not np.isfinite(delta).all():
             raise PictureError("the generator made no usable noise for it")
+        return delta
+
+    def write_job(
+        self, number: int, reading: Reading, noise: NDArray[np.float32] | None
+    ) -> WriteJob:
+        """Note in the manifest that the picture is about to be written."""
+        options, picture = self.ground.options, self.ground.plan.pictures[number]
+        if noise is None:
+            raise ValueError("there is nothing to write without noise")
         self._manifest.begin(picture.name, picture.out)
         return WriteJob(
             picture.source,
             reading.sha256,
             self.ground.plan.out / picture.out,
-            delta,
+            noise,
             options.rho.levels,
             GAIN,
             picture.format,

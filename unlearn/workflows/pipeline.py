@@ -1,4 +1,4 @@
-"""The pipeline: pictures are read in workers, get their noise here, and are written in workers.
+"""The pipeline: workers read pictures, this process makes their noise, workers write them.
 
 Few are under way at a time, and nothing about a picture depends on when its turn comes.
 """
@@ -7,7 +7,11 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, Final, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from unlearn.errors import EnvironmentProblem, PictureError, UsageProblem
 from unlearn.workflows.pool import Pool
@@ -15,6 +19,8 @@ from unlearn.workflows.tasks import Failure, Reading, ReadJob, WriteJob, Writing
 
 _GLANCE_SECONDS: Final = 0.2  # how long a request to stop may go unnoticed
 DIED: Final = "a worker process died on it, twice; not enough memory, or a damaged file"
+Noise = NDArray[np.float32]  # (h, w, C) on the working grid, in shares of the colour range
+_Step = Literal["read", "noise", "write"]
 
 
 class Steps(Protocol):
@@ -25,11 +31,25 @@ class Steps(Protocol):
 
     def read_job(self, number: int) -> ReadJob: ...
 
-    def write_job(self, number: int, reading: Reading) -> WriteJob | None:
-        """Make the noise; None if nothing is to be written. PictureError fails the picture."""
+    def make_noise(self, number: int, reading: Reading) -> Noise | None:
+        """Make the noise, None if nothing is to be written; in a thread, beside other pictures.
+
+        PictureError fails the picture.
+        """
+
+    def write_job(self, number: int, reading: Reading, noise: Noise | None) -> WriteJob | None:
+        """Take note of the noise; None if nothing is to be written."""
 
     def finish(self, number: int, outcome: Writing | Failure) -> None:
         """Take note of what became of a picture; called once for each."""
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A picture on the grid and its noise."""
+
+    reading: Reading
+    noise: Noise | None
 
 
 class Pipeline:
@@ -46,25 +66,26 @@ class Pipeline:
         self._waiting: deque[int] = deque()
         self._suspects: deque[int] = deque()
         self._alone: int | None = None
-        self._ready: deque[tuple[int, Reading]] = deque()
-        self._flight: dict[
-            Future[Any], tuple[int, bool]
-        ] = {}  # number, whether it is being written
+        self._flight: dict[Future[Any], tuple[int, _Step]] = {}
+        self._read: deque[tuple[int, Reading]] = deque()
+        self._made: deque[tuple[int, _Made]] = deque()
 
     def run(self, numbers: Sequence[int]) -> None:
-        """Run the pictures; after a stop only what is being written is finished."""
+        """Run the pictures; after a stop only those are finished whose noise was begun."""
         self._waiting = deque(numbers)
         while not self._stopped() and (self._waiting or self._under_way() or self._suspects):
             self._start_more()
             self._collect()
-            self._make_noise()
-        self._flight = {f: entry for f, entry in self._flight.items() if entry[1]}
-        while self._flight:
+            self._go_on()
+        self._flight = {f: entry for f, entry in self._flight.items() if entry[1] != "read"}
+        self._read.clear()
+        while self._under_way():
             self._collect()
+            self._go_on()
 
     def _under_way(self) -> int:
-        """Return how many pictures are being read or written, or wait for their noise."""
-        return len(self._flight) + len(self._ready)
+        """Return how many pictures are in a step or wait for the next one."""
+        return len(self._flight) + len(self._read) + len(self._made)
 
     def _start_more(self) -> None:
         """Begin reading as many pictures as may be under way; suspects first, one by one."""
@@ -92,12 +113,11 @@ class Pipeline:
             self._suspect(number)
             self._replace_pool()
         else:
-            self._flight[future] = (number, job is not None)
+            self._flight[future] = (number, "write" if job else "read")
 
     def _collect(self) -> None:
-        """Take the results that are there; wait a moment for one if there is nothing else to do."""
-        patience = 0 if self._ready else _GLANCE_SECONDS
-        done, _ = wait(self._flight, patience, FIRST_COMPLETED)
+        """Take the results that are there; wait a moment for one if there is none."""
+        done, _ = wait(self._flight, _GLANCE_SECONDS, FIRST_COMPLETED)
         if any(isinstance(future.exception(), BrokenProcessPool) for future in done):
             self._replace_pool()
         else:
@@ -106,16 +126,51 @@ class Pipeline:
 
     def _take(self, future: "Future[Any]") -> None:
         """Pass on the result of one future that is done."""
-        number, _ = self._flight.pop(future)
+        number, step = self._flight.pop(future)
         error = future.exception()
         if isinstance(error, BrokenProcessPool):
             self._suspect(number)
-        elif error is not None:  # whatever it was, one picture must not end a night's run
-            self._steps.finish(number, Failure(f"unexpected {type(error).__name__}: {error}"))
+        elif error is not None:
+            self._fail(number, error, step)
         elif isinstance(future.result(), Reading):
-            self._ready.append((number, future.result()))
+            self._read.append((number, future.result()))
+        elif isinstance(future.result(), _Made):
+            self._made.append((number, future.result()))
         else:
             self._steps.finish(number, future.result())
+
+    def _fail(self, number: int, error: BaseException, step: _Step) -> None:
+        """Give up a picture, or the run if noise cannot be made at all."""
+        if step == "noise" and isinstance(error, EnvironmentProblem | UsageProblem):
+            raise error
+        if step == "noise" and isinstance(error, PictureError):
+            self._steps.finish(number, Failure(str(error)))
+        else:  # whatever it was, one picture must not end a night's run
+            self._steps.finish(number, Failure(f"unexpected {type(error).__name__}: {error}"))
+
+    def _go_on(self) -> None:
+        """Begin writing what has its noise, and making noise in as many threads as there are."""
+        while self._made:
+            number, made = self._made.popleft()
+            try:
+                job = self._steps.write_job(number, made.reading, made.noise)
+            except Exception as error:  # noqa: BLE001 - as in _fail
+                self._fail(number, error, "write")
+            else:
+                if job is not None:
+                    self._submit(number, job)
+        while self._read and self._thinking() < max(1, self._pool.threads):
+            number, reading = self._read.popleft()
+            self._flight[self._pool.submit_here(self._make, (number, reading))] = (number, "noise")
+
+    def _thinking(self) -> int:
+        """Return how many pictures are getting their noise."""
+        return sum(step == "noise" for _, step in self._flight.values())
+
+    def _make(self, picture: tuple[int, Reading]) -> _Made:
+        """Make the noise of one picture; runs in a thread."""
+        number, reading = picture
+        return _Made(reading, self._steps.make_noise(number, reading))
 
     def _replace_pool(self) -> None:
         """Sort what was under way into results and suspects, and start with fresh workers."""
@@ -130,20 +185,3 @@ class Pipeline:
             self._steps.finish(number, Failure(DIED))
         else:
             self._suspects.append(number)
-
-    def _make_noise(self) -> None:
-        """Make the noise of one picture that has been read, and start writing it."""
-        if not self._ready:
-            return
-        number, reading = self._ready.popleft()
-        try:
-            job = self._steps.write_job(number, reading)
-        except (EnvironmentProblem, UsageProblem):
-            raise
-        except PictureError as error:
-            self._steps.finish(number, Failure(str(error)))
-        except Exception as error:  # noqa: BLE001 - as in _take
-            self._steps.finish(number, Failure(f"unexpected {type(error).__name__}: {error}"))
-        else:
-            if job is not None:
-                self._submit(number, job)

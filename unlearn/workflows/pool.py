@@ -1,6 +1,11 @@
-"""A pool of worker processes that can be replaced when one of them dies, and stopped at once."""
+"""Worker processes that can be replaced when one of them dies, threads, and stopping both at once.
+
+Files are read and written in processes, because decoders crash; noise is made in threads of this
+process, which share one network and let go of Python's lock while they calculate.
+"""
 
 import contextlib
+import ctypes
 import multiprocessing
 import signal
 import threading
@@ -22,12 +27,15 @@ _HALF_CLOSED: Final = (OSError, AttributeError, TypeError, ValueError)
 class Pool:
     """So many worker processes, started when first needed; 0 does the work in this process.
 
-    `capacity` is how many jobs may be under way at a time, twice the workers unless given.
+    `capacity` is how many pictures may be under way at a time, twice the workers unless given;
+    `threads` is how many tasks of this process may run beside its main thread, 0 for none.
     """
 
-    def __init__(self, workers: int, capacity: int | None = None) -> None:
+    def __init__(self, workers: int, capacity: int | None = None, threads: int = 0) -> None:
         self.workers = workers
         self.capacity = capacity or max(1, workers) * 2
+        self.threads = threads
+        self._running: list[threading.Thread] = []
         self._executor: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -55,11 +63,33 @@ class Pool:
             except _HALF_CLOSED as error:
                 raise BrokenProcessPool("a worker died while another was started") from error
 
+    def submit_here(self, task: Callable[[J], T], job: J) -> "Future[T]":
+        """Start a task in a thread of its own, or do it now if there are to be no threads.
+
+        Starting a thread takes no time beside the noise of one picture.
+        """
+        if not self.threads:
+            return _done_here(task, job)
+        future: Future[T] = Future()
+        thread = threading.Thread(target=_do_unless_abandoned, args=(task, job, future))
+        self._running = [other for other in self._running if other.is_alive()] + [thread]
+        thread.start()
+        return future
+
     def restart(self) -> None:
         """Give up the workers; new ones start with the next task."""
-        self.close(now=True)
+        self._end_workers(now=True)
 
     def close(self, *, now: bool = False) -> None:
+        """End workers and threads: after what they are doing, or at once."""
+        if now:
+            for thread in self._running:
+                _abandon(thread)
+        self._end_workers(now=now)
+        for thread in self._running:
+            thread.join()
+
+    def _end_workers(self, *, now: bool) -> None:
         """End the workers: after what they are doing, or at once."""
         executor, self._executor = self._executor, None
         if executor is None:
@@ -123,8 +153,28 @@ def _interrupts_held() -> Iterator[None]:
 def _done_here(task: Callable[[J], T], job: J) -> "Future[T]":
     """Do the task now and return its future."""
     future: Future[T] = Future()
+    _do(task, job, future)
+    return future
+
+
+def _do(task: Callable[[J], T], job: J, future: "Future[T]") -> None:
+    """Do the task and tell its future, which hands what it raised to whoever asks."""
     try:
         future.set_result(task(job))
-    except Exception as error:  # noqa: BLE001 - a future hands it to whoever asks for the result
+    except BaseException as error:
         future.set_exception(error)
-    return future
+        if not isinstance(error, Exception):
+            raise
+
+
+def _do_unless_abandoned(task: Callable[[J], T], job: J, future: "Future[T]") -> None:
+    """Do the task of a thread, and end it silently if it is abandoned."""
+    with contextlib.suppress(SystemExit):
+        _do(task, job, future)
+
+
+def _abandon(thread: threading.Thread) -> None:
+    """Raise SystemExit in a thread as soon as it does a step of Python."""
+    if thread.is_alive() and thread.ident is not None:
+        number = ctypes.c_ulong(thread.ident)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(number, ctypes.py_object(SystemExit))

@@ -41,6 +41,7 @@ from unlearn.workflows.tasks import Failure, PreviewJob
 
 __all__ = ["ProtectOptions", "ProtectResult", "load_generator", "protect"]
 
+_MOST_THREADS = 8
 _STOPPING = "Stopping after the pictures under way; press Ctrl-C again to stop at once"
 
 
@@ -53,7 +54,8 @@ def load_generator(path: Path, device: str) -> tuple[Noise, str]:
 
     run = select_run(device)
     if run.device.type == "cpu":
-        torch.set_num_threads(1)  # workers have the cores, and bytes must not depend on how many
+        # Pictures are what runs side by side, and bytes must not depend on how many threads do.
+        torch.set_num_threads(1)
     return NoiseGenerator.load(path, run), f"{run.device} ({run.precision})"
 
 
@@ -135,21 +137,23 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
             manifest.header(_run_header(ground, key, device))
             batch = RealBatch(ground, report, generator, key, manifest)
             try:
-                return _run(batch, report)
+                return _run(batch, device, report)
             finally:
                 _tidy(ground)
 
 
-def _run(batch: RealBatch, report: Report) -> ProtectResult:
+def _run(batch: RealBatch, device: str, report: Report) -> ProtectResult:
     """Remove what is outdated, then do the pictures and their previews."""
-    ground = batch.ground
+    ground, options = batch.ground, batch.ground.options
+    # An accelerator has one queue; more threads than these would wait for Python's lock.
+    threads = min(options.workers, _MOST_THREADS) if device.startswith("cpu") else 0
     _tidy(ground)
     for out in ground.work.outdated:
         (ground.plan.out / out).unlink(missing_ok=True)
     batch.record_refused()
     with (
         _interruption(report) as interruption,
-        Pool(ground.options.workers, ground.options.batch_size) as pool,
+        Pool(options.workers, options.batch_size, threads) as pool,
     ):
         Pipeline(pool, batch, lambda: interruption.requested or batch.stop).run(ground.work.pending)
         batch.raise_if_full()
