@@ -5,7 +5,17 @@ import math
 import pytest
 
 from tests.benchmarks.ablation_table import difference, page, verdict
-from tests.benchmarks.ablations import ARMS, BASE_NAME, CONTROLS, MAIN, PICTURES, cells, mini
+from tests.benchmarks.ablations import (
+    ARMS,
+    BASE_NAME,
+    CONTROLS,
+    MAIN,
+    PICTURES,
+    SEEDS,
+    cells,
+    mini,
+    proof_controls,
+)
 from unlearn.methods import RECIPES
 
 
@@ -41,7 +51,15 @@ def test_every_arm_differs_from_the_base_and_meets_the_same_victims():
     attacked = [{cell for cell in cells(name) if cell.rho_a.value} for name in options]
     assert len(attacked[0]) == 3
     assert all(found == attacked[0] for found in attacked)
-    assert {cell.arm for cell in cells(CONTROLS)} == {"clean", "placebo"}
+    assert {(cell.arm, cell.countermeasure) for cell in cells(CONTROLS)} == {
+        ("clean", "projection")
+    }
+
+
+def test_the_controls_of_the_proof_were_trained_alike_with_the_same_seeds():
+    found = {(line["arm"], line["rho_a"], line["seed"]) for line in proof_controls()}
+    assert {seed for arm, _, seed in found if arm == "clean"} == set(SEEDS)
+    assert {rho_a for _, rho_a, _ in found} == {"0/255", "4/255"}
 
 
 def test_the_page_shows_the_numbers_and_leaves_out_what_was_not_measured():
