@@ -315,7 +315,7 @@ def test_frozen_restores_every_mode_and_flag_after_an_exception(precision):
 
 
 def test_frozen_restores_every_mode_and_flag_if_the_copy_cannot_be_made(monkeypatch):
-    def fail(*_):
+    def fail(*_, **__):
         raise RuntimeError("out of memory")
 
     model = mixed_model()

@@ -212,7 +212,7 @@ def test_attacks_run_in_eval_mode_and_the_step_in_train_mode(monkeypatch):
     module = make_small_net().train()
     module.register_forward_pre_hook(lambda module, _: modes.append(module.training))
 
-    def slow(model, precision=None):
+    def slow(model, precision=None, **_):
         return frozen(model)
 
     monkeypatch.setattr("unlearn.methods.min_max_min.frozen", slow)
