@@ -168,7 +168,7 @@ CASES = [
     ("audit", "offline", "true", ["--offline"]),
     ("audit", "out", '"report"', ["--out", "report"]),
     ("train-generator", "smallest-crop", "0.5", ["--smallest-crop", "0.5"]),
-    ("train-generator", "joint", "true", ["--joint"]),
+    ("train-generator", "joint", "false", ["--no-joint"]),
     ("train-generator", "set", '["jitter=4/255"]', ["--set", "jitter=4/255"]),
     ("train-generator", "arch", '["vit", "vgg16"]', ["--arch", "vit", "--arch", "vgg16"]),
     ("train-generator", "save-every", "2", ["--save-every", "2"]),
