@@ -6,8 +6,10 @@ Run as a program it is `unlearn` with that generator, for tests that need a proc
 import hashlib
 import json
 import os
+import signal
 import struct
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -17,8 +19,8 @@ from PIL import Image
 from unlearn.config import to_plain
 from unlearn.errors import PictureError
 from unlearn.header import KEY, Header
+from unlearn.workflows import guard, tasks
 from unlearn.workflows import protect as workflow
-from unlearn.workflows import tasks
 from unlearn.workflows.settings import ProtectOptions
 
 CLASSES = ("aeroplane", "bird", "cat")
@@ -145,6 +147,24 @@ def dying_write(job):
     if "doomed" in job.source.name:
         os._exit(1)
     return tasks.write(job)
+
+
+def badly_read(job):
+    """Read as decoders do that never come back, crash, are killed, or want all memory."""
+    guard.seconds_for = lambda _pixels: 0.5
+    return tasks._guarded(_read_badly, job)
+
+
+def _read_badly(job):
+    if "hanging" in job.source.name:
+        threading.Event().wait()
+    if "crashing" in job.source.name:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if "killed" in job.source.name:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if "greedy" in job.source.name:
+        np.empty(2 << 30, np.uint8)
+    return tasks._read(job)
 
 
 def strange_read(job):

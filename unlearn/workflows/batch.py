@@ -1,5 +1,6 @@
 """The batch: the steps of one run's pictures, and the account of what became of each."""
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from unlearn.data.key import Key, stream_seed
 from unlearn.data.manifest import Manifest, ManifestWriter, PictureRecord
 from unlearn.data.naming import shown
 from unlearn.data.plan import Plan
+from unlearn.data.sniff import picture_size
 from unlearn.errors import EnvironmentProblem, PictureError
 from unlearn.radius import Radius
 from unlearn.workflows import tasks
@@ -24,6 +26,8 @@ from unlearn.workflows.tasks import Failure, PreviewJob, Reading, ReadJob, Write
 # Enlarging noise bilinearly flattens it; this much more brings its mean strength back. Applied only
 # where the grid is smaller than the picture, and clipped to the bound like everything else.
 GAIN: Final = 1.5
+_UNSTATED_PIXELS: Final = 50_000_000
+_MOST_PREVIEWED_PIXELS: Final = 50_000_000  # sheets need both pictures in memory at once
 _CAPTION_STEM: Final = 40  # characters of a name in a preview's file name
 
 
@@ -69,17 +73,27 @@ class Batch:
         self._records: dict[int, PictureRecord] = {}
         self._readings: dict[int, str] = {}
         self._began: dict[int, float] = {}
+        self._pixels: dict[int, int] = {}
         self._written_bytes = 0
         self.refused = tuple(
             PictureRecord(refusal.name, "failed", refusal.reason) for refusal in ground.plan.refused
         )
+
+    def pixels(self, number: int) -> int:
+        """Return how many pixels the header of a picture states, or a guess; it is read once."""
+        if number not in self._pixels:
+            size = picture_size(self.ground.plan.pictures[number].source)
+            self._pixels[number] = math.prod(size) if size else _UNSTATED_PIXELS
+        return self._pixels[number]
 
     def read_job(self, number: int) -> ReadJob:
         """Return what is to be read."""
         self._began[number] = time.monotonic()
         ground = self.ground
         source = ground.plan.pictures[number].source
-        return ReadJob(source, ground.settings.grid, ground.options.preparation)
+        return ReadJob(
+            source, ground.settings.grid, ground.options.preparation, self.pixels(number)
+        )
 
     def make_noise(self, number: int, reading: Reading) -> NDArray[np.float32] | None:
         """Make none."""
@@ -211,6 +225,7 @@ class RealBatch(Batch):
             picture.format,
             options.metadata,
             options.preparation,
+            self.pixels(number),
         )
 
     def record_refused(self) -> None:
@@ -222,7 +237,11 @@ class RealBatch(Batch):
         """Return the sheets to draw: of the first pictures of the plan that are protected."""
         ground = self.ground
         records = {**ground.work.finished, **self._records}
-        chosen = [number for number in sorted(records) if records[number].status == "ok"]
+        chosen = [
+            number
+            for number in sorted(records)
+            if records[number].status == "ok" and self.pixels(number) <= _MOST_PREVIEWED_PIXELS
+        ]
         jobs = []
         for place, number in enumerate(chosen[: ground.options.preview], 1):
             picture = ground.plan.pictures[number]
@@ -231,7 +250,12 @@ class RealBatch(Batch):
             out = ground.plan.out / picture.out
             jobs.append(
                 PreviewJob(
-                    picture.source, out, target, shown(picture.name), ground.options.preparation
+                    picture.source,
+                    out,
+                    target,
+                    shown(picture.name),
+                    ground.options.preparation,
+                    self.pixels(number),
                 )
             )
         return jobs

@@ -18,7 +18,8 @@ from unlearn.workflows.pool import Pool
 from unlearn.workflows.tasks import Failure, Reading, ReadJob, WriteJob, Writing
 
 _GLANCE_SECONDS: Final = 0.2  # how long a request to stop may go unnoticed
-DIED: Final = "a worker process died on it, twice; not enough memory, or a damaged file"
+_MOST_PIXELS: Final = 200_000_000  # of all pictures under way, unless one alone has more
+DIED: Final = "a worker process died on it, twice"
 Noise = NDArray[np.float32]  # (h, w, C) on the working grid, in shares of the colour range
 _Step = Literal["read", "noise", "write"]
 
@@ -28,6 +29,9 @@ class Steps(Protocol):
 
     read: Callable[[ReadJob], Reading | Failure]
     write: Callable[[WriteJob], Writing | Failure]
+
+    def pixels(self, number: int) -> int:
+        """Return how many pixels a picture will take in memory, as far as is known."""
 
     def read_job(self, number: int) -> ReadJob: ...
 
@@ -66,6 +70,7 @@ class Pipeline:
         self._waiting: deque[int] = deque()
         self._suspects: deque[int] = deque()
         self._alone: int | None = None
+        self._death = ""
         self._flight: dict[Future[Any], tuple[int, _Step]] = {}
         self._read: deque[tuple[int, Reading]] = deque()
         self._made: deque[tuple[int, _Made]] = deque()
@@ -98,8 +103,16 @@ class Pipeline:
             and self._alone is None
             and not self._suspects
             and self._under_way() < self._pool.capacity
+            and self._fits(self._waiting[0])
         ):
             self._submit(self._waiting.popleft())
+
+    def _fits(self, number: int) -> bool:
+        """Tell whether there is memory for one more picture; the first always fits."""
+        numbers = [entry[0] for entry in self._flight.values()]
+        numbers += [picture for picture, _ in (*self._read, *self._made)]
+        taken = sum(self._steps.pixels(picture) for picture in numbers)
+        return not taken or taken + self._steps.pixels(number) <= _MOST_PIXELS
 
     def _submit(self, number: int, job: WriteJob | None = None) -> None:
         """Start reading a picture, or writing it if there is a job for that."""
@@ -110,8 +123,8 @@ class Pipeline:
                 else self._pool.submit(self._steps.write, job)
             )
         except BrokenProcessPool:
-            self._suspect(number)
             self._replace_pool()
+            self._suspect(number)
         else:
             self._flight[future] = (number, "write" if job else "read")
 
@@ -175,13 +188,13 @@ class Pipeline:
     def _replace_pool(self) -> None:
         """Sort what was under way into results and suspects, and start with fresh workers."""
         wait(self._flight)
+        self._death = self._pool.restart()
         for future in list(self._flight):
             self._take(future)
-        self._pool.restart()
 
     def _suspect(self, number: int) -> None:
         """Put a picture back whose worker died, or give it up if it was alone."""
         if number == self._alone:
-            self._steps.finish(number, Failure(DIED))
+            self._steps.finish(number, Failure(f"{DIED}: {self._death}"))
         else:
             self._suspects.append(number)

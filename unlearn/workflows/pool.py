@@ -15,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from types import FrameType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from unlearn.workflows.guard import why_ended
 from unlearn.workflows.tasks import start_worker
 
 T = TypeVar("T")
@@ -76,9 +77,14 @@ class Pool:
         thread.start()
         return future
 
-    def restart(self) -> None:
-        """Give up the workers; new ones start with the next task."""
+    def restart(self) -> str:
+        """Give up the workers and return why one ended; new ones start with the next task."""
+        processes, executor = self._processes(), self._executor
+        if executor is not None and executor._broken:
+            executor.shutdown(wait=True)  # only then are all exit codes known
+        reason = why_ended([process.exitcode for process in processes])
         self._end_workers(now=True)
+        return reason
 
     def close(self, *, now: bool = False) -> None:
         """End workers and threads: after what they are doing, or at once."""
@@ -91,16 +97,20 @@ class Pool:
 
     def _end_workers(self, *, now: bool) -> None:
         """End the workers: after what they are doing, or at once."""
+        processes = self._processes() if now else []
         executor, self._executor = self._executor, None
         if executor is None:
             return
-        # Private, but the public terminate_workers() needs Python 3.14.
-        processes = list((executor._processes or {}).values()) if now else []
         for process in processes:
             process.kill()
         executor.shutdown(wait=True, cancel_futures=True)
         for process in processes:
             process.join()
+
+    def _processes(self) -> list[Any]:
+        """Return the workers, dead ones too."""
+        # Private, but the public terminate_workers() needs Python 3.14 and tells no exit codes.
+        return list(((self._executor and self._executor._processes) or {}).values())
 
 
 class Interruption:

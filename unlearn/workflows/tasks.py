@@ -21,8 +21,8 @@ from unlearn.data.prepare import Picture, Preparation, prepare
 from unlearn.data.preview import preview_sheet
 from unlearn.data.writer import Written, write_picture
 from unlearn.errors import EnvironmentProblem, PictureError
+from unlearn.workflows.guard import limits
 
-J = TypeVar("J")
 T = TypeVar("T")
 
 
@@ -41,6 +41,7 @@ class ReadJob:
     source: Path
     grid: int
     preparation: Preparation
+    pixels: int = 0  # as the header states them; they decide how long it may take
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class WriteJob:
     format: str
     metadata: MetadataChoice
     preparation: Preparation
+    pixels: int = 0
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,10 @@ class PreviewJob:
     target: Path
     caption: str
     preparation: Preparation
+    pixels: int = 0
+
+
+J = TypeVar("J", ReadJob, WriteJob, PreviewJob)
 
 
 def start_worker() -> None:
@@ -162,7 +168,8 @@ def _mode(picture: Picture) -> str:
 def _guarded(work: Callable[[J], T], job: J) -> T | Failure:
     """Return what the work returns, or a Failure for whatever may go wrong with one picture."""
     try:
-        return work(job)
+        with limits(job.pixels, job.preparation.max_pixels):
+            return work(job)
     except PictureError as error:
         return Failure(str(error))
     except EnvironmentProblem as error:
