@@ -186,6 +186,13 @@ def failing_write(job):
     return tasks.write(job)
 
 
+def protect_line(photos: Path, out: Path, key: Path) -> list[str]:
+    """Return the command that protects a folder with the fake generator."""
+    generator = make_generator_file(photos.parent / "fake.safetensors", ("cat", "dog"))
+    line = [sys.executable, __file__, "protect", str(photos), "--out", str(out), "--preview", "0"]
+    return [*line, "--key", str(key), "-g", str(generator), "--workers", "1"]
+
+
 def main() -> None:
     """Run the command line with the fake generator; FAKE_DELAY slows it down."""
     from unlearn.cli.app import run

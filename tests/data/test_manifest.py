@@ -1,12 +1,16 @@
 """The manifest: what was appended comes back, and what a crash or a stranger left does no harm."""
 
+import errno
 import json
 import os
+from dataclasses import replace
+from io import FileIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from unlearn.data import manifest as manifest_module
 from unlearn.data.manifest import (
     FILE_NAME,
     ManifestWriter,
@@ -15,6 +19,7 @@ from unlearn.data.manifest import (
     manifest_bytes,
     read_manifest,
 )
+from unlearn.errors import EnvironmentProblem
 
 HEADER = RunHeader(
     tool="0.1.0",
@@ -209,6 +214,36 @@ def test_each_line_is_on_disk_before_the_next(tmp_path):
     with ManifestWriter(tmp_path) as writer:
         writer.record(RECORD)
         assert read_manifest(tmp_path).records == {"cats/1.jpg": RECORD}
+
+
+@pytest.mark.parametrize("room", [0, 10])
+def test_a_full_disk_costs_the_lines_that_did_not_fit(tmp_path, monkeypatch, room):
+    class FullDisk(FileIO):
+        """Takes so many bytes more, then none until `room` is made."""
+
+        room = None
+
+        def write(self, data):
+            if self.room is None:
+                return super().write(data[:7])  # what a slow disk may do at any time
+            if not self.room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            taken, self.room = self.room, 0
+            return super().write(data[:taken])
+
+    monkeypatch.setattr(manifest_module, "FileIO", FullDisk)
+    others = [replace(RECORD, src=name) for name in ("cats/2.jpg", "cats/3.jpg")]
+    with ManifestWriter(tmp_path) as writer:
+        writer.record(RECORD)
+        FullDisk.room = room
+        for _ in range(2):
+            with pytest.raises(EnvironmentProblem, match=f"{FILE_NAME}: No space left on device"):
+                writer.record(others[0])
+        FullDisk.room = None
+        writer.record(others[1])
+    found = read_manifest(tmp_path)
+    assert list(found.records) == ["cats/1.jpg", "cats/3.jpg"]
+    assert found.broken_lines == (1 if room else 0)
 
 
 def test_a_closed_manifest_takes_no_lines(tmp_path):

@@ -9,9 +9,12 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from io import FileIO
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, BinaryIO, Final, Literal, Self, TypeVar, cast
+from typing import Any, Final, Literal, Self, TypeVar, cast
+
+from unlearn.errors import EnvironmentProblem
 
 VERSION: Final = 1
 FILE_NAME: Final = "manifest.jsonl"
@@ -143,16 +146,20 @@ def manifest_bytes(folder: Path) -> int:
 
 
 class ManifestWriter:
-    """Appends lines to the manifest in a folder, flushed one by one; use it in a with statement."""
+    """Appends lines to the manifest in a folder, one by one; use it in a with statement.
+
+    A line that cannot be written raises EnvironmentProblem; what got onto the disk of it is ended
+    by the next line, so that it costs nothing but itself.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
-        self._file: BinaryIO | None = None
+        self._file: FileIO | None = None
+        self._torn = False
 
     def __enter__(self) -> Self:
-        self._file = self._path.open("ab")
-        if self._file.tell() and _last_byte(self._path) != b"\n":
-            self._file.write(b"\n")
+        self._file = FileIO(self._path, "ab")  # unbuffered: nothing is written twice or later
+        self._torn = bool(self._file.tell()) and _last_byte(self._path) != b"\n"
         return self
 
     def __exit__(
@@ -182,8 +189,13 @@ class ManifestWriter:
         """Write one line and hand it to the system; raises ValueError outside a with statement."""
         if self._file is None:
             raise ValueError("the manifest is not open")
-        self._file.write(json.dumps(line, allow_nan=False).encode("ascii") + b"\n")
-        self._file.flush()
+        data = b"\n" * self._torn + json.dumps(line, allow_nan=False).encode("ascii") + b"\n"
+        try:
+            while data:
+                data = data[self._file.write(data) or 0 :]
+                self._torn = bool(data)
+        except OSError as error:
+            raise EnvironmentProblem(f"{self._path}: {error.strerror or error}") from error
 
 
 def _take(manifest: Manifest, line: Mapping[str, Any]) -> None:

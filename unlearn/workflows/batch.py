@@ -273,7 +273,10 @@ class RealBatch(Batch):
         """Keep a record in the manifest too; a failed picture must leave no output behind."""
         if record.status != "ok":
             self._withdraw(self.ground.plan.pictures[number].out)
-        self._manifest.record(record)
+        try:
+            self._manifest.record(record)
+        except EnvironmentProblem as error:  # the others under way are still to be finished
+            self.disk_full, self.stop = str(error), True
         super()._note(number, record)
 
     def _withdraw(self, out: str) -> None:

@@ -158,6 +158,8 @@ class Pipeline:
             raise error
         if step == "noise" and isinstance(error, PictureError):
             self._steps.finish(number, Failure(str(error)))
+        elif isinstance(error, EnvironmentProblem):
+            self._steps.finish(number, Failure(str(error), disk_full=True))
         else:  # whatever it was, one picture must not end a night's run
             self._steps.finish(number, Failure(f"unexpected {type(error).__name__}: {error}"))
 
