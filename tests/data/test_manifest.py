@@ -228,7 +228,7 @@ def test_a_full_disk_costs_the_lines_that_did_not_fit(tmp_path, monkeypatch, roo
                 return super().write(data[:7])  # what a slow disk may do at any time
             if not self.room:
                 raise OSError(errno.ENOSPC, "No space left on device")
-            taken, self.room = self.room, 0
+            taken, FullDisk.room = self.room, 0
             return super().write(data[:taken])
 
     monkeypatch.setattr(manifest_module, "FileIO", FullDisk)
