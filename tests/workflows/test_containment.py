@@ -1,5 +1,7 @@
 """What one picture may cost a run: time, memory, a worker, and nothing else."""
 
+import os
+import stat
 import sys
 
 import pytest
@@ -79,3 +81,38 @@ def test_large_pictures_are_alone_and_small_ones_together(tmp_path, monkeypatch)
     assert [3500] in seen
     assert all(sum(pixels) <= 3000 or pixels == [3500] for pixels in seen)
     assert max(len(pixels) for pixels in seen) >= 3
+
+
+def test_a_source_that_vanishes_before_it_is_read_or_written_costs_one_line(tmp_path, monkeypatch):
+    photos = make_photos(tmp_path / "photos", ["a.jpg", "b.png", "c.png", "d.jpg"])
+
+    class Vanishing(FakeGenerator):
+        def noise_for_picture(self, *arguments):
+            (photos / "b.png").unlink(missing_ok=True)
+            (photos / "d.jpg").unlink(missing_ok=True)
+            return super().noise_for_picture(*arguments)
+
+    vanishing = Vanishing()
+    monkeypatch.setattr(workflow, "load_generator", lambda _path, _device: (vanishing, "cpu"))
+    result = protect(options_for(tmp_path, batch_size=2), Heard())
+    assert {record.src: record.reason for record in result.failed} == {
+        "b.png": "cannot be read (No such file or directory)",
+        "d.jpg": "cannot be read (No such file or directory)",
+    }
+    assert sorted(name.partition(".")[0] for name in tree(tmp_path / "protected")) == ["a", "c"]
+
+
+def test_hard_and_soft_links_become_files_of_their_own_and_stay_as_they_were(tmp_path):
+    photos = make_photos(tmp_path / "photos", ["a.png"])
+    elsewhere = make_picture(tmp_path / "elsewhere.png", 3)
+    os.link(elsewhere, photos / "hard.png")
+    (photos / "soft.png").symlink_to(elsewhere)
+    before = elsewhere.read_bytes()
+    result = protect(options_for(tmp_path), Heard())
+    assert (result.exit_code, len(result.protected)) == (0, 3)
+    assert elsewhere.read_bytes() == before
+    assert (photos / "soft.png").is_symlink()
+    for name in ("a.png", "hard.png", "soft.png"):
+        status = (tmp_path / "protected" / name).lstat()
+        assert stat.S_ISREG(status.st_mode)
+        assert status.st_nlink == 1
