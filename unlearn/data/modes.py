@@ -74,9 +74,17 @@ def widen(
         image.info["transparency"] = key * _LEVELS_OF[raw]  # Pillow widens values, but not this
     plain, transparent = MODES[image.mode]
     wanted = transparent if image.has_transparency_data else plain
-    if raw.startswith("LA;16") or (container is not None and container.grey):
+    if _is_grey(image, raw, container):
         wanted = {"RGB": "L", "RGBA": "LA"}.get(wanted, wanted)  # all channels are equal
     return image if image.mode == wanted else image.convert(wanted)
+
+
+def _is_grey(image: Image.Image, raw: str, container: Container | None) -> bool:
+    """Tell whether a file is grey though Pillow shows it in colour."""
+    if image.mode in ("P", "PA"):
+        colours = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
+        return bool(colours.size) and bool((colours == colours[:, :1]).all())
+    return raw.startswith("LA;16") or (container is not None and container.grey)
 
 
 def _deep_grey(image: Image.Image, notices: list[str]) -> Image.Image:

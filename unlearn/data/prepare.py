@@ -20,7 +20,7 @@ from unlearn.data.metadata import Findings, read_metadata
 from unlearn.data.modes import raw_mode, widen
 from unlearn.data.picture import Picture, Pixels, Preparation
 from unlearn.data.pillow import decoding
-from unlearn.data.refusals import refuse, refuse_size
+from unlearn.data.refusals import refuse, refuse_frames, refuse_size
 from unlearn.errors import PictureError
 
 __all__ = ["STRIP_PIXELS", "Picture", "Preparation", "prepare"]
@@ -70,8 +70,10 @@ def _decode(data: bytes, kind: Kind, max_pixels: int) -> tuple[Image.Image, Find
     if kind.plugin == "HEIF":
         enable_heif()
     container = read_container(data) if kind.name in _CONTAINERS else None
+    if container is not None:
+        refuse_frames(container.frames)  # not every decoder opens what moves
     with _open(data, kind) as image:
-        refuse(image, kind, container, max_pixels)
+        refuse(image, kind, max_pixels)
         raw = raw_mode(image)
         image.load()
         refuse_size(image, max_pixels)
@@ -110,7 +112,7 @@ def _open(data: bytes, kind: Kind) -> Image.Image:
     try:
         return Image.open(BytesIO(data), formats=[kind.plugin or kind.name])
     except UnidentifiedImageError:
-        raise PictureError(f"damaged or unsupported {kind.name} file") from None
+        raise PictureError(f"damaged or unsupported {kind.name} file; save it again as PNG or JPEG") from None
 
 
 def _turn(image: Image.Image, orientation: int) -> Image.Image:

@@ -3,7 +3,6 @@
 import numpy as np
 from PIL import Image
 
-from unlearn.data.boxes import Container
 from unlearn.data.formats import Kind
 from unlearn.data.modes import MODES, raw_mode
 from unlearn.errors import PictureError
@@ -14,18 +13,13 @@ _RAW_PICTURE = "camera raw is not a picture to publish; export JPEG, PNG or TIFF
 _DEPTHS = (1, 2, 4, 8, 16)
 
 
-def refuse(image: Image.Image, kind: Kind, container: Container | None, max_pixels: int) -> None:
+def refuse(image: Image.Image, kind: Kind, max_pixels: int) -> None:
     """Raise PictureError for a picture that can be opened but not protected."""
     refuse_size(image, max_pixels)
     if kind.refusal:
         raise PictureError(kind.refusal)
-    frames = container.frames if container else 1
     if kind.name not in ("JPEG", "TIFF", "HEIC"):
-        frames = max(frames, getattr(image, "n_frames", 1))
-    if frames > 1:
-        raise PictureError(
-            f"animated ({frames} frames), not supported yet; export the frame you want as PNG"
-        )
+        refuse_frames(getattr(image, "n_frames", 1))
     if kind.name == "TIFF":
         _refuse_tiff(image)
     if image.mode not in MODES:
@@ -34,6 +28,14 @@ def refuse(image: Image.Image, kind: Kind, container: Container | None, max_pixe
     if isinstance(image.info.get("transparency"), tuple) and ";16" in raw_mode(image):
         # Pillow keeps the high bytes only, so that more colours than one would become clear.
         raise PictureError("16-bit colour with a transparent colour; convert to 8 bit or to alpha")
+
+
+def refuse_frames(frames: int) -> None:
+    """Raise PictureError for a picture that moves."""
+    if frames > 1:
+        raise PictureError(
+            f"animated ({frames} frames), not supported yet; export the frame you want as PNG"
+        )
 
 
 def refuse_size(image: Image.Image, max_pixels: int) -> None:
