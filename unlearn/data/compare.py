@@ -1,4 +1,4 @@
-"""Two prepared pictures compared value by value."""
+"""Two prepared pictures compared value by value, in 8-bit levels whatever their depth is."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.data.prepare import STRIP_PIXELS, Picture
+from unlearn.data.picture import DEEP, Picture, Pixels, level_steps
+from unlearn.data.prepare import STRIP_PIXELS
 
 WHITE = 255
 OPAQUE = 255
@@ -16,8 +17,9 @@ _FEW = 20  # so many passes over bytes take as long as one count of all values
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two pictures are apart, in 8-bit levels.
+    """How far two pictures are apart, in 8-bit levels; 16-bit values are 257 steps a level.
 
+    A part of a level counts as a whole one in `linf` and `hidden`: no bound is ever stretched.
     `linf`, `worst` (x, y, channel), `mean_abs` and `psnr` speak of what can be seen, that is of
     colour where alpha is above 0; `hidden` is the largest change where alpha is 0.
     """
@@ -51,11 +53,12 @@ def difference(first: Picture, second: Picture) -> Difference:
     if first.pixels.shape[:2] != second.pixels.shape[:2] or pair is None:
         raise ValueError("pictures of different shapes have no difference")
     height, width = first.pixels.shape[:2]
-    tally = _Tally()
+    steps = max(map(level_steps, pair))
+    tally = _Tally(steps)
     rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
         strip = slice(top, min(height, top + rows))
-        one, two = pair[0][strip], pair[1][strip]
+        one, two = (_stepped(pixels[strip], steps) for pixels in pair)
         gap = np.maximum(one, two)
         gap -= np.minimum(one, two)
         tally.add(gap, None if first.alpha is None else first.alpha[strip], top)
@@ -63,13 +66,14 @@ def difference(first: Picture, second: Picture) -> Difference:
 
 
 class _Tally:
-    """Running numbers over the strips of a picture."""
+    """Running numbers over the strips of a picture, in steps of its values."""
 
-    def __init__(self) -> None:
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
         self.linf = self.hidden = self.total = self.squares = self.count = 0
         self.worst = (0, 0, 0)
 
-    def add(self, gap: NDArray[np.uint8], alpha: NDArray[np.uint8] | None, top: int) -> None:
+    def add(self, gap: Pixels, alpha: NDArray[np.uint8] | None, top: int) -> None:
         """Add a strip of absolute differences that starts at row `top`."""
         self.count += gap.size
         if alpha is not None and not alpha.all():
@@ -89,14 +93,15 @@ class _Tally:
         """Return the numbers of everything added."""
         count = max(1, self.count)
         error = self.squares / count
-        psnr = 10 * math.log10(WHITE**2 / error) if error else math.inf
-        return Difference(self.linf, self.worst, self.total / count, psnr, self.hidden)
+        psnr = 10 * math.log10((WHITE * self.steps) ** 2 / error) if error else math.inf
+        linf, hidden = (-(-gap // self.steps) for gap in (self.linf, self.hidden))
+        return Difference(linf, self.worst, self.total / count / self.steps, psnr, hidden)
 
 
-def _counts(gap: NDArray[np.uint8], highest: int) -> list[int]:
+def _counts(gap: Pixels, highest: int) -> list[int]:
     """Return how often each value from 1 to the highest is there; few values are looked for."""
     if highest > _FEW:
-        counted: list[int] = np.bincount(gap.reshape(-1), minlength=WHITE + 1)[1:].tolist()
+        counted: list[int] = np.bincount(gap.reshape(-1))[1:].tolist()
         return counted
     return [int(np.count_nonzero(gap == level)) for level in range(1, highest + 1)]
 
@@ -106,7 +111,14 @@ def _alpha(picture: Picture) -> NDArray[np.uint8] | None:
     return None if picture.alpha is None or (picture.alpha == OPAQUE).all() else picture.alpha
 
 
-def _narrow(first: Picture, second: Picture) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+def _stepped(pixels: Pixels, steps: int) -> Pixels:
+    """Return pixels whose levels are of so many steps; those of 8 bits are widened for 16."""
+    if steps == 1 or pixels.dtype == np.uint16:
+        return pixels
+    return pixels.astype(np.uint16) * np.uint16(DEEP)
+
+
+def _narrow(first: Picture, second: Picture) -> tuple[Pixels, Pixels] | None:
     """Return both colour arrays with equally many channels, or None when grey meets colour."""
     if first.pixels.shape[2] == second.pixels.shape[2]:
         return first.pixels, second.pixels
@@ -119,7 +131,7 @@ def _narrow(first: Picture, second: Picture) -> tuple[NDArray[np.uint8], NDArray
     return pair[0], pair[1]
 
 
-def _is_grey(pixels: NDArray[np.uint8]) -> bool:
+def _is_grey(pixels: Pixels) -> bool:
     """Tell whether the three channels are equal everywhere."""
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     return np.array_equal(red, green) and np.array_equal(red, blue)

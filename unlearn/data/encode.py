@@ -27,6 +27,7 @@ from unlearn.data.exif import (
     whole,
 )
 from unlearn.data.metadata import Metadata
+from unlearn.data.picture import Pixels
 from unlearn.errors import PictureError
 
 _LEVEL, _LARGEST_WINDOW, _MOST_MEMORY = 1, 15, 9
@@ -38,21 +39,24 @@ _TIFF_LARGEST = (1 << 32) - (1 << 20)
 
 @dataclass(frozen=True)
 class Canvas:
-    """What an encoder writes: colour (H, W, C), alpha (H, W) or None, and the chosen metadata."""
+    """What an encoder writes: colour (H, W, C), alpha (H, W) or None, and the chosen metadata.
 
-    pixels: NDArray[np.uint8]
+    Colour of 16 bits is grey and has no alpha.
+    """
+
+    pixels: Pixels
     alpha: NDArray[np.uint8] | None
     metadata: Metadata
 
     @property
-    def samples(self) -> NDArray[np.uint8]:
+    def samples(self) -> Pixels:
         """Colour and alpha together, (H, W, bands)."""
         if self.alpha is None:
             return self.pixels
         return np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
 
     def image(self) -> Image.Image:
-        """The same as a Pillow picture of mode L, LA, RGB or RGBA with nothing attached."""
+        """The same as a Pillow picture of mode L, LA, RGB, RGBA or I;16 with nothing attached."""
         samples = self.samples
         return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
 
@@ -80,6 +84,8 @@ def encode_png(canvas: Canvas, file: BinaryIO) -> None:
 
 def encode_webp(canvas: Canvas, file: BinaryIO) -> None:
     """Write a lossless WebP that also keeps colour under transparent pixels."""
+    if canvas.pixels.dtype == np.uint16:
+        raise PictureError("WebP holds 8 bits a value and this is 16-bit grey; choose png or tiff")
     if max(canvas.pixels.shape[:2]) > _WEBP_LONGEST:
         raise PictureError(f"WebP holds at most {_WEBP_LONGEST} pixels a side; choose png")
     canvas.image().save(
@@ -101,13 +107,14 @@ def encode_tiff(canvas: Canvas, file: BinaryIO) -> None:
     file.write(header(exif.order, 0))
     samples = canvas.samples
     height, width, bands = samples.shape
-    rows = max(1, _TIFF_STRIP_BYTES // (width * bands))
+    stored = samples.dtype.newbyteorder(exif.order)
+    rows = max(1, _TIFF_STRIP_BYTES // (width * bands * samples.itemsize))
     offsets, lengths, place = [], [], 8
     for top in range(0, height, rows):
         strip = samples[top : top + rows]
         steps = np.diff(strip, axis=1, prepend=np.zeros_like(strip[:, :1]))
         deflate = _deflater()
-        packed = deflate.compress(steps.data) + deflate.flush()
+        packed = deflate.compress(steps.astype(stored, copy=False).data) + deflate.flush()
         packed += b"\0" * (len(packed) % 2)
         offsets.append(place)
         lengths.append(len(packed))
@@ -134,7 +141,7 @@ def _tiff_entries(canvas: Canvas, exif: Exif, rows: int) -> dict[int, Entry]:
     entries = {
         256: whole(order, LONG, width),
         257: whole(order, LONG, height),
-        258: whole(order, SHORT, *[8] * bands),
+        258: whole(order, SHORT, *[8 * canvas.pixels.itemsize] * bands),
         259: whole(order, SHORT, 8),  # deflate
         262: whole(order, SHORT, 1 if colours == 1 else 2),
         277: whole(order, SHORT, bands),

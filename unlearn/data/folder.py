@@ -14,7 +14,8 @@ from torch import Tensor
 
 from unlearn.data.arrays import Data
 from unlearn.data.cifar import find_cifar, load_cifar
-from unlearn.data.prepare import Preparation, prepare
+from unlearn.data.picture import Preparation, eight_bit
+from unlearn.data.prepare import prepare
 from unlearn.errors import NothingFound, PictureError, UsageProblem
 from unlearn.rng import Rng, id_of_digest
 
@@ -141,7 +142,7 @@ def _square(path: Path, size: int, change: Change | None) -> NDArray[np.uint8] |
         prepared = prepare(path, Preparation())
     except PictureError as error:
         return str(error)
-    pixels = prepared.pixels
+    pixels = eight_bit(prepared.pixels)
     picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels.repeat(3, axis=2))
     if change is not None:
         picture = change(picture, id_of_digest(prepared.sha256))

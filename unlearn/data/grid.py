@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from unlearn.data.picture import DEEP, Pixels, eight_bit
+
 WHITE = 255
 LONGEST_GRID = 4  # the long side of the grid is at most so many working sizes
 _STRIP_VALUES = 1 << 18  # a strip of float32 that stays in the processor's cache
@@ -24,10 +26,14 @@ def grid_size(width: int, height: int, working_size: int) -> tuple[int, int]:
     )
 
 
-def to_grid(pixels: NDArray[np.uint8], working_size: int) -> NDArray[np.uint8]:
-    """Return the picture (H, W, C) at grid size, antialiased; itself when sizes are equal."""
+def to_grid(pixels: Pixels, working_size: int) -> NDArray[np.uint8]:
+    """Return the picture (H, W, C) at grid size and in 8 bits, antialiased.
+
+    A picture of 8 bits that has the size already is returned itself.
+    """
     height, width, channels = pixels.shape
     size = grid_size(width, height, working_size)
+    pixels = eight_bit(pixels)
     if size == (width, height):
         return pixels
     grid = np.empty((size[1], size[0], channels), np.uint8)
@@ -52,19 +58,22 @@ def noise_levels(
     return noise
 
 
-def add_levels(pixels: NDArray[np.uint8], levels: NDArray[np.int16]) -> NDArray[np.uint8]:
-    """Return clip(pixels + levels, 0, 255), both (H, W, C)."""
+def add_levels(pixels: Pixels, levels: NDArray[np.int16]) -> Pixels:
+    """Return clip(pixels + levels, 0, 255), both (H, W, C); with 16 bits a level is 257 steps."""
     result = np.empty_like(pixels)
     rows = max(1, _STRIP_VALUES // max(1, pixels[0].size))
     for top in range(0, len(pixels), rows):
-        strip = levels[top : top + rows] + pixels[top : top + rows].astype(np.int16)
-        result[top : top + rows] = np.clip(strip, 0, WHITE, out=strip)
+        part = slice(top, top + rows)
+        if pixels.dtype == np.uint16:
+            wide = levels[part].astype(np.int32) * DEEP + pixels[part]
+            result[part] = np.clip(wide, 0, WHITE * DEEP, out=wide)
+        else:
+            strip = levels[part] + pixels[part].astype(np.int16)
+            result[part] = np.clip(strip, 0, WHITE, out=strip)
     return result
 
 
-def add_noise(
-    pixels: NDArray[np.uint8], delta: NDArray[np.float32], levels: int, gain: float
-) -> NDArray[np.uint8]:
+def add_noise(pixels: Pixels, delta: NDArray[np.float32], levels: int, gain: float) -> Pixels:
     """Return add_levels(pixels, noise_levels(delta, ...)) without ever holding the whole noise."""
     height, width, _ = pixels.shape
     result = np.empty_like(pixels)

@@ -6,11 +6,14 @@ picture, and content credentials, whose signature any change breaks.
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 from PIL import Image
 
+from unlearn.data.boxes import Container
+from unlearn.data.copies import second_pictures
 from unlearn.data.exif import Exif, for_output, read_exif, write_exif
 from unlearn.data.formats import chunks, holds_picture
 
@@ -22,8 +25,8 @@ _XMP_OPEN = re.compile(rb"<(?:xmp|xap):Thumbnails\b[^>]{0,1000}>")
 _XMP_CLOSE = re.compile(rb"</(?:xmp|xap):Thumbnails\s{0,9}>")
 _XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|GImage:|GDepth:|[A-Za-z0-9+/]{4096}")
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([0-9])")
-_MOTION_TAIL = re.compile(rb"\0\0\0.ftyp(mp4|iso|qt )|MotionPhoto_Data", re.DOTALL)
-_EXTENDED_XMP = b"http://ns.adobe.com/xmp/extension/\0"
+_PROFILE_FITS = {b"GRAY": ("L", "LA", "I;16"), b"RGB ": ("RGB", "RGBA")}
+_PROFILE_SPACES = frozenset({b"GRAY", b"RGB ", b"CMYK", b"Lab ", b"XYZ ", b"YCbr", b"HSV "})
 
 
 @dataclass(frozen=True)
@@ -61,27 +64,49 @@ class Findings:
     notices: list[str] = field(default_factory=list)
 
 
-def read_metadata(image: Image.Image, data: bytes, name: str) -> Findings:
+def read_metadata(
+    image: Image.Image, data: bytes, name: str, container: Container | None, mode: str
+) -> Findings:
     """Collect the metadata of a decoded picture whose file has the bytes `data`.
 
-    `image` is loaded, because PNG and TIFF may store their notes behind the pixels.
+    `image` is loaded, because PNG and TIFF may store their notes behind the pixels; `mode` is the
+    one its colours were brought to.
     """
     found = Findings()
     exif = _exif(image, data, name, found)
     xmp = _xmp(image, found)
     found.orientation = _orientation(exif, image, name)
-    found.dropped += _second_pictures(image, data, name)
-    icc = image.info.get("icc_profile")
-    if "icc_profile" in image.info and not icc:
-        found.notices.append("the colour profile is damaged and was left out")
-    colour = [
-        (chunk, bytes(content))
-        for chunk, content in (chunks(data, name) if name == "PNG" else ())
-        if chunk in _COLOUR_CHUNKS and len(content) <= _LARGEST_COLOUR
-    ]
-    found.metadata = Metadata(icc or None, exif, xmp, _text(image, name, found), tuple(colour))
+    found.dropped += second_pictures(image, data, name)
+    found.dropped += container.beside if container else ()
+    icc = _profile(image, mode, found)
+    colour = tuple(_colour(data, name, container))
+    found.metadata = Metadata(icc, exif, xmp, _text(image, name, found), colour)
     found.dropped = list(dict.fromkeys(found.dropped))
     return found
+
+
+def _profile(image: Image.Image, mode: str, found: Findings) -> bytes | None:
+    """Return the colour profile byte for byte if it speaks of colours such as the output has."""
+    profile = image.info.get("icc_profile")
+    if "icc_profile" in image.info and not profile:
+        found.notices.append("the colour profile is damaged and was left out")
+    if not profile or image.mode == "CMYK":
+        return None  # what became of CMYK has been said
+    space = bytes(profile[16:20])
+    if space in _PROFILE_SPACES and mode not in _PROFILE_FITS.get(space, ()):
+        kind = space.decode().strip()
+        found.notices.append(f"a colour profile for {kind} does not fit the output; left out")
+        return None
+    return bytes(profile)
+
+
+def _colour(data: bytes, name: str, container: Container | None) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the PNG chunks that say what the colours are."""
+    for chunk, content in chunks(data, name) if name == "PNG" else ():
+        if chunk in _COLOUR_CHUNKS and len(content) <= _LARGEST_COLOUR:
+            yield chunk, bytes(content)
+    if container is not None and container.cicp:
+        yield b"cICP", container.cicp
 
 
 def _exif(image: Image.Image, data: bytes, name: str, found: Findings) -> Exif | None:
@@ -140,6 +165,8 @@ def _orientation(exif: Exif | None, image: Image.Image, name: str) -> int:
         return 1  # Pillow turns TIFF while it decodes
     if exif is not None and 274 in exif.image:
         return exif.orientation
+    if name in ("AVIF", "HEIC"):
+        return 1  # their boxes say it, which Pillow puts into EXIF and pi-heif applies
     packet = image.info.get("XML:com.adobe.xmp") or image.info.get("xmp") or b""
     packet = packet.encode() if isinstance(packet, str) else packet
     match = _XMP_ORIENTATION.search(packet)
@@ -147,45 +174,14 @@ def _orientation(exif: Exif | None, image: Image.Image, name: str) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _second_pictures(image: Image.Image, data: bytes, name: str) -> list[str]:
-    """Name the clean copies and credentials that stay behind in the source file."""
-    if name == "JPEG":
-        return _in_jpeg(image, data)
-    if name == "TIFF":
-        tags = set(getattr(image, "tag_v2", ()))
-        named = {34377: "photoshop-preview", 37724: "photoshop-layers", 330: "sub-image"}
-        return [what for tag, what in (named | {52545: "c2pa"}).items() if tag in tags]
-    if name in ("PNG", "WEBP"):
-        credentials = b"caBX" if name == "PNG" else b"C2PA"
-        return ["c2pa"] if any(chunk == credentials for chunk, _ in chunks(data, name)) else []
-    return []
-
-
-def _in_jpeg(image: Image.Image, data: bytes) -> list[str]:
-    """Name what the application segments and the tail of a JPEG hold."""
-    named: list[str] = []
-    for segment, content in getattr(image, "applist", ()):
-        if segment == "APP0" and (content.startswith(b"JFXX") or len(content) > 14):
-            named.append("jfif-thumbnail")
-        elif segment == "APP1" and content.startswith(_EXTENDED_XMP):
-            named.append("extended-xmp")
-        elif segment == "APP2" and content.startswith(b"MPF\0"):
-            named.append("mpf-preview")
-        elif segment == "APP11" and content.startswith(b"JP"):
-            named.append("c2pa")
-    resources = image.info.get("photoshop", {})
-    named += ["photoshop-preview"] if {0x0409, 0x040C} & resources.keys() else []
-    named += ["iptc"] if 0x0404 in resources else []
-    named += ["motion-photo"] if _MOTION_TAIL.search(data) else []
-    return named
-
-
 def _text(image: Image.Image, name: str, found: Findings) -> tuple[tuple[str, str], ...]:
-    """Return the text chunks of a PNG that describe it and hold no picture."""
-    if name != "PNG":
-        return ()
+    """Return the text that describes the picture and holds none: a PNG's chunks, or a comment."""
+    texts: dict[str, str] = dict(getattr(image, "text", {})) if name == "PNG" else {}
+    comment = image.info.get("comment")
+    if isinstance(comment, bytes):
+        texts["Comment"] = comment.decode("utf-8", "replace")
     kept: list[tuple[str, str]] = []
-    for key, value in getattr(image, "text", {}).items():
+    for key, value in texts.items():
         if key.startswith("Raw profile type") or holds_picture(value.encode("utf-8", "replace")):
             found.dropped.append("text-profile" if key.startswith("Raw") else "text-picture")
         elif key != "XML:com.adobe.xmp":

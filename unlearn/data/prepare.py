@@ -6,7 +6,6 @@ the file's bytes and the Preparation, which is what makes the bound provable.
 
 import hashlib
 import stat
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
@@ -14,14 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from unlearn.data.boxes import read_container
 from unlearn.data.formats import HEAD_BYTES, Kind, chunks, identify, tiff_pages
-from unlearn.data.metadata import Metadata, read_metadata
+from unlearn.data.heif import enable_heif
+from unlearn.data.metadata import Findings, read_metadata
+from unlearn.data.modes import raw_mode, widen
+from unlearn.data.picture import Picture, Pixels, Preparation
 from unlearn.data.pillow import decoding
-from unlearn.data.refusals import MODES, refuse
+from unlearn.data.refusals import refuse, refuse_frames, refuse_size
 from unlearn.errors import PictureError
+
+__all__ = ["STRIP_PIXELS", "Picture", "Preparation", "prepare"]
 
 STRIP_PIXELS = 1 << 17  # a strip's copies stay in the processor's cache and in memory in use
 _SPARE_FILE_BYTES = 64 << 20
+_CONTAINERS = ("AVIF", "HEIC")
 
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -34,61 +40,48 @@ _TURNS = {
 }
 
 
-@dataclass(frozen=True)
-class Preparation:
-    """How pictures are prepared: longest side after shrinking, and how many pixels are too many."""
-
-    max_side: int | None = None
-    max_pixels: int = 512_000_000
-
-
-@dataclass(frozen=True)
-class Picture:
-    """One decoded file.
-
-    `pixels` is uint8 (H, W, C) with C = 1 for grey or 3, upright; `alpha` is uint8 (H, W) or None;
-    `format` is told by content; `lossless` says whether the file's coding kept every value;
-    `dropped` names the embedded clean copies that are left out.
-    """
-
-    pixels: NDArray[np.uint8]
-    alpha: NDArray[np.uint8] | None
-    format: str
-    sha256: str
-    metadata: Metadata
-    dropped: tuple[str, ...] = ()
-    notices: tuple[str, ...] = ()
-    lossless: bool = True
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height."""
-        return self.pixels.shape[1], self.pixels.shape[0]
-
-
 def prepare(path: Path, preparation: Preparation) -> Picture:
     """Read one picture; raises PictureError with the reason for anything it cannot do."""
     data = _read(path, preparation.max_pixels)
     kind = identify(data[:HEAD_BYTES])
+    sha256, lossless = hashlib.sha256(data).hexdigest(), _lossless(data, kind.name)
     with decoding(kind.name, preparation.max_pixels):
-        if kind.name == "TIFF" and (pages := tiff_pages(data)) > 1:
-            raise PictureError(f"{pages} pages; only TIFF of a single page is supported")
-        with _open(data, kind) as image:
-            refuse(image, data, kind, preparation.max_pixels)
-            image.load()
-            found = read_metadata(image, data, kind.name)
-            upright = _turn(_widen(image), found.orientation)
+        upright, found = _decode(data, kind, preparation.max_pixels)
+        del data  # a file may be as large as its pixels
         pixels, alpha = _split(_shrink(upright, preparation.max_side))
     return Picture(
         pixels,
         alpha,
         kind.name,
-        hashlib.sha256(data).hexdigest(),
+        sha256,
         found.metadata,
         tuple(found.dropped),
         tuple(found.notices),
-        lossless=_lossless(data, kind.name),
+        lossless=lossless,
     )
+
+
+def _decode(data: bytes, kind: Kind, max_pixels: int) -> tuple[Image.Image, Findings]:
+    """Return the picture upright, in one of the working modes, and what its file says about it."""
+    if kind.name == "TIFF" and (pages := tiff_pages(data)) > 1:
+        raise PictureError(
+            f"{pages} pages; only TIFF of a single page is supported, save each page by itself"
+        )
+    if kind.plugin == "HEIF":
+        enable_heif()
+    container = read_container(data) if kind.name in _CONTAINERS else None
+    if container is not None:
+        refuse_frames(container.frames)  # not every decoder opens what moves
+    with _open(data, kind) as image:
+        refuse(image, kind, max_pixels)
+        raw = raw_mode(image)
+        image.load()
+        refuse_size(image, max_pixels)
+        notices: list[str] = []
+        wide = widen(image, raw, container, notices)
+        found = read_metadata(image, data, kind.name, container, wide.mode)
+    found.notices[:0] = notices
+    return _turn(wide, found.orientation), found
 
 
 def _read(path: Path, max_pixels: int) -> bytes:
@@ -111,7 +104,7 @@ def _lossless(data: bytes, name: str) -> bool:
     """Tell whether the coding of the file keeps every value."""
     if name == "WEBP":
         return any(chunk == b"VP8L" for chunk, _ in chunks(data, name))
-    return name != "JPEG"
+    return name not in ("JPEG", *_CONTAINERS)
 
 
 def _open(data: bytes, kind: Kind) -> Image.Image:
@@ -119,14 +112,7 @@ def _open(data: bytes, kind: Kind) -> Image.Image:
     try:
         return Image.open(BytesIO(data), formats=[kind.plugin or kind.name])
     except UnidentifiedImageError:
-        raise PictureError(f"damaged or unsupported {kind.name} file") from None
-
-
-def _widen(image: Image.Image) -> Image.Image:
-    """Return the picture as L, LA, RGB or RGBA; a transparency colour or index becomes alpha."""
-    plain, transparent = MODES[image.mode]
-    wanted = transparent if image.has_transparency_data else plain
-    return image if image.mode == wanted else image.convert(wanted)
+        raise PictureError(f"damaged or unsupported {kind.name} file; save it again as PNG or JPEG") from None
 
 
 def _turn(image: Image.Image, orientation: int) -> Image.Image:
@@ -144,12 +130,14 @@ def _shrink(image: Image.Image, max_side: int | None) -> Image.Image:
     return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _split(image: Image.Image) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+def _split(image: Image.Image) -> tuple[Pixels, NDArray[np.uint8] | None]:
     """Return colour (H, W, C) and alpha (H, W) as arrays, copied in strips to save memory."""
     bands = len(image.getbands())
     colours = 1 if bands <= 2 else 3
     width, height = image.size
-    pixels = np.empty((height, width, colours), np.uint8)
+    pixels: Pixels = np.empty((height, width, colours), np.uint8)
+    if image.mode == "I;16":
+        pixels = np.empty((height, width, colours), np.uint16)
     alpha = np.empty((height, width), np.uint8) if bands > colours else None
     rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):

@@ -4,13 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from unlearn.data.compare import Difference, difference
-from unlearn.data.prepare import Picture
+from unlearn.data.picture import DEEP, Picture, Pixels, eight_bit
 from unlearn.data.writer import temporary_beside
 
 CROP = 512
@@ -24,18 +25,17 @@ _CHECKS = (235, 205)  # greys behind transparent places
 _MIDDLE = 128
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
+Values = TypeVar("Values", NDArray[np.uint8], Pixels)
 
 
-def preview_sheet(
-    source: Picture, protected: NDArray[np.uint8], target: Path, caption: str
-) -> None:
+def preview_sheet(source: Picture, protected: Pixels, target: Path, caption: str) -> None:
     """Write a PNG sheet: three panels at the same crop, the whole picture small, and the numbers.
 
     `protected` is (H, W, C) as `source.pixels`. The noise panel shows 128 + 10 n. Raises
     PictureError when the sheet cannot be written.
     """
     shown = replace(source, pixels=protected)
-    box = busiest_box(source.pixels)
+    box = busiest_box(eight_bit(source.pixels))
     left, top, right, bottom = box
     factor = max(1, _ENLARGED // max(right - left, bottom - top))
     panels = [
@@ -78,7 +78,7 @@ def _window_sums(values: NDArray[np.float64], wide: int, high: int) -> NDArray[n
 
 def _flatten(picture: Picture) -> NDArray[np.uint8]:
     """Return the picture as RGB (H, W, 3), transparent places over a chequered ground."""
-    colours = np.broadcast_to(picture.pixels, (*picture.pixels.shape[:2], 3))
+    colours = np.broadcast_to(eight_bit(picture.pixels), (*picture.pixels.shape[:2], 3))
     if picture.alpha is None:
         return colours
     rows, columns = (np.arange(length) // 8 for length in picture.alpha.shape)
@@ -88,15 +88,17 @@ def _flatten(picture: Picture) -> NDArray[np.uint8]:
     return mixed.astype(np.uint8)
 
 
-def _crop(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+def _crop(pixels: Values, box: Box) -> Values:
     """Return the pixels inside a box."""
     left, top, right, bottom = box
     return pixels[top:bottom, left:right]
 
 
-def _noise(source: Picture, protected: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+def _noise(source: Picture, protected: Pixels, box: Box) -> NDArray[np.uint8]:
     """Return 128 + 10 n inside a box as RGB; where alpha is 0 there is none."""
-    noise = _crop(protected, box).astype(np.int16) - _crop(source.pixels, box)
+    noise = _crop(protected, box).astype(np.int32) - _crop(source.pixels, box)
+    if protected.dtype == np.uint16:
+        noise = np.rint(noise / DEEP).astype(np.int32)
     if source.alpha is not None:
         noise[_crop(source.alpha, box) == 0] = 0
     levels = np.clip(_MIDDLE + AMPLIFY * noise, 0, 255).astype(np.uint8)

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unlearn.data.compare import Difference, difference, mismatch
 from unlearn.data.encode import ENCODERS, Canvas
 from unlearn.data.metadata import MetadataChoice
-from unlearn.data.prepare import Picture, Preparation, prepare
+from unlearn.data.picture import Picture, Pixels, Preparation
+from unlearn.data.prepare import prepare
 from unlearn.errors import EnvironmentProblem, PictureError
 
 FormatChoice = Literal["auto", "png", "webp", "tiff"]
@@ -62,7 +62,7 @@ def output_format(picture: Picture, choice: FormatChoice) -> tuple[str, str]:
 
 def write_picture(
     picture: Picture,
-    protected: NDArray[np.uint8],
+    protected: Pixels,
     target: Path,
     *,
     format: str,
@@ -74,7 +74,7 @@ def write_picture(
     Pixels whose alpha is 0 are written as they were. Raises PictureError, and leaves no file, when
     the file is over the bound or unchanged; EnvironmentProblem when the disk is full or read-only.
     """
-    if protected.shape != picture.pixels.shape or protected.dtype != np.uint8:
+    if (protected.shape, protected.dtype) != (picture.pixels.shape, picture.pixels.dtype):
         raise ValueError(f"protected is {protected.dtype} {protected.shape}, not the picture's")
     if picture.alpha is not None:
         protected = np.where(picture.alpha[..., None] == 0, picture.pixels, protected)

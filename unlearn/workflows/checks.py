@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unlearn.data.compare import Difference, difference, mismatch
-from unlearn.data.prepare import Picture, Preparation, prepare
+from unlearn.data.picture import Picture, Preparation, eight_bit
+from unlearn.data.prepare import prepare
 from unlearn.errors import PictureError
 from unlearn.radius import Radius
 
@@ -154,7 +155,7 @@ def _prints(
 
 def _print(picture: Picture) -> NDArray[np.int16]:
     """Return averages over a small grid, followed by the size."""
-    colours = np.broadcast_to(picture.pixels, (*picture.pixels.shape[:2], 3))
+    colours = np.broadcast_to(eight_bit(picture.pixels), (*picture.pixels.shape[:2], 3))
     planes = [
         np.asarray(
             Image.fromarray(np.ascontiguousarray(colours[..., channel])).resize(

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unlearn.data.metadata import Metadata
 from unlearn.data.naming import shown
-from unlearn.data.prepare import Picture, Preparation, prepare
+from unlearn.data.picture import Picture, Pixels, Preparation
+from unlearn.data.prepare import prepare
 from unlearn.data.preview import preview_sheet
 from unlearn.errors import PictureError
 from unlearn.workflows.protection import Copies
@@ -37,7 +37,7 @@ def _spread(copies: Copies) -> list[int]:
     return [labels.index(label) for label in sorted(set(labels))[:_SHEETS]]
 
 
-def _pair(copies: Copies, number: int) -> tuple[Picture, NDArray[np.uint8]]:
+def _pair(copies: Copies, number: int) -> tuple[Picture, Pixels]:
     """Return a clean picture and its protected pixels, at full size."""
     if copies.files:
         clean = prepare(copies.material.files[number], Preparation())

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from unlearn.data.grid import add_noise, to_grid
 from unlearn.data.metadata import MetadataChoice
-from unlearn.data.prepare import Picture, Preparation, prepare
+from unlearn.data.prepare import Preparation, prepare
 from unlearn.data.preview import preview_sheet
 from unlearn.data.writer import Written, write_picture
 from unlearn.errors import EnvironmentProblem, PictureError
@@ -148,7 +148,7 @@ def _write(job: WriteJob) -> Writing:
         metadata=job.metadata,
         levels=job.levels,
     )
-    return Writing(written, picture.size, _mode(picture), picture.dropped, picture.notices)
+    return Writing(written, picture.size, picture.mode, picture.dropped, picture.notices)
 
 
 def _preview(job: PreviewJob) -> Path:
@@ -157,12 +157,6 @@ def _preview(job: PreviewJob) -> Path:
     protected = prepare(job.protected, Preparation(None, job.preparation.max_pixels))
     preview_sheet(source, protected.pixels, job.target, job.caption)
     return job.target
-
-
-def _mode(picture: Picture) -> str:
-    """Return the colour mode in Pillow's words: L, LA, RGB or RGBA."""
-    colour = "L" if picture.pixels.shape[2] == 1 else "RGB"
-    return colour if picture.alpha is None else f"{colour}A"
 
 
 def _guarded(work: Callable[[J], T], job: J) -> T | Failure:
