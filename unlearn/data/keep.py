@@ -36,8 +36,7 @@ _COLOUR: Final = (1.0, 0.5, 0.0)  # share of the colours' change that is asked f
 _LIGHT: Final = (1.0, 1.0, 1.0, 0.5, 0.0)
 _MARGIN: Final = 0.05  # levels; decoders round a little otherwise than the transform here
 _MORE_MARGIN: Final = 0.15  # for each failure
-_FINENESS: Final = (1, 2, 4)  # by which the source's tables are divided, one after another
-_FINEST_NEEDED: Final = 8  # the largest step for coefficients that carry noise, at fineness 1
+_LARGEST_STEPS: Final = (65_535, 12, 6, 3)  # where noise is carried; one after another
 _CARRIED: Final = 0.95  # share of the noise's energy in the coefficients that count as carrying it
 _SAMPLED: Final = 8  # strips
 
@@ -52,7 +51,7 @@ class Kept:
 
     data: bytes
     passes: int
-    fineness: int
+    largest_step: int
     correlation: float
     share: float
     energy: float
@@ -81,15 +80,15 @@ def encode_within(
     colours = scene.colours()
     carrying = _carrying(scene, colours)
     reason = ""
-    for fineness in _FINENESS:
-        fit = _Fit(scene, colours, stored, _tables(coding, carrying, fineness))
+    for most in _LARGEST_STEPS:
+        fit = _Fit(scene, colours, stored, _tables(coding, carrying, most))
         passes = fit.run()
         if not passes:
             reason = "some of its pixels leave the bound in whatever way they are stored"
             continue
         found = _measured(scene, fit.decoded, grid)
         if found[0] >= LEAST_CORRELATION:
-            return Kept(fit.data(final=True), passes, fineness, *found)
+            return Kept(fit.data(final=True), passes, most, *found)
         reason = f"only noise of correlation {found[0]:.2f} with the wanted one fits into it"
     raise PictureError(reason)
 
@@ -149,7 +148,7 @@ class _Fit:
             low, high = (np.broadcast_to(limit, wanted.shape) for limit in limits)
             wanted = self._asked(units, _COLOUR, number) * np.clip(wanted, low, high)
             base = self._base(units, number)
-            made = self._put(units, number, Problem(base, forward(wanted), low, high))
+            made = self._put(units, number, Problem(base, wanted, forward(wanted), low, high))
             limits = red_limits(made, self.scene.levels)
 
     def _fit_light(self, units: Units, planes: NDArray[np.uint8] | None) -> None:
@@ -162,7 +161,7 @@ class _Fit:
         middle = (low + high) / 2
         low = np.minimum(low - slack, middle) - rest
         high = np.maximum(high + slack, middle) - rest
-        self._put(units, 0, Problem(base, forward(change), low, high))
+        self._put(units, 0, Problem(base, change, forward(change), low, high))
 
     def _base(self, units: Units, component: int) -> Blocks:
         """Return what the source stores in some units, (64, n)."""
@@ -269,12 +268,11 @@ def _largest(energy: NDArray[np.float64]) -> NDArray[np.bool_]:
     return found
 
 
-def _tables(coding: Coding, carrying: list[NDArray[np.bool_]], fineness: int) -> tuple[Table, ...]:
+def _tables(coding: Coding, carrying: list[NDArray[np.bool_]], most: int) -> tuple[Table, ...]:
     """Return the source's tables, finer where they would lose noise.
 
     Whole parts of a step are preferred, since they store what the source does without change.
     """
-    most = max(1, _FINEST_NEEDED // fineness)
     return tuple(
         np.where(marked, np.array([_part(int(step), most) for step in table], np.int32), table)
         for table, marked in zip(coding.tables, carrying, strict=True)

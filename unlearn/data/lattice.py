@@ -25,7 +25,7 @@ Steps = NDArray[np.float32]  # (64, 1)
 
 _SHARES: Final = (0.85, 0.7, 0.55, 0.4, 0.2, 0.0)  # of the change that is asked for
 _WEIGHTS: Final = (8.0, 32.0)
-_ROUNDS: Final = 12  # steps changed per weight
+_ROUNDS: Final = 6  # steps changed per weight
 _TRIED: Final = 2  # patterns tried for a step
 _INSIDE: Final = 1.0  # levels; a repair aims so far within the limits
 _LEAST_GAIN: Final = 1e-3
@@ -37,12 +37,13 @@ _DC: Final = np.float32(math.sqrt(1 / 8))
 class Problem(NamedTuple):
     """What is wanted of blocks: all (64, n).
 
-    `base` is what the source stores, times its steps; `wanted` the transformed change; `low` and
-    `high` limit the change of every value.
+    `base` is what the source stores, times its steps; `wanted` the change of values, `target` its
+    transform; `low` and `high` limit the change of every value.
     """
 
     base: Blocks
     wanted: Blocks
+    target: Blocks
     low: Blocks
     high: Blocks
 
@@ -69,10 +70,11 @@ def settle(problem: Problem, steps: Steps) -> tuple[Blocks, Blocks]:
     counts, change = np.empty_like(problem.base), np.empty_like(problem.base)
     left, part = np.arange(problem.base.shape[1]), problem
     for share in _SHARES:
-        goal = np.float32(share) * part.wanted
-        found = storable(np.rint((part.base + goal) / steps))
-        made = inverse(found * steps - part.base)
-        _repair(found, made, part._replace(wanted=goal), steps)
+        less = np.float32(share)
+        aim = part._replace(wanted=less * part.wanted, target=less * part.target)
+        found = storable(np.rint((aim.base + aim.target) / steps))
+        made = inverse(found * steps - aim.base)
+        _repair(found, made, aim, steps)
         counts[:, left], change[:, left] = found, made
         outside = _outside(made, part.low, part.high)
         left = left[outside]
@@ -105,10 +107,9 @@ def _changed(
     counts: Blocks, made: Blocks, problem: Problem, steps: Steps, weight: np.float32
 ) -> tuple[NDArray[np.bool_], tuple[Blocks, Blocks]]:
     """Return which blocks a single step betters, and these with the best of the steps tried."""
-    off = counts * steps - problem.base - problem.wanted
-    wanted, patterns = inverse(problem.wanted), _PATTERNS
+    off = counts * steps - problem.base - problem.target
     excess = made - np.clip(made, problem.low, problem.high)
-    best = _cost(made - wanted, excess, weight) - np.float32(_LEAST_GAIN)
+    best = _cost(made - problem.wanted, excess, weight) - np.float32(_LEAST_GAIN)
     slope = off + weight * forward(excess)
     gain = (2 * np.abs(slope) - steps) * steps
     column = np.arange(counts.shape[1])
@@ -117,8 +118,9 @@ def _changed(
     for _ in range(_TRIED):
         which = gain.argmax(axis=0)
         sign = -np.sign(slope[which, column])
-        tried = made + patterns[:, which] * (sign * steps[which, 0])
-        cost = _cost(tried - wanted, tried - np.clip(tried, problem.low, problem.high), weight)
+        tried = made + _PATTERNS[:, which] * (sign * steps[which, 0])
+        excess = tried - np.clip(tried, problem.low, problem.high)
+        cost = _cost(tried - problem.wanted, excess, weight)
         less = cost < best
         best[less] = cost[less]
         chosen[:, less] = tried[:, less]

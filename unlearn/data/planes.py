@@ -16,7 +16,7 @@ from unlearn.data.coefficients import BLOCK, Coding
 from unlearn.data.lattice import Blocks
 
 WHITE: Final = 255
-STRIP_PIXELS: Final = 1 << 17  # what stays in the processor's cache
+STRIP_PIXELS: Final = 1 << 18  # what stays in the processor's cache
 _MIDDLE: Final = 128
 _FREE: Final = 4096  # a limit that binds nothing
 _ROOM: Final = 1.75  # levels of spread among channels that colour may use, for each of the bound
@@ -53,11 +53,19 @@ class Scene:
     def cut(self, values: NDArray[np.uint8], units: Units) -> NDArray[np.int16]:
         """Return units as (C, n, h, w), filled up at the edges of the picture."""
         high, wide = self.coding.unit
-        rows = units[0][:, None] * high + np.arange(high)
-        columns = units[1][:, None] * wide + np.arange(wide)
-        np.minimum(rows, values.shape[0] - 1, out=rows)
-        np.minimum(columns, values.shape[1] - 1, out=columns)
-        part = values[rows[:, :, None], columns[:, None, :]]
+        (top, left), (bottom, right) = ([int(f(k)) for k in units] for f in (np.min, np.max))
+        whole = values[top * high : (bottom + 1) * high, left * wide : (right + 1) * wide]
+        missing = (0, -whole.shape[0] % high), (0, -whole.shape[1] % wide), (0, 0)
+        if len(units[0]) == (bottom + 1 - top) * (right + 1 - left):
+            whole = np.pad(whole, missing, mode="edge")
+            parts = whole.reshape(bottom + 1 - top, high, right + 1 - left, wide, -1)
+            part = parts.transpose(4, 0, 2, 1, 3).astype(np.int16, order="C")
+            return part.reshape(len(part), -1, high, wide)
+        rows = (units[0] - top)[:, None] * high + np.arange(high)
+        columns = (units[1] - left)[:, None] * wide + np.arange(wide)
+        np.minimum(rows, whole.shape[0] - 1, out=rows)
+        np.minimum(columns, whole.shape[1] - 1, out=columns)
+        part = whole[rows[:, :, None], columns[:, None, :]]
         return np.moveaxis(part, 3, 0).astype(np.int16, order="C")
 
     def colours(self) -> list[NDArray[np.float16]]:
