@@ -1,13 +1,12 @@
 """JPEG files as what they store: whole numbers of quantisation steps, read and written unchanged.
 
 jpeglib works on files, prints, and keeps state in C for whatever a file says about itself. So it
-gets only what it needs, in a folder of its own: `bare` leaves tables, frame and coded data.
+gets only what it needs, `jpeg.bare`, in a folder of its own. No copy of a source stays there unless
+the process is killed.
 """
 
 import contextlib
 import io
-import re
-import struct
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import jpeglib
 import numpy as np
 from numpy.typing import NDArray
 
+from unlearn.data.jpeg import PROGRESSIVE, SEQUENTIAL, bare
 from unlearn.errors import PictureError
 
 BLOCK: Final = 8
@@ -27,12 +27,6 @@ Table = NDArray[np.int32]  # (64,) steps, row by row
 _LIBRARY: Final = "turbo210"
 _PROGRESSIVE_LIBRARY: Final = "mozjpeg403"  # writes progressive files only
 _LARGEST_AC, _LARGEST_DC = 1023, 1024  # what the coding of 8-bit samples can hold
-
-_JFIF: Final = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
-_MARKER: Final = re.compile(rb"\xff+([^\0\xd0-\xd8\xff])")
-_DHT, _SOS, _DQT, _DRI, _EOI = 0xC4, 0xDA, 0xDB, 0xDD, 0xD9
-_SEQUENTIAL, _PROGRESSIVE = (0xC0, 0xC1), 0xC2
-_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC}
 
 
 @dataclass(frozen=True)
@@ -72,7 +66,7 @@ class Coding:
 def read_coefficients(data: bytes) -> tuple[Coding, list[Coefficients]]:
     """Return how a JPEG is coded and its coefficients; raises PictureError for unusual kinds."""
     plain, frame = bare(data)
-    if frame not in (*_SEQUENTIAL, _PROGRESSIVE):
+    if frame not in (*SEQUENTIAL, PROGRESSIVE):
         raise PictureError("this coding of a JPEG cannot be kept")
     with _folder() as folder:
         path = folder / "source.jpg"
@@ -91,7 +85,7 @@ def read_coefficients(data: bytes) -> tuple[Coding, list[Coefficients]]:
     if any(not table.all() for table in tables):
         raise PictureError("a JPEG with empty tables cannot be kept")
     coding = Coding(
-        (int(image.width), int(image.height)), tuple(tables), tuple(sampling), frame == _PROGRESSIVE
+        (int(image.width), int(image.height)), tuple(tables), tuple(sampling), frame == PROGRESSIVE
     )
     return coding, [_filled(part, coding, number) for number, part in enumerate(parts)]
 
@@ -99,7 +93,8 @@ def read_coefficients(data: bytes) -> tuple[Coding, list[Coefficients]]:
 def _filled(part: NDArray[np.int16], coding: Coding, component: int) -> Coefficients:
     """Return a component's coefficients with empty blocks up to whole units."""
     rows, columns = (
-        count * factor for count, factor in zip(coding.units, coding.sampling[component], strict=True)
+        count * factor
+        for count, factor in zip(coding.units, coding.sampling[component], strict=True)
     )
     missing = (0, rows - part.shape[0]), (0, columns - part.shape[1]), (0, 0)
     return np.pad(part.reshape(*part.shape[:2], BLOCK**2), missing)
@@ -159,47 +154,3 @@ def _folder() -> Iterator[Path]:
         raise PictureError(f"its coding cannot be taken apart ({problem})") from problem
     finally:
         tempfile.tempdir = before
-
-
-def bare(data: bytes) -> tuple[bytes, int]:
-    """Return a JPEG without anything but picture and JFIF header, and its frame's marker (or 0)."""
-    parts, frame = [b"\xff\xd8", _JFIF], 0
-    for marker, segment in segments(data):
-        if marker in _FRAMES:
-            frame = marker
-        if marker in _FRAMES or marker in (_DHT, _DQT, _DRI, _SOS):
-            parts.append(segment)
-    return b"".join([*parts, b"\xff\xd9"]), frame
-
-
-def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield marker and bytes of every segment up to the end; coded data goes with its scan."""
-    at = 2
-    while found := _MARKER.search(data, at):
-        marker, start = found[1][0], found.end() - 2
-        if marker == _EOI:
-            return
-        end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
-        if marker == _SOS:
-            following = _MARKER.search(data, end)
-            end = following.start() if following else len(data)
-        yield marker, data[start:end]
-        at = max(end, start + 4)
-
-
-def renumbered(marker: int, segment: bytes) -> bytes:
-    """Return a frame or scan whose components are numbered from 1, as JFIF wants it."""
-    if marker not in _FRAMES and marker != _SOS:
-        return segment
-    at, size = (10, 3) if marker in _FRAMES else (5, 2)
-    changed = bytearray(segment)
-    for place in range(at, at + size * segment[at - 1], size):
-        changed[place] += 1
-    return bytes(changed)
-
-
-def segment(marker: int, content: bytes) -> bytes:
-    """Return a segment; raises PictureError if the content does not fit."""
-    if len(content) > 0xFFFF - 2:
-        raise PictureError("its metadata does not fit into a JPEG")
-    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content

@@ -139,7 +139,7 @@ def _cost(error: Blocks, excess: Blocks, weight: np.float32) -> NDArray[np.float
 
 def _outside(blocks: Blocks, low: Blocks, high: Blocks) -> NDArray[np.bool_]:
     """Tell which blocks leave their limits anywhere."""
-    return ((blocks < low) | (blocks > high)).any(axis=0)
+    return np.asarray(((blocks < low) | (blocks > high)).any(axis=0))
 
 
 def _both(blocks: Blocks, along: Callable[[Blocks], Blocks]) -> Blocks:

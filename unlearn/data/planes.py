@@ -65,13 +65,16 @@ class Scene:
         columns = (units[1] - left)[:, None] * wide + np.arange(wide)
         np.minimum(rows, whole.shape[0] - 1, out=rows)
         np.minimum(columns, whole.shape[1] - 1, out=columns)
-        part = whole[rows[:, :, None], columns[:, None, :]]
-        return np.moveaxis(part, 3, 0).astype(np.int16, order="C")
+        single: NDArray[np.uint8] = whole[rows[:, :, None], columns[:, None, :]]
+        return np.moveaxis(single, 3, 0).astype(np.int16, order="C")
 
     def colours(self) -> list[NDArray[np.float16]]:
         """Return the wanted change of both colour differences at their own size, in whole units."""
         changes = [
-            np.empty(tuple(u * f * BLOCK for u, f in zip(self.coding.units, pair, strict=True)), np.float16)
+            np.empty(
+                tuple(u * f * BLOCK for u, f in zip(self.coding.units, pair, strict=True)),
+                np.float16,
+            )
             for pair in self.coding.sampling[1:]
         ]
         down = self.coding.units[0]
@@ -166,7 +169,7 @@ _BLUE_TO_GREEN: Final = _fixed(-_GREEN_BLUE)
 def _colour_change(
     noise: NDArray[np.int16], channel: int, steps: tuple[int, int]
 ) -> NDArray[np.float32]:
-    """Return the change of a colour difference at its own size, such that decoders enlarge to it."""
+    """Return the change of a colour difference that decoders enlarge to the noise's."""
     small = [_pooled(part, steps) for part in noise]
     light = sum(part * np.float32(weight) for part, weight in zip(small, _LIGHT, strict=True))
     change = (small[channel] - light) * np.float32(0.5 / (1 - _LIGHT[channel]))
@@ -176,9 +179,10 @@ def _colour_change(
 def _pooled(values: NDArray[np.int16], steps: tuple[int, int]) -> NDArray[np.float32]:
     """Return the means over rectangles of (down, across) pixels of (h, w)."""
     down, across = steps
-    rows = sum(values[k::down] for k in range(down))
-    total = sum(rows[:, k::across] for k in range(across))
-    return np.asarray(total, np.float32) / np.float32(down * across)
+    high, wide = values.shape[0] // down, values.shape[1] // across
+    cells = values.reshape(high, down, wide, across)
+    total: NDArray[np.float32] = cells.sum(axis=(1, 3), dtype=np.float32)
+    return total / np.float32(down * across)
 
 
 def _sharpened(plane: NDArray[np.float32], steps: tuple[int, int]) -> NDArray[np.float32]:
@@ -208,3 +212,12 @@ def to_blocks(units: NDArray[np.generic]) -> Blocks:
     count, height, width = units.shape
     parts = units.reshape(count, height // BLOCK, BLOCK, width // BLOCK, BLOCK)
     return parts.transpose(2, 4, 0, 1, 3).astype(np.float32, order="C").reshape(BLOCK**2, -1)
+
+
+def cut(plane: NDArray[np.float16], units: Units, sampling: tuple[int, int]) -> NDArray[np.float16]:
+    """Return units (n, h, w) of a plane at its own size."""
+    high, wide = (BLOCK * factor for factor in sampling)
+    rows = units[0][:, None] * high + np.arange(high)
+    columns = units[1][:, None] * wide + np.arange(wide)
+    part: NDArray[np.float16] = plane[rows[:, :, None], columns[:, None, :]]
+    return part

@@ -48,7 +48,8 @@ class Picture:
 
     `pixels` is uint8 (H, W, C) with C = 1 for grey or 3, upright; `alpha` is uint8 (H, W) or None;
     `format` is told by content; `lossless` says whether the file's coding kept every value;
-    `dropped` names the embedded clean copies that are left out.
+    `dropped` names the embedded clean copies that are left out; `orientation` (1 to 8, as in EXIF)
+    is how the file was stored.
     """
 
     pixels: NDArray[np.uint8]
@@ -59,6 +60,7 @@ class Picture:
     dropped: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     lossless: bool = True
+    orientation: int = 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -88,6 +90,7 @@ def prepare(path: Path, preparation: Preparation) -> Picture:
         tuple(found.dropped),
         tuple(found.notices),
         lossless=_lossless(data, kind.name),
+        orientation=found.orientation,
     )
 
 
