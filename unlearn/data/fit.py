@@ -14,7 +14,8 @@ from unlearn.data.pillow import decoding
 from unlearn.data.planes import STRIP_PIXELS, Scene, Units, blue_limit, cut, red_limits, to_blocks
 from unlearn.errors import PictureError
 
-RESIZED: Final = "a picture of another size than its source is coded anew"
+RESIZED: Final = "it is shrunk, so that nothing is left of how its source was stored"
+_ANY_SIZE: Final = 1 << 40  # the source was decoded before; another size than its is refused
 _GROUP: Final = 512  # units that are fitted again together
 _PASSES: Final = 8
 _COLOUR: Final = (1.0, 0.5, 0.0)  # share of the colours' change that is asked for, by failures
@@ -133,7 +134,7 @@ def decoded_planes(data: bytes, shape: tuple[int, ...]) -> NDArray[np.uint8]:
 def _decoded(data: bytes, shape: tuple[int, ...], mode: str | None = None) -> NDArray[np.uint8]:
     """Return a JPEG's pixels, or its planes, of a known shape; raises PictureError for another."""
     with (
-        decoding("JPEG", shape[0] * shape[1]),
+        decoding("JPEG", _ANY_SIZE),
         Image.open(BytesIO(data), formats=["JPEG"]) as image,
     ):
         _refuse(image, shape)

@@ -89,8 +89,14 @@ class Batch:
     ) -> WriteJob | None:
         """Take note that the picture would be written."""
         picture = self.ground.plan.pictures[number]
+        spare = picture.fallback and f"or {picture.fallback}, if it cannot stay {picture.format}"
         record = PictureRecord(
-            picture.name, "ok", out=picture.out, size=reading.size, label=picture.label
+            picture.name,
+            "ok",
+            out=picture.out,
+            size=reading.size,
+            label=picture.label,
+            notices=(spare,) if spare else (),
         )
         self._note(number, record)
         return None

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from unlearn.data.preview import preview_sheet
 from unlearn.data.writer import Written, write_data, write_picture
 from unlearn.errors import EnvironmentProblem, PictureError
 
+WRITTEN_AS_PNG: Final = "written as PNG: "
 J = TypeVar("J")
 T = TypeVar("T")
 
@@ -149,7 +150,7 @@ def _write(job: WriteJob) -> Writing:
     except PictureError as problem:
         if job.fallback is None:
             raise
-        fell_back, notices = True, (*notices, f"written as PNG: {problem}")
+        fell_back, notices = True, (*notices, f"{WRITTEN_AS_PNG}{problem}")
         written = _lossless(job, picture, protected, job.fallback, "PNG")
     return Writing(
         written,
