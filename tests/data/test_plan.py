@@ -49,12 +49,15 @@ def outs(plan):
 
 
 def test_a_folder_is_mirrored_and_only_suffixes_change(tmp_path):
-    make_photos(tmp_path / "photos", ["a.jpg", "b.PNG", "deep/er/my.photo.jpeg", "deep/t.tiff"])
+    make_photos(
+        tmp_path / "photos", ["a.jpg", "b.PNG", "c.bmp", "deep/er/my.photo.jpeg", "deep/t.tiff"]
+    )
     plan = plan_of(tmp_path)
     assert outs(plan) == {
-        "a.jpg": "a.png",
+        "a.jpg": "a.jpg",
         "b.PNG": "b.PNG",
-        "deep/er/my.photo.jpeg": "deep/er/my.photo.png",
+        "c.bmp": "c.png",
+        "deep/er/my.photo.jpeg": "deep/er/my.photo.jpeg",
         "deep/t.tiff": "deep/t.tiff",
     }
     assert (plan.folders, plan.refused, plan.skipped, plan.notices) == (3, (), {}, ())
@@ -72,8 +75,8 @@ def test_content_decides_and_not_the_name(tmp_path):
     (photos / "text.png").write_text("no picture")
     plan = plan_of(tmp_path)
     assert outs(plan) == {
-        "IMG_1": "IMG_1.png",
-        "archive.v2": "archive.v2.png",
+        "IMG_1": "IMG_1.jpg",
+        "archive.v2": "archive.v2.jpg",
         "lossless.webp": "lossless.webp",
         "lossless_exif.webp": "lossless_exif.webp",
         "lossy.webp": "lossy.png",
@@ -93,7 +96,7 @@ def test_a_chosen_format_is_that_of_every_output(tmp_path, choice, suffix):
 def test_hidden_files_and_folders_are_not_looked_at(tmp_path):
     make_photos(tmp_path / "photos", ["a.jpg", ".b.jpg", ".hidden/c.jpg"])
     plan = plan_of(tmp_path)
-    assert (outs(plan), plan.skipped) == ({"a.jpg": "a.png"}, {})
+    assert (outs(plan), plan.skipped) == ({"a.jpg": "a.jpg"}, {})
 
 
 def test_other_files_are_counted_by_suffix(tmp_path):
@@ -123,7 +126,7 @@ def test_only_refused_files_are_still_something_found(tmp_path):
 
 def test_without_recursion_sub_folders_are_left_out(tmp_path):
     make_photos(tmp_path / "photos", ["a.jpg", "sub/b.jpg"])
-    assert outs(plan_of(tmp_path, recursive=False)) == {"a.jpg": "a.png"}
+    assert outs(plan_of(tmp_path, recursive=False)) == {"a.jpg": "a.jpg"}
 
 
 @pytest.mark.parametrize(
@@ -147,9 +150,9 @@ def test_several_folders_keep_their_names_and_files_go_beside_them(tmp_path):
     single = make_picture(tmp_path / "elsewhere" / "b.jpg")
     plan = plan_of(tmp_path, tmp_path / "one", f"{tmp_path}/two/", single)
     assert outs(plan) == {
-        "b.jpg": "b.png",
-        "one/a.jpg": "one/a.png",
-        "two/x/a.jpg": "two/x/a.png",
+        "b.jpg": "b.jpg",
+        "one/a.jpg": "one/a.jpg",
+        "two/x/a.jpg": "two/x/a.jpg",
     }
 
 
@@ -158,14 +161,14 @@ def test_the_current_folder_has_a_name_too(tmp_path, monkeypatch):
     make_photos(tmp_path / "other", ["b.jpg"])
     monkeypatch.chdir(tmp_path / "here")
     plan = plan_of(tmp_path, ".", "../other")
-    assert outs(plan) == {"here/a.jpg": "here/a.png", "other/b.jpg": "other/b.png"}
+    assert outs(plan) == {"here/a.jpg": "here/a.jpg", "other/b.jpg": "other/b.jpg"}
 
 
 def test_a_file_given_twice_is_taken_once(tmp_path, monkeypatch):
     photos = make_photos(tmp_path / "photos", ["a.jpg"])
     monkeypatch.chdir(tmp_path)
     plan = plan_of(tmp_path, photos / "a.jpg", "photos/a.jpg", "photos/../photos/a.jpg")
-    assert outs(plan) == {"a.jpg": "a.png"}
+    assert outs(plan) == {"a.jpg": "a.jpg"}
 
 
 def test_two_inputs_of_one_name_are_refused(tmp_path):
@@ -326,7 +329,7 @@ def test_a_folder_beside_the_input_is_fine(tmp_path):
     assert overlaps(tmp_path / "photos2", tmp_path / "photos") is None
     make_photos(tmp_path / "photos")
     plan = plan_of(tmp_path, tmp_path / "photos" / "a.jpg", out="photos/new")
-    assert outs(plan) == {"a.jpg": "a.png"}
+    assert outs(plan) == {"a.jpg": "a.jpg"}
 
 
 @pytest.mark.parametrize("path", ["protected", "protected.unlearn", "file"])
@@ -434,7 +437,7 @@ def test_names_that_windows_could_not_store_are_known(name, problem):
 
 def test_odd_names_are_noticed_and_many_are_counted(tmp_path):
     make_photos(tmp_path / "photos", ["con.jpg", "aux.jpg", "nul.jpg", "prn.jpg", "a.jpg", "a.png"])
-    first, second = plan_of(tmp_path).notices
+    first, second = plan_of(tmp_path, choice="png").notices
     assert first == (
         "aux.png is a reserved name on Windows; con.png is a reserved name on Windows; "
         "nul.png is a reserved name on Windows and 1 more"
@@ -454,7 +457,7 @@ def test_a_name_that_grows_too_long_is_refused(tmp_path):
 def test_names_that_are_no_text_are_kept_and_shown_escaped(tmp_path):
     photos = tmp_path / "photos"
     make_picture(photos / "a.jpg").rename(photos / os.fsdecode(b"\xff\n\x1b.jpg"))
-    assert list(outs(plan_of(tmp_path)).values()) == [os.fsdecode(b"\xff\n\x1b.png")]
+    assert list(outs(plan_of(tmp_path)).values()) == [os.fsdecode(b"\xff\n\x1b.jpg")]
     assert shown(os.fsdecode(b"\xff\n\x1b.jpg")) == r"\udcff\n\x1b.jpg"
     assert shown("schöne Katze 😺.jpg") == "schöne Katze 😺.jpg"
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from unlearn.workflows.settings import ProtectOptions
 
 _MOST_WORKERS: Final = 8
-_FORMATS: Final = ("auto", "png", "webp", "tiff")
+_FORMATS: Final = ("auto", "keep", "png", "webp", "tiff")
 _METADATA: Final = ("keep", "copyright", "none")
 
 
@@ -103,7 +103,8 @@ def protect(
             "-f",
             parser=_choice(*_FORMATS),
             metavar="|".join(_FORMATS),
-            help="Always without loss; auto keeps lossless WebP and TIFF, else PNG.",
+            help="keep: JPEG stays JPEG within the bound, or fails; auto: or becomes PNG. "
+            "Lossless WebP and TIFF stay; all else is PNG.",
             rich_help_panel=OUTPUT,
         ),
     ] = "auto",
@@ -226,7 +227,7 @@ def protect(
         generator_name=generator,
         rho=rho,
         labels=labels,
-        format=cast(Literal["auto", "png", "webp", "tiff"], image_format),
+        format=cast(Literal["auto", "keep", "png", "webp", "tiff"], image_format),
         metadata=cast(Literal["keep", "copyright", "none"], metadata),
         max_side=max_side,
         selection=Selection(recursive, tuple(include or ()), tuple(exclude or ()), follow_symlinks),

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from statistics import fmean
 from time import monotonic
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ from unlearn.data.disk import size_text
 from unlearn.data.manifest import FILE_NAME, PictureRecord
 from unlearn.data.naming import shown
 from unlearn.workflows.outcome import Event, Notice, Progress, ProtectResult, Started
+from unlearn.workflows.tasks import WRITTEN_AS_PNG
 
 # How much must be done until the time can be told; the first picture counts the workers' start.
 _MEASURED: Final = 3
@@ -104,6 +106,8 @@ def as_plain(result: ProtectResult) -> dict[str, Any]:
         "outdated": list(result.outdated),
         "max_change": result.largest_change,
         "mean_psnr": result.mean_psnr,
+        "still_jpeg": len(result.kept),
+        "png_instead": len(result.fallbacks),
         "bytes": result.needed_bytes if result.dry_run else result.written_bytes,
         "seconds": round(result.seconds, 3),
         "pictures": [_plain_record(record) for record in (*result.protected, *result.failed)],
@@ -151,6 +155,12 @@ def _detail(record: PictureRecord) -> str:
     line = f"{shown(record.src)} -> {shown(record.out)}"
     if record.linf is not None:
         line += f"  max change {record.linf}/255  PSNR {record.psnr} dB"
+    if record.passes is not None:
+        line += (
+            f"  JPEG in {_count(record.passes, 'pass', 'es')}, "
+            f"correlation {record.correlation:.2f}, {record.energy:.0%} of the noise's energy, "
+            f"{record.size_ratio:.2f}x the size"
+        )
     if record.dropped:
         line += f"  left out: {', '.join(record.dropped)}"
     return "  ".join([line, *map(shown, record.notices)])
@@ -162,6 +172,7 @@ def _account(result: ProtectResult) -> Iterator[str]:
     yield _row("Protected", len(result.protected), most if result.protected else "")
     if result.earlier:
         yield _row("", result.earlier, "of these by an earlier run, left as they are")
+    yield from _formats(result)
     named = [(shown(record.src), record.reason or "") for record in result.failed[:_NAMED]]
     width = min(_WIDEST_NAME, max((len(name) for name, _ in named), default=0))
     for place, (name, reason) in enumerate(named):
@@ -175,6 +186,28 @@ def _account(result: ProtectResult) -> Iterator[str]:
         kinds = ", ".join(f"{n} {shown(kind)}" for kind, n in result.skipped.items())
         yield _row("Skipped", sum(result.skipped.values()), kinds)
     yield from _closing(result)
+
+
+def _formats(result: ProtectResult) -> Iterator[str]:
+    """Yield what became of the JPEG sources."""
+    if kept := result.kept:
+        correlation = fmean(record.correlation or 0 for record in kept)
+        energy = fmean(record.energy or 0 for record in kept)
+        before = sum((record.bytes or 0) / (record.size_ratio or 1) for record in kept)
+        ratio = sum(record.bytes or 0 for record in kept) / max(before, 1)
+        yield _row(
+            "Still JPEG",
+            len(kept),
+            f"{ratio:.2f}x the size; {energy:.0%} of the noise's energy, correlation "
+            f"{correlation:.2f}",
+        )
+    for place, record in enumerate(result.fallbacks[:_NAMED]):
+        title, count = ("", "") if place else ("PNG instead", len(result.fallbacks))
+        reason = next(n for n in record.notices if n.startswith(WRITTEN_AS_PNG))
+        name, reason = shown(record.src), shown(reason.removeprefix(WRITTEN_AS_PNG))
+        yield _row(title, count, f"{name}  {reason}")
+    if len(result.fallbacks) > _NAMED:
+        yield _row("", "", f"and {len(result.fallbacks) - _NAMED} more, see the record")
 
 
 def _row(title: str, count: int | str = "", text: str = "") -> str:
@@ -198,7 +231,8 @@ def _dry_run(result: ProtectResult) -> Iterator[str]:
     """Yield what the real run would write, one file a line, and the sum."""
     planned = [record for record in result.protected if record.out_sha256 is None]
     for record in planned:
-        yield f"{shown(record.src)} -> {shown(result.out / str(record.out))}"
+        others = "".join(f" ({shown(notice)})" for notice in record.notices)
+        yield f"{shown(record.src)} -> {shown(result.out / str(record.out))}{others}"
     for record in result.failed:
         yield f"{shown(record.src)}: cannot be protected: {record.reason}"
     for out in result.outdated:

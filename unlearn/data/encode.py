@@ -1,4 +1,4 @@
-"""Lossless encoders: PNG and WebP by Pillow, TIFF by hand.
+"""Lossless encoders: PNG, WebP and BMP by Pillow, TIFF by hand.
 
 The TIFF writer exists because libtiff through Pillow does not write EXIF directories, and Pillow's
 own writer does not compress. What the settings cost and bring is measured in
@@ -158,8 +158,18 @@ def _tiff_entries(canvas: Canvas, exif: Exif, rows: int) -> dict[int, Entry]:
     return entries
 
 
+def encode_bmp(canvas: Canvas, file: BinaryIO) -> None:
+    """Write a BMP, which holds neither transparency nor metadata."""
+    if canvas.alpha is not None:
+        raise PictureError("transparency is not kept by every reader of BMP")
+    if canvas.metadata.icc:
+        raise PictureError("its colour profile is not kept by every reader of BMP")
+    canvas.image().save(file, format="BMP")
+
+
 ENCODERS: dict[str, Callable[[Canvas, BinaryIO], None]] = {
     "PNG": encode_png,
     "WEBP": encode_webp,
     "TIFF": encode_tiff,
+    "BMP": encode_bmp,
 }

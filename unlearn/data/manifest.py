@@ -87,6 +87,10 @@ class PictureRecord:
     dropped: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     ms: int | None = None
+    passes: int | None = None  # these four of a JPEG that stayed one, see data/keep
+    correlation: float | None = None
+    energy: float | None = None
+    size_ratio: float | None = None  # of the output to the source
 
     def to_line(self) -> dict[str, Any]:
         """Return the record as the manifest stores it; linf is measured on the decoded file."""
@@ -117,6 +121,7 @@ class Manifest:
     outputs: dict[str, PictureRecord | None] = field(
         default_factory=dict
     )  # None: begun, not finished
+    begun: dict[str, list[str]] = field(default_factory=dict)  # by source, until it is recorded
     broken_lines: int = 0
     bytes: int = 0  # of the file, which only grows: another size means another run has written
 
@@ -204,10 +209,15 @@ def _take(manifest: Manifest, line: Mapping[str, Any]) -> None:
     if kind == "run":
         manifest.header = RunHeader.from_line(line)
     elif kind == "begin":
-        manifest.outputs.setdefault(str(_inside(line["out"])), None)
+        out = str(_inside(line["out"]))
+        manifest.outputs.setdefault(out, None)
+        manifest.begun.setdefault(str(line["src"]), []).append(out)
     elif kind == "image":
         record = PictureRecord.from_line(line)
         manifest.records[record.src] = record
+        for out in manifest.begun.pop(record.src, ()):
+            if manifest.outputs.get(out, record) is None:
+                del manifest.outputs[out]  # a name that was held ready and not needed
         if record.out:
             manifest.outputs[record.out] = record
 

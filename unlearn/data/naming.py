@@ -30,6 +30,8 @@ SUFFIXES_OF_FORMAT: Final[Mapping[str, tuple[str, ...]]] = {
     "PNG": (".png", ".apng"),
     "WEBP": (".webp",),
     "TIFF": (".tif", ".tiff"),
+    "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
+    "BMP": (".bmp", ".dib"),
 }
 LONGEST_NAME: Final = 255  # bytes of one name; ext4, APFS and NTFS agree closely enough
 

@@ -25,7 +25,8 @@ class Picture:
 
     `pixels` is uint8 (H, W, C) with C = 1 for grey or 3, upright, or uint16 (H, W, 1) for 16-bit
     grey; `alpha` is uint8 (H, W) or None; `format` is told by content; `lossless` says whether the
-    file's coding kept every value; `dropped` names the embedded clean copies that are left out.
+    file's coding kept every value; `dropped` names the embedded clean copies that are left out;
+    `orientation` (1 to 8, as in EXIF) is how the file was stored.
     """
 
     pixels: Pixels
@@ -36,6 +37,7 @@ class Picture:
     dropped: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     lossless: bool = True
+    orientation: int = 1
 
     @property
     def size(self) -> tuple[int, int]:

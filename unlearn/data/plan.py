@@ -10,13 +10,24 @@ from typing import Final, Literal
 from unlearn.data.disk import check_destination, overlaps
 from unlearn.data.labels import Labelling, check_choice, label
 from unlearn.data.naming import LONGEST_NAME, PICTURE_SUFFIXES, output_names, shown, windows_problem
-from unlearn.data.scan import Refusal, Scan, Selection, scan
+from unlearn.data.scan import Refusal, Scan, Selection, Source, scan
 from unlearn.data.sniff import LOSSLESS_WEBP
 from unlearn.errors import NothingFound, UsageProblem
 
-FormatChoice = Literal["auto", "png", "webp", "tiff"]
+FormatChoice = Literal["auto", "keep", "png", "webp", "tiff"]
 
 _LOOKED_FOR: Final = "jpg png webp tif bmp gif avif heic"
+_NOT_KEPT: Final = "lossy {} cannot be kept within the bound; use --format png"
+# For each choice: what content (as sniff names it) is written as, and as what if that fails.
+_FORMATS: Final[Mapping[str, Mapping[str, tuple[str, str | None]]]] = {
+    "auto": {LOSSLESS_WEBP: ("WEBP", None), "TIFF": ("TIFF", None), "JPEG": ("JPEG", "PNG")},
+    "keep": {
+        LOSSLESS_WEBP: ("WEBP", None),
+        "TIFF": ("TIFF", None),
+        "JPEG": ("JPEG", None),
+        "BMP": ("BMP", "PNG"),
+    },
+}
 _NAMED: Final = 3  # how many names a notice lists before it only counts
 
 
@@ -38,8 +49,14 @@ class PlannedPicture:
     source: Path
     name: str  # under the inputs, with forward slashes
     out: str  # under the output folder, with forward slashes
-    format: str  # of the output: "PNG", "WEBP" or "TIFF"
+    format: str  # of the output: "PNG", "WEBP", "TIFF", "JPEG" or "BMP"
     label: str
+    fallback: str | None = None  # the name of a PNG that is written if that format cannot be
+
+    @property
+    def outs(self) -> tuple[str, ...]:
+        """Every name that may be written, the wanted one first."""
+        return (self.out,) if self.fallback is None else (self.out, self.fallback)
 
 
 @dataclass(frozen=True)
@@ -82,27 +99,56 @@ def make_plan(request: PlanRequest) -> Plan:
     if not found.sources and not found.refused:
         raise NothingFound(_nothing(found, request.selection))
     labelling = label(found, request.labels)
-    formats = [_output_format(source.format, request.format) for source in found.sources]
-    wanted = [(source.name, kind) for source, kind in zip(found.sources, formats, strict=True)]
-    names = output_names(wanted)
-    pictures = tuple(
-        PlannedPicture(source.path, source.name, name, kind, cls)
-        for source, name, kind, cls in zip(
-            found.sources, names, formats, labelling.labels, strict=True
-        )
-    )
+    pictures, lossy = _pictures(found.sources, labelling.labels, request.format)
     writable, too_long = _split_long(pictures)
-    refused = (*found.refused, *too_long)
-    return Plan(
-        found.inputs, out, records, writable, refused, found.skipped, labelling, _notices(writable)
+    refused = (*found.refused, *lossy, *too_long)
+    notices = (*_notices(writable), *_changed_formats(found.sources, request.format))
+    return Plan(found.inputs, out, records, writable, refused, found.skipped, labelling, notices)
+
+
+def _pictures(
+    sources: Sequence[Source], labels: Sequence[str], choice: FormatChoice
+) -> tuple[tuple[PlannedPicture, ...], tuple[Refusal, ...]]:
+    """Return what is planned for every source, and what a choice of format excludes.
+
+    Names for a failure are reserved like all others, so that none ever takes another's place.
+    """
+    lossy = {"WEBP": "WebP", "AVIF": "AVIF"} if choice == "keep" else {}
+    refused = tuple(
+        Refusal(s.name, _NOT_KEPT.format(lossy[s.format])) for s in sources if s.format in lossy
     )
+    pairs = [(s, cls) for s, cls in zip(sources, labels, strict=True) if s.format not in lossy]
+    formats = [_output_formats(source.format, choice) for source, _ in pairs]
+    wanted = [(source.name, kind) for (source, _), (kind, _) in zip(pairs, formats, strict=True)]
+    spare = [
+        (source.name, other)
+        for (source, _), (_, other) in zip(pairs, formats, strict=True)
+        if other is not None
+    ]
+    names = output_names([*wanted, *spare])
+    spares = dict(zip((name for name, _ in spare), names[len(wanted) :], strict=True))
+    return tuple(
+        PlannedPicture(source.path, source.name, name, kind, cls, spares.get(source.name))
+        for (source, cls), name, (kind, _) in zip(pairs, names, formats, strict=False)
+    ), refused
 
 
-def _output_format(content: str, choice: FormatChoice) -> str:
-    """Return the format of the output for content as sniff names it; always one without loss."""
-    if choice != "auto":
-        return choice.upper()
-    return {LOSSLESS_WEBP: "WEBP", "TIFF": "TIFF"}.get(content, "PNG")
+def _output_formats(content: str, choice: FormatChoice) -> tuple[str, str | None]:
+    """Return the output's format for content as sniff names it, and what is tried if that fails."""
+    table = _FORMATS.get(choice)
+    return (choice.upper(), None) if table is None else table.get(content, ("PNG", None))
+
+
+def _changed_formats(sources: Sequence[Source], choice: FormatChoice) -> tuple[str, ...]:
+    """Return what the person should know about formats that cannot be kept."""
+    counts = Counter(s.format for s in sources if s.format in ("GIF", "HEIC"))
+    if choice != "keep":
+        return ()
+    return tuple(
+        f"{count} {kind} {'is' if count == 1 else 'are'} written as PNG, since {kind} cannot hold "
+        "the noise within the bound"
+        for kind, count in sorted(counts.items())
+    )
 
 
 def _refuse_overlap(found: Scan, out: Path, records: Path) -> None:
@@ -144,7 +190,11 @@ def _split_long(
 ) -> tuple[tuple[PlannedPicture, ...], tuple[Refusal, ...]]:
     """Part what can be written from what has a name that no file system would take."""
     reason = f"output name would be longer than {LONGEST_NAME} bytes; rename it"
-    long = {p.name for p in pictures if len(os.fsencode(p.out.rpartition("/")[2])) > LONGEST_NAME}
+    long = {
+        p.name
+        for p in pictures
+        if any(len(os.fsencode(out.rpartition("/")[2])) > LONGEST_NAME for out in p.outs)
+    }
     refused = tuple(Refusal(p.name, reason) for p in pictures if p.name in long)
     return tuple(p for p in pictures if p.name not in long), refused
 

@@ -58,6 +58,7 @@ def prepare(path: Path, preparation: Preparation) -> Picture:
         tuple(found.dropped),
         tuple(found.notices),
         lossless=lossless,
+        orientation=found.orientation,
     )
 
 
@@ -112,7 +113,9 @@ def _open(data: bytes, kind: Kind) -> Image.Image:
     try:
         return Image.open(BytesIO(data), formats=[kind.plugin or kind.name])
     except UnidentifiedImageError:
-        raise PictureError(f"damaged or unsupported {kind.name} file; save it again as PNG or JPEG") from None
+        raise PictureError(
+            f"damaged or unsupported {kind.name} file; save it again as PNG or JPEG"
+        ) from None
 
 
 def _turn(image: Image.Image, orientation: int) -> Image.Image:

@@ -7,11 +7,11 @@ then given its name.
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from unlearn.data.picture import Picture, Pixels, Preparation
 from unlearn.data.prepare import prepare
 from unlearn.errors import EnvironmentProblem, PictureError
 
-FormatChoice = Literal["auto", "png", "webp", "tiff"]
+FormatChoice = Literal["auto", "keep", "png", "webp", "tiff"]
 TEMPORARY_PREFIX = ".unlearn-tmp-"
 FORMATS: dict[str, str] = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
 _DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -37,6 +37,7 @@ __all__ = [
     "mismatch",
     "output_format",
     "temporary_beside",
+    "write_data",
     "write_picture",
 ]
 
@@ -79,9 +80,24 @@ def write_picture(
     if picture.alpha is not None:
         protected = np.where(picture.alpha[..., None] == 0, picture.pixels, protected)
     canvas = Canvas(protected, picture.alpha, picture.metadata.chosen(metadata, picture.size))
+    return _place(picture, target, levels, lambda file: ENCODERS[format](canvas, file))
+
+
+def write_data(picture: Picture, data: bytes, target: Path, *, levels: int) -> Written:
+    """Write a file's bytes as `target` if they decode within `levels` of `picture`.
+
+    Raises as write_picture does.
+    """
+    return _place(picture, target, levels, lambda file: file.write(data))
+
+
+def _place(
+    picture: Picture, target: Path, levels: int, fill: Callable[[BinaryIO], object]
+) -> Written:
+    """Fill a temporary file, check it, and only then give it its name."""
     with temporary_beside(target) as temporary:
         with temporary.open("r+b") as file:
-            ENCODERS[format](canvas, file)
+            fill(file)
             file.flush()
             os.fsync(file.fileno())
         written = _check(picture, temporary, levels)

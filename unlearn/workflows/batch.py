@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Final, Protocol
 
@@ -103,8 +103,14 @@ class Batch:
     ) -> WriteJob | None:
         """Take note that the picture would be written."""
         picture = self.ground.plan.pictures[number]
+        spare = picture.fallback and f"or {picture.fallback}, if it cannot stay {picture.format}"
         record = PictureRecord(
-            picture.name, "ok", out=picture.out, size=reading.size, label=picture.label
+            picture.name,
+            "ok",
+            out=picture.out,
+            size=reading.size,
+            label=picture.label,
+            notices=(spare,) if spare else (),
         )
         self._note(number, record)
         return None
@@ -120,26 +126,41 @@ class Batch:
             self.disk_full = outcome.reason if outcome.disk_full else self.disk_full
             self.stop = self.stop or outcome.disk_full or self.ground.options.fail_fast
         else:
-            record = PictureRecord(
-                picture.name,
-                "ok",
-                None,
-                sha256,
-                picture.out,
-                outcome.written.sha256,
-                outcome.size,
-                outcome.mode,
-                picture.label,
-                self.ground.fingerprints[number],
-                outcome.written.linf,
-                round(outcome.written.mean_abs, 4),
-                round(outcome.written.psnr, 2),
-                outcome.written.size_bytes,
-                outcome.dropped,
-                outcome.notices,
-                round(1000 * (time.monotonic() - self._began[number])),
-            )
+            record = self._success(number, outcome, sha256)
         self._note(number, record)
+
+    def _success(self, number: int, outcome: Writing, sha256: str | None) -> PictureRecord:
+        """Return the record of a picture that was written."""
+        picture, kept = self.ground.plan.pictures[number], outcome.keeping
+        written = outcome.written
+        record = PictureRecord(
+            picture.name,
+            "ok",
+            None,
+            sha256,
+            picture.outs[-1] if outcome.fell_back else picture.out,
+            written.sha256,
+            outcome.size,
+            outcome.mode,
+            picture.label,
+            self.ground.fingerprints[number],
+            written.linf,
+            round(written.mean_abs, 4),
+            round(written.psnr, 2),
+            written.size_bytes,
+            outcome.dropped,
+            outcome.notices,
+            round(1000 * (time.monotonic() - self._began[number])),
+        )
+        if kept is None:
+            return record
+        return replace(
+            record,
+            passes=kept.passes,
+            correlation=round(kept.correlation, 4),
+            energy=round(kept.energy, 4),
+            size_ratio=round(written.size_bytes / max(1, outcome.source_bytes), 4),
+        )
 
     def result(
         self, *, interrupted: bool = False, previews: tuple[Path, ...] = ()
@@ -214,7 +235,8 @@ class RealBatch(Batch):
         options, picture = self.ground.options, self.ground.plan.pictures[number]
         if noise is None:
             raise ValueError("there is nothing to write without noise")
-        self._manifest.begin(picture.name, picture.out)
+        for out in picture.outs:
+            self._manifest.begin(picture.name, out)
         return WriteJob(
             picture.source,
             reading.sha256,
@@ -226,6 +248,7 @@ class RealBatch(Batch):
             options.metadata,
             options.preparation,
             self.pixels(number),
+            None if picture.fallback is None else self.ground.plan.out / picture.fallback,
         )
 
     def record_refused(self) -> None:
@@ -244,10 +267,10 @@ class RealBatch(Batch):
         ]
         jobs = []
         for place, number in enumerate(chosen[: ground.options.preview], 1):
-            picture = ground.plan.pictures[number]
-            stem = PurePosixPath(picture.out).stem[:_CAPTION_STEM]
+            picture, name = ground.plan.pictures[number], str(records[number].out)
+            stem = PurePosixPath(name).stem[:_CAPTION_STEM]
             target = ground.plan.records / "preview" / f"{place}-{stem}.png"
-            out = ground.plan.out / picture.out
+            out = ground.plan.out / name
             jobs.append(
                 PreviewJob(
                     picture.source,
@@ -272,7 +295,8 @@ class RealBatch(Batch):
     def _note(self, number: int, record: PictureRecord) -> None:
         """Keep a record in the manifest too; a failed picture must leave no output behind."""
         if record.status != "ok":
-            self._withdraw(self.ground.plan.pictures[number].out)
+            for out in self.ground.plan.pictures[number].outs:
+                self._withdraw(out)
         try:
             self._manifest.record(record)
         except EnvironmentProblem as error:  # the others under way are still to be finished

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unlearn.data.manifest import PictureRecord
 from unlearn.data.plan import Plan
+from unlearn.workflows.tasks import WRITTEN_AS_PNG
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,20 @@ class ProtectResult:
     def largest_change(self) -> int:
         """The largest change of any colour value, in 8-bit steps."""
         return max((record.linf or 0 for record in self.protected), default=0)
+
+    @property
+    def kept(self) -> tuple[PictureRecord, ...]:
+        """The pictures whose JPEG was fitted into the bound."""
+        return tuple(record for record in self.protected if record.passes is not None)
+
+    @property
+    def fallbacks(self) -> tuple[PictureRecord, ...]:
+        """The pictures that are PNG since their own format could not be."""
+        return tuple(
+            record
+            for record in self.protected
+            if any(notice.startswith(WRITTEN_AS_PNG) for notice in record.notices)
+        )
 
     @property
     def mean_psnr(self) -> float | None:

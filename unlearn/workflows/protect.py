@@ -191,7 +191,8 @@ def _tidy(ground: Groundwork) -> None:
     out = ground.plan.out
     remove_leftovers(out)
     remove_leftovers(ground.plan.records)
-    names = [picture.out for picture in ground.plan.pictures] + list(ground.work.outdated)
+    names = [out for picture in ground.plan.pictures for out in picture.outs]
+    names += ground.work.outdated
     folders = {parent for name in names for parent in PurePosixPath(name).parents[:-1]}
     for folder in sorted(folders, key=lambda path: -len(path.parts)):
         with contextlib.suppress(OSError):

@@ -61,7 +61,8 @@ def _current(
         record, asked = manifest.records.get(picture.name), fingerprints[number]
         if asked is None or record is None or record.status != "ok":
             continue
-        if record.settings == asked and manifest.outputs.get(picture.out) == record:
+        out = str(record.out)
+        if record.settings == asked and out in picture.outs and manifest.outputs.get(out) == record:
             candidates.append((number, record))
 
     def agrees(candidate: tuple[int, PictureRecord]) -> bool:
@@ -69,7 +70,7 @@ def _current(
         number, record = candidate
         picture = plan.pictures[number]
         return (
-            file_sha256(plan.out / picture.out) == record.out_sha256
+            file_sha256(plan.out / str(record.out)) == record.out_sha256
             and file_sha256(picture.source) == record.src_sha256
         )
 
@@ -80,7 +81,7 @@ def _current(
 
 def _refuse_clashes(plan: Plan, manifest: Manifest, pending: Sequence[int], *, force: bool) -> None:
     """Raise UsageProblem for outputs that would replace what unlearn did not write."""
-    outs = [plan.pictures[number].out for number in pending]
+    outs = [out for number in pending for out in plan.pictures[number].outs]
     parents = {str(parent) for out in outs for parent in PurePosixPath(out).parents}
     _refuse(plan, sorted(p for p in parents if _is_other(plan.out / p, Path.is_dir)), "no folder")
     _refuse(plan, sorted(p for p in parents - {"."} if (plan.out / p).is_symlink()), "a link")
@@ -116,8 +117,8 @@ def _outdated(
     for out, record in manifest.outputs.items():
         if record is not None:
             written[record.src].append(out)
-    kept = {plan.pictures[number].out for number in current}
-    planned = {plan.pictures[number].out for number in pending}
+    kept = {record.out for record in current.values()}
+    planned = {out for number in pending for out in plan.pictures[number].outs}
     names = [plan.pictures[number].name for number in pending]
     names += [refusal.name for refusal in plan.refused]
     candidates = {out for name in names for out in written[name]}

@@ -10,19 +10,21 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.data.grid import add_noise, to_grid
+from unlearn.data.keep import Keeping, keep_jpeg
 from unlearn.data.metadata import MetadataChoice
-from unlearn.data.prepare import Preparation, prepare
+from unlearn.data.prepare import Picture, Preparation, prepare
 from unlearn.data.preview import preview_sheet
-from unlearn.data.writer import Written, write_picture
+from unlearn.data.writer import Written, write_data, write_picture
 from unlearn.errors import EnvironmentProblem, PictureError
 from unlearn.workflows.guard import limits
 
+WRITTEN_AS_PNG: Final = "written as PNG: "
 T = TypeVar("T")
 
 
@@ -58,7 +60,8 @@ class WriteJob:
     """A picture to write: its source, the noise on the grid, and how to store it.
 
     `delta` is float32 (h, w, C) in shares of the colour range; `gain` makes up for the contrast
-    that enlarging it loses, and is not applied where nothing is enlarged.
+    that enlarging it loses, and is not applied where nothing is enlarged. `fallback` is where a PNG
+    goes if the file cannot be of its format; without one the picture fails.
     """
 
     source: Path
@@ -71,17 +74,24 @@ class WriteJob:
     metadata: MetadataChoice
     preparation: Preparation
     pixels: int = 0
+    fallback: Path | None = None
 
 
 @dataclass(frozen=True)
 class Writing:
-    """A picture that was written and checked."""
+    """A picture that was written and checked.
+
+    `keeping` is of a JPEG that stayed one; `fell_back` says that it was written as a PNG instead.
+    """
 
     written: Written
     size: tuple[int, int]
     mode: str
     dropped: tuple[str, ...]
     notices: tuple[str, ...]
+    keeping: Keeping | None = None
+    source_bytes: int = 0
+    fell_back: bool = False
 
 
 @dataclass(frozen=True)
@@ -140,15 +150,55 @@ def _write(job: WriteJob) -> Writing:
     gain = job.gain if enlarged else 1.0
     protected = add_noise(picture.pixels, job.delta, job.levels, gain)
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    written = write_picture(
-        picture,
-        protected,
-        job.target,
-        format=job.format,
-        metadata=job.metadata,
-        levels=job.levels,
+    notices, fell_back, keeping = picture.notices, False, None
+    try:
+        written, keeping = _encode(job, picture, protected)
+    except PictureError as problem:
+        if job.fallback is None:
+            raise
+        fell_back, notices = True, (*notices, f"{WRITTEN_AS_PNG}{problem}")
+        written = _lossless(job, picture, protected, job.fallback, "PNG")
+    return Writing(
+        written,
+        picture.size,
+        picture.mode,
+        picture.dropped,
+        notices,
+        keeping,
+        job.source.stat().st_size,
+        fell_back,
     )
-    return Writing(written, picture.size, picture.mode, picture.dropped, picture.notices)
+
+
+def _encode(
+    job: WriteJob, picture: Picture, protected: NDArray[np.uint8]
+) -> tuple[Written, Keeping | None]:
+    """Write the picture in the job's own format; raises PictureError if that cannot be."""
+    if job.format != "JPEG":
+        return _lossless(job, picture, protected, job.target, job.format), None
+    try:
+        data, keeping = keep_jpeg(
+            picture,
+            protected,
+            job.source.read_bytes(),
+            grid=job.delta.shape[1::-1],
+            levels=job.levels,
+            metadata=job.metadata,
+        )
+        return write_data(picture, data, job.target, levels=job.levels), keeping
+    except PictureError as problem:
+        if job.fallback is None:
+            raise PictureError(f"cannot stay JPEG ({problem}); use --format png") from problem
+        raise
+
+
+def _lossless(
+    job: WriteJob, picture: Picture, protected: NDArray[np.uint8], target: Path, kind: str
+) -> Written:
+    """Write the picture in a format without loss."""
+    return write_picture(
+        picture, protected, target, format=kind, metadata=job.metadata, levels=job.levels
+    )
 
 
 def _preview(job: PreviewJob) -> Path:
