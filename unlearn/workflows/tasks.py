@@ -1,4 +1,4 @@
-"""What worker processes do with one picture: read it, write it, draw its preview.
+"""What worker processes do with one picture: read it, write it, draw it, measure it.
 
 Importing this must stay free of torch: every worker imports it before its first picture.
 """
@@ -19,6 +19,7 @@ from unlearn.data.grid import add_noise, to_grid
 from unlearn.data.metadata import MetadataChoice
 from unlearn.data.prepare import Picture, Preparation, prepare
 from unlearn.data.preview import preview_sheet
+from unlearn.data.survival import Survival, picture_survival
 from unlearn.data.writer import Written, write_picture
 from unlearn.errors import EnvironmentProblem, PictureError
 
@@ -93,6 +94,15 @@ class PreviewJob:
     preparation: Preparation
 
 
+@dataclass(frozen=True)
+class SurvivalJob:
+    """A finished picture whose noise is to be measured after what the web does."""
+
+    source: Path
+    protected: Path
+    preparation: Preparation
+
+
 def start_worker() -> None:
     """Leave Ctrl-C and standard error to the main process, and do not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -115,6 +125,11 @@ def write(job: WriteJob) -> Writing | Failure:
 def preview(job: PreviewJob) -> Path | Failure:
     """Draw the sheet of one finished picture."""
     return _guarded(_preview, job)
+
+
+def measure_survival(job: SurvivalJob) -> dict[str, Survival | None] | Failure:
+    """Measure how much of the noise of one finished picture is left."""
+    return _guarded(_measure_survival, job)
 
 
 def _read(job: ReadJob) -> Reading:
@@ -151,6 +166,13 @@ def _preview(job: PreviewJob) -> Path:
     protected = prepare(job.protected, Preparation(None, job.preparation.max_pixels))
     preview_sheet(source, protected.pixels, job.target, job.caption)
     return job.target
+
+
+def _measure_survival(job: SurvivalJob) -> dict[str, Survival | None]:
+    """Measure from both files."""
+    source = prepare(job.source, job.preparation)
+    protected = prepare(job.protected, Preparation(None, job.preparation.max_pixels))
+    return picture_survival(source, protected)
 
 
 def _mode(picture: Picture) -> str:
