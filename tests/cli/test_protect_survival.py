@@ -7,8 +7,12 @@ import pytest
 from protecting import FakeGenerator, make_generator_file, make_photos, tree
 
 from unlearn.cli.app import run
-from unlearn.data.survival import TRANSFORMATIONS
+from unlearn.cli.survival_text import survival_lines
+from unlearn.data.manifest import PictureRecord
+from unlearn.data.survival import TRANSFORMATIONS, Survival
 from unlearn.workflows import protect as workflow
+from unlearn.workflows.outcome import SurvivalReport
+from unlearn.workflows.survival import as_plain
 
 NOTICE = "Measuring what the web leaves of the noise of"
 
@@ -129,3 +133,20 @@ def test_the_worst_picture_cannot_steer_the_terminal(here, capsys):
     captured = capsys.readouterr()
     assert "(worst: evil\\x1b[2J.png)" in captured.out
     assert "\x1b" not in captured.out + captured.err
+
+
+def test_what_a_format_cannot_hold_is_counted_and_left_out_of_the_sums():
+    whole, none = Survival(1.0, 1.0, 1.0), Survival(-0.001, 0.0, 1.0)
+    found = (
+        (PictureRecord("a", "ok"), {"jpeg75": whole, "box256-jpeg95": none, "webp80": None}),
+        (PictureRecord("b", "ok"), {"jpeg75": none, "box256-jpeg95": none, "webp80": None}),
+        (PictureRecord("c", "ok"), {"jpeg75": None, "box256-jpeg95": none, "webp80": None}),
+    )
+    lines = list(survival_lines(SurvivalReport(9, found)))
+    assert len(lines) == 4
+    assert lines[0].startswith("  Survival           3  of 9 measured")
+    assert lines[1].startswith("                  50 %    0 %  after JPEG of quality 75")
+    assert lines[1].endswith("(worst: b; 1 too large for it)")
+    assert lines[2].endswith("quality 95 (worst: a)")
+    assert as_plain(SurvivalReport(9, found))["pictures"][2]["jpeg75"] is None
+    assert list(survival_lines(None)) == []

@@ -49,8 +49,7 @@ def scene(size=(96, 64), channels=3, seed=0):
 
 
 def measured(source, protected, transformation):
-    with patch.dict(module.TRANSFORMATIONS, {"it": transformation}, clear=True):
-        return survival(source, protected)["it"]
+    return survival(source, protected, {"it": transformation})["it"]
 
 
 def test_doing_nothing_leaves_all():

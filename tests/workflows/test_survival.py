@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 from protecting import FakeGenerator, Heard, make_photos, make_picture, options_for, tree
@@ -121,6 +122,21 @@ def test_a_worker_that_dies_ends_neither_the_run_nor_the_measurement(tmp_path, m
     assert result.exit_code == 0
     assert f"Survival of deadly.jpg was not measured: {module._DIED}" in heard.notices
     assert "g.jpg" in {record.src for record, _ in result.survival.found}
+
+
+def test_a_pool_that_cannot_be_restarted_is_a_failure(tmp_path):
+    class Broken:
+        restarts = 0
+
+        def submit(self, *_):
+            raise BrokenProcessPool
+
+        def restart(self):
+            self.restarts += 1
+
+    pool = Broken()
+    assert module._outcome(module._started(None, pool)) == Failure(module._DIED)
+    assert pool.restarts == 2
 
 
 def test_an_interruption_leaves_the_pictures_and_no_report(tmp_path, monkeypatch):

@@ -13,16 +13,17 @@ import json
 import platform
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 from PIL import features
 
-from tests.benchmarks.survival.noises import NOISES, Noises
-from tests.benchmarks.survival.page import page
+from tests.benchmarks.survival.noises import DEFAULT, NOISES, Noises
+from tests.benchmarks.survival.page import JUDGED, page
 from unlearn.data.prepare import Picture, Preparation, prepare
-from unlearn.data.survival import survival
+from unlearn.data.survival import TRANSFORMATIONS, survival
 from unlearn.errors import PictureError
 
 COMMAND = "python -m tests.benchmarks.survival --photos photos --small imagenette5/val"
@@ -67,10 +68,38 @@ def lines(kind: str, files: list[tuple[str, Path]], noises: Noises) -> Iterator[
             }
 
 
+def by_class(kind: str, files: list[tuple[str, Path]], noises: Noises) -> Iterator[dict]:
+    """Yield the shares that the judged transformation leaves of the default noise of each class.
+
+    Beside them those with colour at full resolution, and the spread of the picture's values (their
+    standard deviation), which tells why.
+    """
+    judged = TRANSFORMATIONS[JUDGED]
+    full = replace(judged, options={**judged.options, "subsampling": "4:4:4"})
+    for name, picture in readable(files):
+        found = [
+            survival(picture.pixels, noises.add(DEFAULT, picture, target), {"": judged, "4": full})
+            for target in range(noises.classes)
+        ]
+        yield {
+            "set": kind,
+            "picture": name,
+            "size": list(picture.size),
+            "spread": round(float(picture.pixels.std()), 1),
+            "shares": [round(one[""].share, DIGITS) for one in found],
+            "full_colour": [round(one["4"].share, DIGITS) for one in found],
+        }
+
+
 def rounded(one) -> list[float] | None:
     if one is None:
         return None
     return [round(value, DIGITS) for value in (one.share, one.correlation, one.strength)]
+
+
+def told(line: dict) -> dict:
+    print(json.dumps(line), flush=True)
+    return line
 
 
 def main() -> None:
@@ -84,11 +113,11 @@ def main() -> None:
     sets = {"photos": large(args.photos)} if args.photos else {}
     if args.small:
         sets["small"] = some_of_each(args.small, args.per_class)
-    noises, found = Noises(), []
-    for kind, files in sets.items():
-        for line in lines(kind, files, noises):
-            found.append(line)
-            print(json.dumps(line), flush=True)
+    noises = Noises()
+    found, classes = (
+        [told(line) for kind, files in sets.items() for line in measure(kind, files, noises)]
+        for measure in (lines, by_class)
+    )
     record = {
         "command": COMMAND,
         "machine": platform.machine(),
@@ -97,9 +126,10 @@ def main() -> None:
         f"torch {version('torch')}",
         "generator_sha256": noises.sha256,
         "lines": found,
+        "classes": classes,
     }
     text = json.dumps(record)
-    for line in found:  # one line of text for each, so that changes can be read
+    for line in (*found, *classes):  # one line of text for each, so that changes can be read
         text = text.replace(json.dumps(line), "\n" + json.dumps(line))
     args.out.with_suffix(".json").write_text(text + "\n", encoding="utf-8")
     args.out.with_suffix(".md").write_text(page(record), encoding="utf-8")

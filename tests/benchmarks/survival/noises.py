@@ -38,6 +38,11 @@ class Noises:
         self._stream_seed = stream_seed(Key(KEY), 0)
         self.sha256 = file_sha256(path)
 
+    @property
+    def classes(self) -> int:
+        """How many classes the generator tells apart."""
+        return len(self._generator.header.classes)
+
     def add(self, noise: str, picture: Picture, number: int) -> NDArray[np.uint8]:
         """Return the pixels with a kind of noise, towards the classes in turn."""
         made, grid, gain = NOISES[noise]
@@ -47,7 +52,7 @@ class Noises:
 
     def _made(self, picture: Picture, grid: int, number: int) -> NDArray[np.float32]:
         """Return the generator's noise."""
-        target = number % len(self._generator.header.classes)
+        target = number % self.classes
         return self._generator.noise_for_picture(
             to_grid(picture.pixels, grid), target, self._stream_seed, picture.sha256, RHO
         )

@@ -8,6 +8,7 @@ from unlearn.data.survival import TRANSFORMATIONS, Summary, Survival, summary
 
 TARGET = 0.8
 WIDTH = 99
+FLAT = 1.0  # levels of spread
 JUDGED = "box256-jpeg95"
 TITLES = {"jpeg75": "JPEG 75", "box256-jpeg95": "256 px + JPEG 95", "webp80": "WebP 80"}
 
@@ -36,7 +37,7 @@ def page(record: dict) -> str:
     parts = [OPENING, f"    {record['command']}\n"]
     for kind, title in (("photos", "Photos of cameras"), ("small", "Small pictures")):
         if any(line["set"] == kind for line in record["lines"]):
-            parts.append("\n".join(section(record["lines"], kind, title)))
+            parts.append("\n".join(section(record, kind, title)))
     parts.append(
         f"{record['versions']}, {record['machine']}; generator "
         f"`{record['generator_sha256'][:12]}`. Every number: [survival.json](survival.json).\n"
@@ -44,8 +45,9 @@ def page(record: dict) -> str:
     return "\n".join(parts)
 
 
-def section(lines: list[dict], kind: str, title: str) -> Iterator[str]:
+def section(record: dict, kind: str, title: str) -> Iterator[str]:
     """Yield the tables of one set of pictures, and whether the target is met."""
+    lines = record["lines"]
     sizes = [max(line["size"]) for line in lines if line["set"] == kind]
     pictures = len({line["picture"] for line in lines if line["set"] == kind})
     span = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
@@ -65,24 +67,47 @@ def section(lines: list[dict], kind: str, title: str) -> Iterator[str]:
         row = " | ".join(f"{one.mean_strength:.2f}, {one.mean_correlation:.2f}" for one in cells)
         yield f"| {bold(noise)} | {row} |"
     yield f"\n{verdict(lines, kind)}\n"
+    yield f"{each_class([line for line in record['classes'] if line['set'] == kind])}\n"
 
 
 def verdict(lines: list[dict], kind: str) -> str:
-    """Say how each grid stands to the target, and which pictures fall short on the default one."""
+    """Say how each grid stands to the target, with one class for each picture."""
     total = sums(lines, kind, DEFAULT, JUDGED)
     short = below(lines, kind, DEFAULT)
-    words = (
-        f"Target: a share of at least {TARGET} after shrinking to 256 pixels and JPEG 95. The "
-        f"default grid of 64 leaves {total.mean_share:.2f} on average and "
-        f"{total.worst_share:.2f} at worst ({total.worst_picture}): "
-    )
-    words += f"missed on {len(short)} of {total.pictures}" if short else "met on every picture"
-    if short:
-        words += f" ({', '.join(short)})"
+    missed = f"missed on {len(short)} of {total.pictures}" if short else "met on every picture"
     others = [noise for noise in NOISES if noise.startswith("base") and noise != DEFAULT]
     counts = [f"{len(below(lines, kind, noise))} with {noise.split(', ')[1]}" for noise in others]
-    text = f"{words}. Pictures below it: {', '.join(counts)}."
-    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
+    return filled(
+        f"Target: a share of at least {TARGET} after shrinking to 256 pixels and JPEG 95. The "
+        f"default grid of 64 leaves {total.mean_share:.2f} on average and "
+        f"{total.worst_share:.2f} at worst ({total.worst_picture}): {missed}. "
+        f"Pictures below it: {', '.join(counts)}."
+    )
+
+
+def each_class(found: list[dict]) -> str:
+    """Say the same of the default noise of every class, and what is below the target and why."""
+    shares = [share for line in found for share in line["shares"]]
+    classes = len(found[0]["shares"])
+    short = [line for line in found if min(line["shares"]) < TARGET]
+    count = sum(share < TARGET for share in shares)
+    text = (
+        f"Every picture with the default noise of each of the generator's {classes} classes: "
+        f"{sum(shares) / len(shares):.2f} on average, {min(shares):.2f} at worst, "
+        f"{count} of {len(shares)} below the target."
+    )
+    for line in short:
+        width, height = line["size"]
+        flat = ", one flat colour" if line["spread"] < FLAT else ""
+        text += (
+            f" {line['picture']} ({width} x {height}{flat}) has {min(line['shares']):.2f} to "
+            f"{max(line['shares']):.2f}; with colour at full resolution in that JPEG "
+            f"{min(line['full_colour']):.2f} to {max(line['full_colour']):.2f}."
+        )
+    if short:
+        rest = [min(line["shares"]) for line in found if line not in short]
+        text += f" All other pictures keep at least {min(rest):.2f} with every class."
+    return filled(text)
 
 
 def below(lines: list[dict], kind: str, noise: str) -> list[str]:
@@ -101,6 +126,10 @@ def measured(lines: list[dict], kind: str, noise: str, name: str) -> list[tuple[
         for line in lines
         if (line["set"], line["noise"]) == (kind, noise) and line[name] is not None
     ]
+
+
+def filled(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
 
 
 def bold(noise: str) -> str:
