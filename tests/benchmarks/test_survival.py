@@ -13,6 +13,8 @@ from tests.benchmarks.survival.page import JUDGED, TARGET, below, each_class, pa
 from unlearn.data.metadata import Metadata
 from unlearn.data.prepare import Picture
 from unlearn.data.survival import TRANSFORMATIONS
+from unlearn.generators import resolve
+from unlearn.header import read_header
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
@@ -70,7 +72,7 @@ def classes(name, *shares, spread=40.0):
     return {
         "set": "photos",
         "picture": name,
-        "size": [4, 3],
+        "size": [1024, 512],
         "spread": spread,
         "shares": list(shares),
         "full_colour": [share + 0.05 for share in shares],
@@ -92,11 +94,16 @@ def test_pictures_below_the_target_are_named_with_what_they_are():
     text = each_class([classes("a", 0.9, 0.95), classes("b", 0.7, 0.85, spread=0.0)])
     assert " ".join(text.split()) == (
         "Every picture with the default noise of each of the generator's 2 classes: 0.85 on "
-        "average, 0.70 at worst, 1 of 4 below the target. b (4 x 3, one flat colour) has 0.70 to "
-        "0.85; with colour at full resolution in that JPEG 0.75 to 0.90. All other pictures keep "
-        "at least 0.90 with every class."
+        "average, 0.70 at worst, 1 of 4 below the target. b (1024 x 512, one flat colour, a "
+        "cell of the grid is 2.0 pixels wide after the shrinking) has 0.70 to 0.85; with "
+        "colour at full resolution in that JPEG 0.75 to 0.90. All other pictures keep at least "
+        "0.90 with every class."
     )
     assert "All other" not in each_class([classes("a", 0.9, 0.95)])
+
+
+def test_the_default_grid_is_that_of_the_bundled_generator():
+    assert read_header(resolve("base")).working_size == module.GRID
 
 
 def test_the_page_is_what_its_record_says():

@@ -147,8 +147,9 @@ def picture_survival(source: Picture, protected: Picture) -> dict[str, Survival 
         raise PictureError(f"source and output differ in {problem}")
     first, second = _on_white(source), _on_white(protected)
     channels = max(first.shape[2], second.shape[2])
-    wide = (np.broadcast_to(one, (*one.shape[:2], channels)) for one in (first, second))
-    return survival(*map(np.ascontiguousarray, wide))
+    shape = (*first.shape[:2], channels)
+    wide = [np.ascontiguousarray(np.broadcast_to(one, shape)) for one in (first, second)]
+    return survival(wide[0], wide[1])
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import textwrap
 from collections.abc import Iterator
 
-from tests.benchmarks.survival.noises import DEFAULT, NOISES
+from tests.benchmarks.survival.noises import DEFAULT, GRID, NOISES
 from unlearn.data.survival import TRANSFORMATIONS, Summary, Survival, summary
 
 TARGET = 0.8
@@ -17,14 +17,14 @@ OPENING = """# How much of the noise survives
 A website or a scraper stores a picture anew, and some of the noise is lost. Three things that they
 do, to the clean and to the protected file alike: JPEG of quality 75 with colour at half resolution
 (Pillow's default); shrinking to 256 pixels on the long side (area means) and JPEG of quality 95
-(img2dataset's default; smaller pictures are not enlarged); WebP of quality 80 (Pillow's default).
-What is left is the difference between the two.
+(img2dataset's default, but that smaller pictures stay as they are); WebP of quality 80 (Pillow's
+default). What is left is the difference between the two.
 
 *Share* is the part of the noise that is still there in its own pattern: 1 is all, 0 nothing. It is
 *strength* times *correlation*: strength is how large what is left is beside the noise, whatever
 its pattern, and correlation how much of it has the noise's own. Strength alone flatters: an
-encoder treats two different files differently, and what it adds is counted too, so it can be above
-1. The exact definitions are in `unlearn/data/survival.py`.
+encoder treats two different files differently, and what it adds is counted too, so that it may
+exceed 1. The exact definitions are in `unlearn/data/survival.py`.
 
 **This is the strength of the noise, not protection.** Noise can survive and teach nothing, and
 weak noise can work. What a model learns from pictures that were stored anew is measured by
@@ -51,8 +51,10 @@ def section(record: dict, kind: str, title: str) -> Iterator[str]:
     sizes = [max(line["size"]) for line in lines if line["set"] == kind]
     pictures = len({line["picture"] for line in lines if line["set"] == kind})
     span = f"{min(sizes)}" if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
+    box = TRANSFORMATIONS[JUDGED].longest
+    note = " (so nothing is left to shrink)" if max(sizes) <= box else ""
     yield f"## {title}\n"
-    yield f"{pictures} pictures, long side {span} pixels. Share left, mean (worst picture):\n"
+    yield f"{pictures} pictures, long side {span} pixels{note}. Share left, mean (worst picture):\n"
     yield f"| noise of 8/255 | {' | '.join(TITLES[name] for name in TRANSFORMATIONS)} |"
     yield "|---" * (1 + len(TRANSFORMATIONS)) + "|"
     for noise in NOISES:
@@ -100,14 +102,21 @@ def each_class(found: list[dict]) -> str:
         width, height = line["size"]
         flat = ", one flat colour" if line["spread"] < FLAT else ""
         text += (
-            f" {line['picture']} ({width} x {height}{flat}) has {min(line['shares']):.2f} to "
-            f"{max(line['shares']):.2f}; with colour at full resolution in that JPEG "
-            f"{min(line['full_colour']):.2f} to {max(line['full_colour']):.2f}."
+            f" {line['picture']} ({width} x {height}{flat}, a cell of the grid is "
+            f"{cell_pixels(width, height):.1f} pixels wide after the shrinking) "
+            f"has {min(line['shares']):.2f} to {max(line['shares']):.2f}; with colour at full "
+            f"resolution in that JPEG {min(line['full_colour']):.2f} to "
+            f"{max(line['full_colour']):.2f}."
         )
     if short:
         rest = [min(line["shares"]) for line in found if line not in short]
         text += f" All other pictures keep at least {min(rest):.2f} with every class."
     return filled(text)
+
+
+def cell_pixels(width: int, height: int) -> float:
+    """Return how wide a cell of the default grid is after the judged transformation."""
+    return min(TRANSFORMATIONS[JUDGED].size(width, height)) / min(GRID, width, height)
 
 
 def below(lines: list[dict], kind: str, noise: str) -> list[str]:
