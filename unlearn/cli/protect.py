@@ -193,6 +193,16 @@ def protect(
             rich_help_panel=RUN,
         ),
     ] = 3,
+    report_survival: Annotated[
+        bool,
+        typer.Option(
+            "--report-survival",
+            metavar="",
+            help="Measure on up to 16 pictures how much of the noise is left after JPEG, shrinking "
+            "and WebP.",
+            rich_help_panel=RUN,
+        ),
+    ] = False,
     fail_fast: Annotated[
         bool,
         typer.Option(
@@ -242,6 +252,7 @@ def protect(
         force=force,
         fail_fast=fail_fast,
         dry_run=dry_run,
+        report_survival=report_survival,
         argv=tuple(sys.argv[1:]),
     )
     return _run(options, output)

@@ -10,10 +10,12 @@ from typing import Any, Final
 from unlearn import __version__
 from unlearn.cli.console import Output
 from unlearn.cli.meter import Meter, duration_text
+from unlearn.cli.survival_text import survival_lines
 from unlearn.data.disk import size_text
 from unlearn.data.manifest import FILE_NAME, PictureRecord
 from unlearn.data.naming import shown
 from unlearn.workflows.outcome import Event, Notice, Progress, ProtectResult, Started
+from unlearn.workflows.survival import as_plain as survival_as_plain
 from unlearn.workflows.tasks import WRITTEN_AS_PNG
 
 # How much must be done until the time can be told; the first picture counts the workers' start.
@@ -75,7 +77,7 @@ def print_result(result: ProtectResult, output: Output) -> None:
     if result.dry_run:
         output.result(*_dry_run(result))
         return
-    output.result(*_account(result))
+    output.result(*_account(result), *survival_lines(result.survival))
     if result.protected:
         first = "" if len(result.inputs) > 1 else f"{_quoted(result.inputs[0])} "
         output.next_step(f"unlearn verify {first}{_quoted(result.out)}")
@@ -108,6 +110,7 @@ def as_plain(result: ProtectResult) -> dict[str, Any]:
         "mean_psnr": result.mean_psnr,
         "still_jpeg": len(result.kept),
         "png_instead": len(result.fallbacks),
+        "survival": survival_as_plain(result.survival) if result.survival else None,
         "bytes": result.needed_bytes if result.dry_run else result.written_bytes,
         "seconds": round(result.seconds, 3),
         "pictures": [_plain_record(record) for record in (*result.protected, *result.failed)],

@@ -18,8 +18,8 @@ from unlearn.data.fit import RESIZED, Fit, decoded_planes
 from unlearn.data.jpeg import dressed
 from unlearn.data.lattice import forward
 from unlearn.data.metadata import MetadataChoice
+from unlearn.data.picture import Picture, Pixels, eight_bit
 from unlearn.data.planes import Scene, cut, to_blocks
-from unlearn.data.prepare import Picture
 from unlearn.errors import PictureError
 
 LEAST_CORRELATION: Final = 0.85  # of the noise in the file with the wanted one, on the grid
@@ -49,7 +49,7 @@ class Keeping:
 
 def keep_jpeg(
     picture: Picture,
-    protected: NDArray[np.uint8],
+    protected: Pixels,
     source: bytes,
     *,
     grid: tuple[int, int],
@@ -64,7 +64,9 @@ def keep_jpeg(
     """
     if np.array_equal(protected, picture.pixels):
         raise PictureError("nothing changed: the noise is invisible to this picture")
-    before, after = (stored(pixels, picture.orientation) for pixels in (picture.pixels, protected))
+    before, after = (
+        stored(eight_bit(pixels), picture.orientation) for pixels in (picture.pixels, protected)
+    )
     across = picture.orientation > 4
     data, keeping = encode_within(before, after, source, grid[::-1] if across else grid, levels)
     kept = picture.metadata.chosen(metadata, before.shape[1::-1])

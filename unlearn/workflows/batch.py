@@ -27,7 +27,6 @@ from unlearn.workflows.tasks import Failure, PreviewJob, Reading, ReadJob, Write
 # where the grid is smaller than the picture, and clipped to the bound like everything else.
 GAIN: Final = 1.5
 _UNSTATED_PIXELS: Final = 50_000_000
-_MOST_PREVIEWED_PIXELS: Final = 50_000_000  # sheets need both pictures in memory at once
 _CAPTION_STEM: Final = 40  # characters of a name in a preview's file name
 
 
@@ -263,7 +262,7 @@ class RealBatch(Batch):
         chosen = [
             number
             for number in sorted(records)
-            if records[number].status == "ok" and self.pixels(number) <= _MOST_PREVIEWED_PIXELS
+            if records[number].status == "ok" and self.pixels(number) <= tasks.MOST_SHOWN_PIXELS
         ]
         jobs = []
         for place, number in enumerate(chosen[: ground.options.preview], 1):

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from unlearn.data.manifest import PictureRecord
 from unlearn.data.plan import Plan
+from unlearn.data.survival import TRANSFORMATIONS, Summary, Survival, summary
 from unlearn.workflows.tasks import WRITTEN_AS_PNG
 
 
@@ -45,6 +46,26 @@ Report = Callable[[Event], None]
 
 
 @dataclass(frozen=True)
+class SurvivalReport:
+    """What each transformation left of the noise of a sample of the `protected` pictures.
+
+    None stands for a transformation that cannot be done to a picture, such as a WebP of its size.
+    """
+
+    protected: int
+    found: tuple[tuple[PictureRecord, Mapping[str, Survival | None]], ...]
+
+    @property
+    def summaries(self) -> dict[str, Summary]:
+        """The sums by transformation; without those that could be done to no picture."""
+        by_name = {
+            name: [(record.src, one) for record, found in self.found if (one := found[name])]
+            for name in TRANSFORMATIONS
+        }
+        return {name: summary(pairs) for name, pairs in by_name.items() if pairs}
+
+
+@dataclass(frozen=True)
 class ProtectResult:
     """What became of every picture; `protected` includes the `earlier` ones, found finished."""
 
@@ -65,6 +86,7 @@ class ProtectResult:
     seconds: float = 0.0
     interrupted: bool = False
     dry_run: bool = False
+    survival: SurvivalReport | None = None
 
     @property
     def exit_code(self) -> int:

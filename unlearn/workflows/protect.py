@@ -37,6 +37,7 @@ from unlearn.workflows.pipeline import Pipeline
 from unlearn.workflows.pool import Interruption, Pool
 from unlearn.workflows.resume import file_sha256, sort_work
 from unlearn.workflows.settings import NOISE_VERSION, ProtectOptions, Settings
+from unlearn.workflows.survival import with_survival
 from unlearn.workflows.tasks import Failure, PreviewJob
 
 __all__ = ["ProtectOptions", "ProtectResult", "load_generator", "protect"]
@@ -76,6 +77,8 @@ def protect(options: ProtectOptions, report: Report) -> ProtectResult:
         result = _look_through(ground, report)
     else:
         result = _write(ground, header, report)
+    if options.report_survival:
+        result = with_survival(result, plan, options, report)
     return replace(result, seconds=time.monotonic() - began)
 
 

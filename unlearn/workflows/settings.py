@@ -45,6 +45,7 @@ class ProtectOptions:
     force: bool = False
     fail_fast: bool = False
     dry_run: bool = False
+    report_survival: bool = False
     argv: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What worker processes do with one picture: read it, write it, draw its preview.
+"""What worker processes do with one picture: read it, write it, draw it, measure it.
 
 Importing this must stay free of torch: every worker imports it before its first picture.
 """
@@ -18,12 +18,15 @@ from numpy.typing import NDArray
 from unlearn.data.grid import add_noise, to_grid
 from unlearn.data.keep import Keeping, keep_jpeg
 from unlearn.data.metadata import MetadataChoice
-from unlearn.data.prepare import Picture, Preparation, prepare
+from unlearn.data.picture import Picture, Pixels
+from unlearn.data.prepare import Preparation, prepare
 from unlearn.data.preview import preview_sheet
+from unlearn.data.survival import Survival, picture_survival
 from unlearn.data.writer import Written, write_data, write_picture
 from unlearn.errors import EnvironmentProblem, PictureError
 from unlearn.workflows.guard import limits
 
+MOST_SHOWN_PIXELS: Final = 50_000_000  # previews and survival hold both pictures in memory
 WRITTEN_AS_PNG: Final = "written as PNG: "
 T = TypeVar("T")
 
@@ -106,7 +109,17 @@ class PreviewJob:
     pixels: int = 0
 
 
-J = TypeVar("J", ReadJob, WriteJob, PreviewJob)
+@dataclass(frozen=True)
+class SurvivalJob:
+    """A finished picture whose noise is to be measured after what the web does."""
+
+    source: Path
+    protected: Path
+    preparation: Preparation
+    pixels: int = 0
+
+
+J = TypeVar("J", ReadJob, WriteJob, PreviewJob, SurvivalJob)
 
 
 def start_worker() -> None:
@@ -131,6 +144,11 @@ def write(job: WriteJob) -> Writing | Failure:
 def preview(job: PreviewJob) -> Path | Failure:
     """Draw the sheet of one finished picture."""
     return _guarded(_preview, job)
+
+
+def measure_survival(job: SurvivalJob) -> dict[str, Survival | None] | Failure:
+    """Measure how much of the noise of one finished picture is left."""
+    return _guarded(_measure_survival, job)
 
 
 def _read(job: ReadJob) -> Reading:
@@ -170,9 +188,7 @@ def _write(job: WriteJob) -> Writing:
     )
 
 
-def _encode(
-    job: WriteJob, picture: Picture, protected: NDArray[np.uint8]
-) -> tuple[Written, Keeping | None]:
+def _encode(job: WriteJob, picture: Picture, protected: Pixels) -> tuple[Written, Keeping | None]:
     """Write the picture in the job's own format; raises PictureError if that cannot be."""
     if job.format != "JPEG":
         return _lossless(job, picture, protected, job.target, job.format), None
@@ -193,7 +209,7 @@ def _encode(
 
 
 def _lossless(
-    job: WriteJob, picture: Picture, protected: NDArray[np.uint8], target: Path, kind: str
+    job: WriteJob, picture: Picture, protected: Pixels, target: Path, kind: str
 ) -> Written:
     """Write the picture in a format without loss."""
     return write_picture(
@@ -207,6 +223,13 @@ def _preview(job: PreviewJob) -> Path:
     protected = prepare(job.protected, Preparation(None, job.preparation.max_pixels))
     preview_sheet(source, protected.pixels, job.target, job.caption)
     return job.target
+
+
+def _measure_survival(job: SurvivalJob) -> dict[str, Survival | None]:
+    """Measure from both files."""
+    source = prepare(job.source, job.preparation)
+    protected = prepare(job.protected, Preparation(None, job.preparation.max_pixels))
+    return picture_survival(source, protected)
 
 
 def _guarded(work: Callable[[J], T], job: J) -> T | Failure:
