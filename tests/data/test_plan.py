@@ -49,7 +49,9 @@ def outs(plan):
 
 
 def test_a_folder_is_mirrored_and_only_suffixes_change(tmp_path):
-    make_photos(tmp_path / "photos", ["a.jpg", "b.PNG", "c.bmp", "deep/er/my.photo.jpeg", "deep/t.tiff"])
+    make_photos(
+        tmp_path / "photos", ["a.jpg", "b.PNG", "c.bmp", "deep/er/my.photo.jpeg", "deep/t.tiff"]
+    )
     plan = plan_of(tmp_path)
     assert outs(plan) == {
         "a.jpg": "a.jpg",
