@@ -436,7 +436,7 @@ def test_a_new_class_moves_the_others_only_where_their_noise_changes(tmp_path, f
     ],
 )
 def test_other_settings_are_refused_and_force_replaces_everything(tmp_path, fake, changes, text):
-    make_photos(tmp_path / "photos", ["a.jpg", "b.png"])
+    make_photos(tmp_path / "photos", ["a.bmp", "b.png"])
     run(tmp_path)
     before = tree(tmp_path)
     with pytest.raises(UsageProblem) as caught:
@@ -447,8 +447,7 @@ def test_other_settings_are_refused_and_force_replaces_everything(tmp_path, fake
     assert tree(tmp_path) == before
     assert run(tmp_path, force=True, **changes).exit_code == 0
     suffix = "tif" if "format" in changes else "png"
-    names = {name.removesuffix(".jpg") for name in outputs(tmp_path)}
-    assert names in ({f"a.{suffix}", f"b.{suffix}"}, {"a", f"b.{suffix}"})
+    assert set(outputs(tmp_path)) == {f"a.{suffix}", f"b.{suffix}"}
     assert run(tmp_path, **changes).earlier == 2
 
 
