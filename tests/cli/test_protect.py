@@ -44,7 +44,7 @@ def lines_of(capsys):
 def test_a_folder_is_protected_with_an_account_of_it(here, capsys):
     photos = make_photos(here / "photos")
     (photos / "film.mp4").touch()
-    assert protect("photos", "--out", "protected") == 0
+    assert protect("photos", "--out", "protected", "--format", "png") == 0
     out, err = lines_of(capsys)
     assert out[0] == (
         "  Protected          3  noise written, max change 8/255, checked on the written files"
@@ -72,8 +72,8 @@ def test_the_time_is_told_once_enough_is_measured(here, capsys, monkeypatch):
     monkeypatch.setattr(protect_text, "monotonic", lambda: next(clock))
     assert protect("photos", "--out", "protected") == 0
     (line,) = [line for line in lines_of(capsys)[1] if "about" in line]
-    assert line.startswith("5 pictures, about 18 s on cpu, about 3.9 kB as PNG ")
-    assert "PNG and TIFF (free: " in line
+    assert line.startswith("5 pictures, about 18 s on cpu, about 4.3 kB as JPEG, ")
+    assert "as JPEG, PNG, TIFF (free: " in line
 
 
 def test_the_same_line_again_says_that_all_is_done(here, capsys):
@@ -91,7 +91,7 @@ def test_what_is_not_protected_is_named_with_its_reason(here, capsys):
     photos = make_photos(here / "photos", ["a.jpg"])
     (photos / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     (photos / "IMG_12.NEF").touch()
-    assert protect("photos", "-o", "protected") == 1
+    assert protect("photos", "-o", "protected", "-f", "png") == 1
     out, _ = lines_of(capsys)
     assert out[1] == (
         "  Not protected      2  IMG_12.NEF  camera raw is not a picture to publish; "
@@ -147,11 +147,14 @@ def test_a_dry_run_lists_files_and_writes_none(here, capsys):
     before = tree(here)
     assert protect("photos", "-o", "protected", "--dry-run") == 1
     out, err = lines_of(capsys)
-    assert out[:2] == ["a.jpg -> protected/a.png", "b.png -> protected/b.png"]
+    assert out[:2] == [
+        "a.jpg -> protected/a.jpg (or a.png, if it cannot stay JPEG)",
+        "b.png -> protected/b.png",
+    ]
     assert out[2].startswith("c.jpg: cannot be protected: ")
     assert out[3] == (
         "Dry run, nothing written: 2 pictures to protect, 0 done before, 1 that cannot be; "
-        "about 1.5 kB"
+        "about 1.6 kB"
     )
     assert len(err) == 3
     assert tree(here) == before
@@ -160,7 +163,7 @@ def test_a_dry_run_lists_files_and_writes_none(here, capsys):
     capsys.readouterr()
     protect("photos", "-o", "protected", "-n")
     out, _ = lines_of(capsys)
-    assert out[0] == "a.jpg -> protected/a.png"
+    assert out[0] == "a.jpg -> protected/a.jpg (or a.png, if it cannot stay JPEG)"
     assert out[2] == "protected/a.png: outdated, would be removed or replaced"
 
 
@@ -186,7 +189,7 @@ def test_json_is_one_object_and_stderr_has_the_rest(here, capsys):
 
 def test_json_of_a_dry_run_has_the_estimate(here, capsys):
     make_photos(here / "photos", ["a.jpg"])
-    assert protect("photos", "-o", "protected", "--json", "-n") == 0
+    assert protect("photos", "-o", "protected", "--json", "-n", "-f", "png") == 0
     answer = json.loads(capsys.readouterr().out)
     assert (answer["dry_run"], answer["bytes"], answer["mean_psnr"]) == (True, 756, None)
 
@@ -279,7 +282,7 @@ def test_options_reach_the_workflow(here, capsys):
         (
             ["photos", "-o", "out", "--format", "jpeg"],
             2,
-            "Invalid value for '--format' / '-f': 'jpeg' is not one of auto, png, webp, tiff. "
+            "Invalid value for '--format' / '-f': 'jpeg' is not one of auto, keep, png, webp, tiff. "
             "See 'unlearn protect --help'.",
         ),
         (
@@ -318,7 +321,7 @@ def test_a_full_disk_is_told_beforehand(here, capsys, monkeypatch):
     monkeypatch.setattr(
         disk_module.shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 9)
     )
-    assert protect("photos", "-o", "out") == 4
+    assert protect("photos", "-o", "out", "-f", "png") == 4
     (line,) = lines_of(capsys)[1]
     assert line.startswith("Error: Not enough disk: about 756 bytes needed, 9 bytes free on /")
 

@@ -117,7 +117,7 @@ def test_the_manifest_holds_what_is_needed_and_no_secret(tmp_path, fake):
 
 def test_grey_alpha_and_lossless_webp_keep_their_kind(tmp_path, fake):
     photos = tmp_path / "photos"
-    make_picture(photos / "grey.jpg", mode="L")
+    make_picture(photos / "grey.bmp", mode="L")
     make_picture(photos / "exact.webp", 1, lossless=True)
     with Image.open(make_picture(photos / "alpha.png", 2)) as image:
         picture = image.convert("RGBA")
@@ -436,7 +436,7 @@ def test_a_new_class_moves_the_others_only_where_their_noise_changes(tmp_path, f
     ],
 )
 def test_other_settings_are_refused_and_force_replaces_everything(tmp_path, fake, changes, text):
-    make_photos(tmp_path / "photos", ["a.jpg", "b.png"])
+    make_photos(tmp_path / "photos", ["a.bmp", "b.png"])
     run(tmp_path)
     before = tree(tmp_path)
     with pytest.raises(UsageProblem) as caught:
@@ -604,7 +604,11 @@ def test_a_dry_run_lists_what_the_real_run_writes_and_writes_nothing(tmp_path, f
     real = run(tmp_path)
     assert dry.dry_run
     assert not real.dry_run
-    assert {record.out for record in dry.protected} == set(outputs(tmp_path))
+    assert {record.out for record in real.protected} == set(outputs(tmp_path))
+    assert dry.protected[0].notices == ("or a.jpg.png, if it cannot stay JPEG",)
+    written = {record.src: record.out for record in real.protected} | {"a.jpg": "a.jpg"}
+    assert {record.src: record.out for record in dry.protected} == written
+    assert real.protected[0].out in ("a.jpg", "a.jpg.png")
     assert [(r.src, r.reason) for r in dry.failed] == [(r.src, r.reason) for r in real.failed]
     assert dry.exit_code == real.exit_code == 1
     after = tree(tmp_path)

@@ -143,7 +143,7 @@ def _opening(event: Started) -> Iterator[str]:
 
 def _estimate(started: Started, seconds: float) -> str:
     """Return how long it will take and how much it will write."""
-    kinds = " and ".join(sorted({picture.format for picture in started.plan.pictures}))
+    kinds = ", ".join(sorted({picture.format for picture in started.plan.pictures}))
     return (
         f"{_count(started.pending)}, about {duration_text(seconds)} on {started.device}, "
         f"about {size_text(started.needed_bytes)} as {kinds} "

@@ -116,7 +116,10 @@ def encode_within(
         found = _measured(scene, fit.decoded, grid)
         if found[0] >= LEAST_CORRELATION:
             return fit.data(final=True), Keeping(passes, most, *found)
-        reason = f"only noise of correlation {found[0]:.2f} with the wanted one fits into it"
+        reason = (
+            f"the noise that fits into it correlates {found[0]:.2f} with the wanted one, "
+            f"less than {LEAST_CORRELATION}"
+        )
     raise PictureError(reason)
 
 
