@@ -10,6 +10,7 @@ from typing import Any, Final
 from unlearn import __version__
 from unlearn.cli.console import Output
 from unlearn.cli.meter import Meter, duration_text
+from unlearn.cli.notice_text import notice_lines
 from unlearn.cli.survival_text import survival_lines
 from unlearn.data.disk import size_text
 from unlearn.data.manifest import FILE_NAME, PictureRecord
@@ -183,6 +184,8 @@ def _account(result: ProtectResult) -> Iterator[str]:
         yield _row(title, count, f"{name:<{width}}  {reason}")
     if len(result.failed) > _NAMED:
         yield _row("", "", f"and {len(result.failed) - _NAMED} more, see the record")
+    for place, (count, text) in enumerate(notice_lines(result.protected)):
+        yield _row("" if place else "Notice", count, text)
     if result.left:
         yield _row("Not reached", result.left)
     if result.skipped:

@@ -17,6 +17,7 @@ _MOTION_TAIL: Final = re.compile(rb"\0\0\0.ftyp(mp4|iso|qt )|MotionPhoto_Data", 
 _PHOTOSHOP_PREVIEW: Final = re.compile(rb"8BIM\x04[\x09\x0c]")
 _TIFF_TAGS: Final = {37724: "photoshop-layers", 330: "sub-image", 33723: "iptc", 52545: "c2pa"}
 _SOS, _EOI = 0xDA, b"\xff\xd9"
+_PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _SEGMENTS: Final = (
     ("APP1", _EXTENDED_XMP, "extended-xmp"),
     ("APP2", b"MPF\0", "mpf-preview"),
@@ -38,7 +39,7 @@ def second_pictures(image: Image.Image, data: bytes, name: str) -> list[str]:
         return _in_tiff(image)
     if name in ("PNG", "WEBP"):
         return _in_chunks(data, name)
-    if name == "HEIC":
+    if name in ("AVIF", "HEIC"):
         return ["motion-photo"] if _MOTION_TAIL.search(data, 64) else []
     return []
 
@@ -62,8 +63,11 @@ def _in_chunks(data: bytes, name: str) -> list[str]:
             named.append("c2pa")
         elif chunk not in _OF_THE_PICTURE and holds_picture(content):
             named.append("chunk-picture")
-    end = data.rfind(b"IEND") + 8 if name == "PNG" else 8 + int.from_bytes(data[4:8], "little")
-    return named + _in_tail(data[max(12, end) :])
+    end = 8 + int.from_bytes(data[4:8], "little")
+    if name == "PNG":
+        last = data.find(_PNG_END)
+        end = len(data) if last < 0 else last + len(_PNG_END)
+    return named + _in_tail(data[end:])
 
 
 def _in_jpeg(image: Image.Image, data: bytes) -> list[str]:

@@ -64,7 +64,8 @@ KINDS: tuple[Kind, ...] = (
 
 _PICTURE_STARTS = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n|RIFF.{4}WEBP|GIF8[79]a|ftyp(avif|heic|mif1)"
-    rb"|/9j/[A-Za-z0-9+]|iVBORw0KGgo|UklGR[A-Za-z0-9+/]{4,12}V0VCUF|R0lGODdh|R0lGODlh",
+    rb"|/9j/[A-Za-z0-9+]|iVBORw0KGgo|UklGR[A-Za-z0-9+/]{4,12}V0VCUF|R0lGODdh|R0lGODlh"
+    rb"|(?i:ffd8ffe[01]|89504e470d0a1a0a)",
     re.DOTALL,
 )
 
@@ -82,7 +83,7 @@ def identify(head: bytes) -> Kind:
 
 
 def holds_picture(data: bytes) -> bool:
-    """Tell whether the start of a compressed picture, plain or in base64, is anywhere in `data`."""
+    """Tell whether the start of a picture, plain, in base64 or in hex, is anywhere in `data`."""
     return _PICTURE_STARTS.search(data) is not None
 
 

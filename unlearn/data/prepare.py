@@ -113,9 +113,8 @@ def _open(data: bytes, kind: Kind) -> Image.Image:
     try:
         return Image.open(BytesIO(data), formats=[kind.plugin or kind.name])
     except UnidentifiedImageError:
-        raise PictureError(
-            f"damaged or unsupported {kind.name} file; save it again as PNG or JPEG"
-        ) from None
+        reason = f"damaged or unsupported {kind.name} file; save it again as PNG or JPEG"
+        raise PictureError(reason) from None
 
 
 def _turn(image: Image.Image, orientation: int) -> Image.Image:

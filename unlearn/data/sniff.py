@@ -7,11 +7,13 @@ from typing import BinaryIO, Final
 
 from PIL import Image
 
+from unlearn.data.boxes import read_container
 from unlearn.data.formats import HEAD_BYTES, KINDS
 
 LOSSLESS_WEBP: Final = "WEBP lossless"
 # Content that makes a file a picture whatever it is called; shorter signatures also begin texts.
 _TELLING: Final = frozenset({"JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIC"})
+_LARGEST_META: Final = 1 << 20  # the boxes before the coded pictures take some thousand bytes
 _WEBP_CHUNKS: Final = 64  # metadata before the pixels is a handful of chunks; more is not a picture
 
 
@@ -35,7 +37,17 @@ def picture_size(path: Path) -> tuple[int, int] | None:
             with Image.open(path) as image:
                 return image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, struct.error):
+        return _container_size(path)
+
+
+def _container_size(path: Path) -> tuple[int, int] | None:
+    """Return the size that the boxes of a HEIC state, which Pillow alone does not open."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_LARGEST_META)
+    except OSError:
         return None
+    return read_container(head).size if head[4:8] == b"ftyp" else None
 
 
 def _webp(file: BinaryIO) -> str:

@@ -1,0 +1,23 @@
+"""What a person should know about many pictures at once: each notice in one line, with names."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from unlearn.data.manifest import PictureRecord
+from unlearn.data.naming import shown
+
+CREDENTIALS: Final = "content credentials (C2PA) were removed, since any change breaks them"
+_NAMED: Final = 3  # pictures named in a line; the record has them all
+
+
+def notice_lines(records: Sequence[PictureRecord]) -> Iterator[tuple[int, str]]:
+    """Yield each notice about protected pictures: how many it is about, and its line."""
+    names: dict[str, list[str]] = {}
+    for record in records:
+        credentials = (CREDENTIALS,) if "c2pa" in record.dropped else ()
+        for text in dict.fromkeys([*credentials, *record.notices]):
+            names.setdefault(text, []).append(record.src)
+    for text, concerned in sorted(names.items(), key=lambda item: (-len(item[1]), item[0])):
+        some = ", ".join(shown(name) for name in concerned[:_NAMED])
+        more = f" and {len(concerned) - _NAMED} more" if len(concerned) > _NAMED else ""
+        yield len(concerned), f"{shown(text)}: {some}{more}"
