@@ -158,9 +158,9 @@ def test_a_smaller_rho_is_kept_to(tmp_path, fake):
 @pytest.mark.parametrize(("grid", "gain"), [(18, 1.0), (9, batch_module.GAIN)])
 def test_gain_is_applied_only_where_noise_is_enlarged(tmp_path, fake, monkeypatch, grid, gain):
     gains = []
-    real = tasks.add_noise
+    real = tasks.Upsampling
     monkeypatch.setattr(
-        tasks, "add_noise", lambda *arguments: gains.append(arguments[3]) or real(*arguments)
+        tasks, "Upsampling", lambda *arguments: gains.append(arguments[3]) or real(*arguments)
     )
     make_photos(tmp_path / "photos", ["a.png"])
     run(tmp_path, grid=grid)
@@ -302,11 +302,11 @@ def test_a_source_that_changes_during_the_run_fails(tmp_path, monkeypatch):
     ],
 )
 def test_what_goes_wrong_in_a_worker_becomes_a_reason(tmp_path, monkeypatch, fake, error, reason):
-    def prepare(*_args):
+    def open_upright(*_args):
         raise error
 
     make_photos(tmp_path / "photos", ["a.png"])
-    monkeypatch.setattr(tasks, "prepare", prepare)
+    monkeypatch.setattr(tasks, "open_upright", open_upright)
     assert run(tmp_path).failed[0].reason == reason
 
 
@@ -342,12 +342,12 @@ def test_a_full_disk_ends_the_run_and_the_next_one_continues(tmp_path, fake, mon
 
 
 def test_a_disk_problem_of_the_writer_is_known_as_one(tmp_path, monkeypatch):
-    def write_picture(*_args, **_more):
+    def write_rows(*_args, **_more):
         raise EnvironmentProblem("/data: No space left on device")
 
     source = make_picture(tmp_path / "a.png")
     picture = tasks.prepare(source, tasks.Preparation())
-    monkeypatch.setattr(tasks, "write_picture", write_picture)
+    monkeypatch.setattr(tasks, "write_rows", write_rows)
     delta = np.ones((4, 4, 3), np.float32)
     job = tasks.WriteJob(
         source,

@@ -7,8 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.data.picture import DEEP, Picture, Pixels, level_steps
-from unlearn.data.prepare import STRIP_PIXELS
+from unlearn.data.picture import DEEP, STRIP_PIXELS, Picture, Pixels, level_steps
 
 WHITE = 255
 OPAQUE = 255
@@ -54,18 +53,16 @@ def difference(first: Picture, second: Picture) -> Difference:
         raise ValueError("pictures of different shapes have no difference")
     height, width = first.pixels.shape[:2]
     steps = max(map(level_steps, pair))
-    tally = _Tally(steps)
+    tally = Tally(steps)
     rows = max(1, STRIP_PIXELS // width)
     for top in range(0, height, rows):
         strip = slice(top, min(height, top + rows))
         one, two = (_stepped(pixels[strip], steps) for pixels in pair)
-        gap = np.maximum(one, two)
-        gap -= np.minimum(one, two)
-        tally.add(gap, None if first.alpha is None else first.alpha[strip], top)
+        tally.add(one, two, None if first.alpha is None else first.alpha[strip], top)
     return tally.difference()
 
 
-class _Tally:
+class Tally:
     """Running numbers over the strips of a picture, in steps of its values."""
 
     def __init__(self, steps: int) -> None:
@@ -73,8 +70,10 @@ class _Tally:
         self.linf = self.hidden = self.total = self.squares = self.count = 0
         self.worst = (0, 0, 0)
 
-    def add(self, gap: Pixels, alpha: NDArray[np.uint8] | None, top: int) -> None:
-        """Add a strip of absolute differences that starts at row `top`."""
+    def add(self, one: Pixels, two: Pixels, alpha: NDArray[np.uint8] | None, top: int) -> None:
+        """Add two strips (h, W, C) of one depth that start at row `top`, and their alpha (h, W)."""
+        gap = np.maximum(one, two)
+        gap -= np.minimum(one, two)
         self.count += gap.size
         if alpha is not None and not alpha.all():
             unseen = alpha == 0

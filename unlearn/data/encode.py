@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, PngImagePlugin
 
 from unlearn.data.exif import (
@@ -27,7 +26,6 @@ from unlearn.data.exif import (
     whole,
 )
 from unlearn.data.metadata import Metadata
-from unlearn.data.picture import Pixels
 from unlearn.errors import PictureError
 
 _LEVEL, _LARGEST_WINDOW, _MOST_MEMORY = 1, 15, 9
@@ -39,26 +37,23 @@ _TIFF_LARGEST = (1 << 32) - (1 << 20)
 
 @dataclass(frozen=True)
 class Canvas:
-    """What an encoder writes: colour (H, W, C), alpha (H, W) or None, and the chosen metadata.
+    """What an encoder writes: a picture of mode L, LA, RGB, RGBA or I;16, and chosen metadata.
 
-    Colour of 16 bits is grey and has no alpha.
+    The image has no info of its own.
     """
 
-    pixels: Pixels
-    alpha: NDArray[np.uint8] | None
+    image: Image.Image
     metadata: Metadata
 
     @property
-    def samples(self) -> Pixels:
-        """Colour and alpha together, (H, W, bands)."""
-        if self.alpha is None:
-            return self.pixels
-        return np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
+    def bands(self) -> int:
+        """How many values a pixel has, alpha included."""
+        return len(self.image.getbands())
 
-    def image(self) -> Image.Image:
-        """The same as a Pillow picture of mode L, LA, RGB, RGBA or I;16 with nothing attached."""
-        samples = self.samples
-        return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last of them is alpha."""
+        return self.bands in (2, 4)
 
 
 def encode_png(canvas: Canvas, file: BinaryIO) -> None:
@@ -71,7 +66,7 @@ def encode_png(canvas: Canvas, file: BinaryIO) -> None:
         info.add_text(key, value)
     if metadata.xmp:
         info.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
-    canvas.image().save(
+    canvas.image.save(
         file,
         format="PNG",
         compress_level=_LEVEL,
@@ -84,11 +79,11 @@ def encode_png(canvas: Canvas, file: BinaryIO) -> None:
 
 def encode_webp(canvas: Canvas, file: BinaryIO) -> None:
     """Write a lossless WebP that also keeps colour under transparent pixels."""
-    if canvas.pixels.dtype == np.uint16:
+    if canvas.image.mode == "I;16":
         raise PictureError("WebP holds 8 bits a value and this is 16-bit grey; choose png or tiff")
-    if max(canvas.pixels.shape[:2]) > _WEBP_LONGEST:
+    if max(canvas.image.size) > _WEBP_LONGEST:
         raise PictureError(f"WebP holds at most {_WEBP_LONGEST} pixels a side; choose png")
-    canvas.image().save(
+    canvas.image.save(
         file,
         format="WEBP",
         lossless=True,
@@ -105,13 +100,13 @@ def encode_tiff(canvas: Canvas, file: BinaryIO) -> None:
     """Write a TIFF compressed with deflate after horizontal differencing, directories last."""
     exif = canvas.metadata.exif or Exif()
     file.write(header(exif.order, 0))
-    samples = canvas.samples
-    height, width, bands = samples.shape
-    stored = samples.dtype.newbyteorder(exif.order)
-    rows = max(1, _TIFF_STRIP_BYTES // (width * bands * samples.itemsize))
+    (width, height), bands = canvas.image.size, canvas.bands
+    stored = np.dtype(exif.order + ("u2" if canvas.image.mode == "I;16" else "u1"))
+    rows = max(1, _TIFF_STRIP_BYTES // (width * bands * stored.itemsize))
     offsets, lengths, place = [], [], 8
     for top in range(0, height, rows):
-        strip = samples[top : top + rows]
+        piece = canvas.image.crop((0, top, width, min(height, top + rows)))
+        strip = np.asarray(piece).reshape(-1, width, bands)
         steps = np.diff(strip, axis=1, prepend=np.zeros_like(strip[:, :1]))
         deflate = _deflater()
         packed = deflate.compress(steps.astype(stored, copy=False).data) + deflate.flush()
@@ -121,7 +116,7 @@ def encode_tiff(canvas: Canvas, file: BinaryIO) -> None:
         place += file.write(packed)
         if place > _TIFF_LARGEST:
             raise PictureError("TIFF holds at most 4 GB; choose png")
-    extra = _tiff_entries(canvas, exif, rows)
+    extra = _tiff_entries(canvas, exif, rows, 8 * stored.itemsize)
     extra[273], extra[279] = whole(exif.order, LONG, *offsets), whole(exif.order, LONG, *lengths)
     file.write(pack_directories(exif, extra, place))
     file.seek(0)
@@ -133,23 +128,22 @@ def _deflater() -> "zlib._Compress":
     return zlib.compressobj(_LEVEL, zlib.DEFLATED, _LARGEST_WINDOW, _MOST_MEMORY, zlib.Z_RLE)
 
 
-def _tiff_entries(canvas: Canvas, exif: Exif, rows: int) -> dict[int, Entry]:
+def _tiff_entries(canvas: Canvas, exif: Exif, rows: int, bits: int) -> dict[int, Entry]:
     """Return the entries that describe the layout of the samples, the profile and the XMP."""
-    height, width, colours = canvas.pixels.shape
-    bands = colours + (canvas.alpha is not None)
+    (width, height), bands = canvas.image.size, canvas.bands
     order = exif.order
     entries = {
         256: whole(order, LONG, width),
         257: whole(order, LONG, height),
-        258: whole(order, SHORT, *[8 * canvas.pixels.itemsize] * bands),
+        258: whole(order, SHORT, *[bits] * bands),
         259: whole(order, SHORT, 8),  # deflate
-        262: whole(order, SHORT, 1 if colours == 1 else 2),
+        262: whole(order, SHORT, 1 if bands <= 2 else 2),
         277: whole(order, SHORT, bands),
         278: whole(order, LONG, rows),
         284: whole(order, SHORT, 1),
         317: whole(order, SHORT, 2),  # horizontal differencing
     }
-    if canvas.alpha is not None:
+    if canvas.has_alpha:
         entries[338] = whole(order, SHORT, 2)  # alpha not multiplied into the colour
     if canvas.metadata.xmp:
         entries[700] = Entry(BYTE, len(canvas.metadata.xmp), canvas.metadata.xmp)
@@ -160,11 +154,11 @@ def _tiff_entries(canvas: Canvas, exif: Exif, rows: int) -> dict[int, Entry]:
 
 def encode_bmp(canvas: Canvas, file: BinaryIO) -> None:
     """Write a BMP, which holds neither transparency nor metadata."""
-    if canvas.alpha is not None:
+    if canvas.has_alpha:
         raise PictureError("transparency is not kept by every reader of BMP")
     if canvas.metadata.icc:
         raise PictureError("its colour profile is not kept by every reader of BMP")
-    canvas.image().save(file, format="BMP")
+    canvas.image.save(file, format="BMP")
 
 
 ENCODERS: dict[str, Callable[[Canvas, BinaryIO], None]] = {

@@ -52,7 +52,7 @@ def noise_levels(
     centres of torch's `align_corners=False`. `size` is (width, height).
     """
     noise = np.empty((size[1], size[0], delta.shape[2]), np.int16)
-    upsampling = _Upsampling(delta, size, levels, gain)
+    upsampling = Upsampling(delta, size, levels, gain)
     for top, bottom in upsampling.strips():
         noise[top:bottom] = upsampling.rows(top, bottom)
     return noise
@@ -77,14 +77,17 @@ def add_noise(pixels: Pixels, delta: NDArray[np.float32], levels: int, gain: flo
     """Return add_levels(pixels, noise_levels(delta, ...)) without ever holding the whole noise."""
     height, width, _ = pixels.shape
     result = np.empty_like(pixels)
-    upsampling = _Upsampling(delta, (width, height), levels, gain)
+    upsampling = Upsampling(delta, (width, height), levels, gain)
     for top, bottom in upsampling.strips():
-        result[top:bottom] = add_levels(pixels[top:bottom], upsampling.rows(top, bottom))
+        result[top:bottom] = upsampling.added(top, pixels[top:bottom])
     return result
 
 
-class _Upsampling:
-    """Rows of the upsampled, rounded and clipped noise; a row depends on its number alone."""
+class Upsampling:
+    """Rows of the upsampled, rounded and clipped noise; a row depends on its number alone.
+
+    `delta`, `size` (width, height), `levels` and `gain` are those of noise_levels.
+    """
 
     def __init__(
         self, delta: NDArray[np.float32], size: tuple[int, int], levels: int, gain: float
@@ -99,6 +102,10 @@ class _Upsampling:
         wide += scaled[:, right] * share[None, :, None]
         self.wide = wide.reshape(len(scaled), -1)
         self.above, self.below, self.share = _neighbours(len(scaled), self.height)
+
+    def added(self, top: int, pixels: Pixels) -> Pixels:
+        """Return the rows of a picture from `top` on, (rows, W, C), with the noise added."""
+        return add_levels(pixels, self.rows(top, top + len(pixels)))
 
     def strips(self) -> list[tuple[int, int]]:
         """Return (top, bottom) of strips that cover the picture."""

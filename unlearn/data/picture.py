@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from unlearn.data.metadata import Metadata
 
+STRIP_PIXELS = 1 << 17  # a strip's copies stay in the processor's cache and in memory in use
 DEEP = 257  # steps of 16 bits in one of 8: 255 * 257 is 65535
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 

@@ -9,8 +9,6 @@ import stat
 from io import BytesIO
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from unlearn.data.boxes import read_container
@@ -18,14 +16,14 @@ from unlearn.data.formats import HEAD_BYTES, Kind, chunks, identify, tiff_pages
 from unlearn.data.heif import enable_heif
 from unlearn.data.metadata import Findings, read_metadata
 from unlearn.data.modes import raw_mode, widen
-from unlearn.data.picture import Picture, Pixels, Preparation
+from unlearn.data.picture import Picture, Preparation
 from unlearn.data.pillow import decoding
 from unlearn.data.refusals import refuse, refuse_frames, refuse_size
+from unlearn.data.upright import Upright
 from unlearn.errors import PictureError
 
-__all__ = ["STRIP_PIXELS", "Picture", "Preparation", "prepare"]
+__all__ = ["Picture", "Preparation", "open_upright", "prepare"]
 
-STRIP_PIXELS = 1 << 17  # a strip's copies stay in the processor's cache and in memory in use
 _SPARE_FILE_BYTES = 64 << 20
 _CONTAINERS = ("AVIF", "HEIC")
 
@@ -42,16 +40,21 @@ _TURNS = {
 
 def prepare(path: Path, preparation: Preparation) -> Picture:
     """Read one picture; raises PictureError with the reason for anything it cannot do."""
+    return open_upright(path, preparation).picture()
+
+
+def open_upright(path: Path, preparation: Preparation) -> Upright:
+    """Read one picture as Pillow holds it; raises as prepare does."""
     data = _read(path, preparation.max_pixels)
     kind = identify(data[:HEAD_BYTES])
     sha256, lossless = hashlib.sha256(data).hexdigest(), _lossless(data, kind.name)
     with decoding(kind.name, preparation.max_pixels):
         upright, found = _decode(data, kind, preparation.max_pixels)
         del data  # a file may be as large as its pixels
-        pixels, alpha = _split(_shrink(upright, preparation.max_side))
-    return Picture(
-        pixels,
-        alpha,
+        image = _shrink(upright, preparation.max_side)
+    image.info = {}  # an encoder must find only what it is given
+    return Upright(
+        image,
         kind.name,
         sha256,
         found.metadata,
@@ -130,22 +133,3 @@ def _shrink(image: Image.Image, max_side: int | None) -> Image.Image:
         return image
     width, height = (max(1, round(side * max_side / longest)) for side in image.size)
     return image.resize((width, height), Image.Resampling.LANCZOS)
-
-
-def _split(image: Image.Image) -> tuple[Pixels, NDArray[np.uint8] | None]:
-    """Return colour (H, W, C) and alpha (H, W) as arrays, copied in strips to save memory."""
-    bands = len(image.getbands())
-    colours = 1 if bands <= 2 else 3
-    width, height = image.size
-    pixels: Pixels = np.empty((height, width, colours), np.uint8)
-    if image.mode == "I;16":
-        pixels = np.empty((height, width, colours), np.uint16)
-    alpha = np.empty((height, width), np.uint8) if bands > colours else None
-    rows = max(1, STRIP_PIXELS // width)
-    for top in range(0, height, rows):
-        bottom = min(height, top + rows)
-        strip = np.asarray(image.crop((0, top, width, bottom))).reshape(-1, width, bands)
-        pixels[top:bottom] = strip[..., :colours]
-        if alpha is not None:
-            alpha[top:bottom] = strip[..., colours]
-    return pixels, alpha

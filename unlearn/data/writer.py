@@ -1,10 +1,12 @@
 """Writing a protected picture so that the file on disk, not the array in memory, keeps the bound.
 
-The file is encoded beside its target, decoded again by `prepare`, compared value by value, and only
-then given its name.
+The file is encoded beside its target, decoded again as every reader of pictures here does, compared
+with its source, and only then given its name. A lossless file must hold exactly the values whose
+distance from the source was measured; of any other the decoded values are measured.
 """
 
 import errno
+import math
 import os
 import secrets
 from collections.abc import Callable, Iterator
@@ -15,14 +17,17 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from unlearn.data.compare import Difference, difference, mismatch
+from unlearn.data.compare import Difference, Tally, difference, mismatch
 from unlearn.data.encode import ENCODERS, Canvas
 from unlearn.data.metadata import MetadataChoice
-from unlearn.data.picture import Picture, Pixels, Preparation
-from unlearn.data.prepare import prepare
+from unlearn.data.picture import DEEP, Picture, Pixels, Preparation
+from unlearn.data.prepare import open_upright, prepare
+from unlearn.data.prints import Prints
+from unlearn.data.upright import Upright
 from unlearn.errors import EnvironmentProblem, PictureError
 
 FormatChoice = Literal["auto", "keep", "png", "webp", "tiff"]
+Rows = Callable[[int, Pixels], Pixels]
 TEMPORARY_PREFIX = ".unlearn-tmp-"
 FORMATS: dict[str, str] = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
 _DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -39,6 +44,7 @@ __all__ = [
     "temporary_beside",
     "write_data",
     "write_picture",
+    "write_rows",
 ]
 
 
@@ -70,58 +76,110 @@ def write_picture(
     metadata: MetadataChoice,
     levels: int,
 ) -> Written:
-    """Write `protected` (H, W, C) as `target` if the decoded file is within `levels` of `picture`.
-
-    Pixels whose alpha is 0 are written as they were. Raises PictureError, and leaves no file, when
-    the file is over the bound or unchanged; EnvironmentProblem when the disk is full or read-only.
-    """
+    """Write `protected` (H, W, C) without loss as `target`; see write_rows."""
     if (protected.shape, protected.dtype) != (picture.pixels.shape, picture.pixels.dtype):
         raise ValueError(f"protected is {protected.dtype} {protected.shape}, not the picture's")
-    if picture.alpha is not None:
-        protected = np.where(picture.alpha[..., None] == 0, picture.pixels, protected)
-    canvas = Canvas(protected, picture.alpha, picture.metadata.chosen(metadata, picture.size))
-    return _place(picture, target, levels, lambda file: ENCODERS[format](canvas, file))
+
+    def rows(top: int, strip: Pixels) -> Pixels:
+        """Return the protected rows in the place of a strip."""
+        return protected[top : top + len(strip)]
+
+    source = Upright.of(picture)
+    return write_rows(source, rows, target, format=format, metadata=metadata, levels=levels)
+
+
+def write_rows(
+    source: Upright,
+    rows: Rows,
+    target: Path,
+    *,
+    format: str,
+    metadata: MetadataChoice,
+    levels: int,
+) -> Written:
+    """Write a picture without loss if its decoded file is within `levels` of `source`.
+
+    `rows` takes the number of a strip's first row and its colours (h, W, C), and returns what they
+    become; pixels whose alpha is 0 stay as they are. `source` is used up: its memory is needed for
+    the file's. Raises PictureError, and leaves no file, when the file is over the bound, unchanged
+    or not what was meant; EnvironmentProblem when the disk is full or read-only.
+    """
+    size = source.size
+    found, meant = _replace(source, rows)
+    _refuse(found, levels)
+    canvas = Canvas(source.image, source.metadata.chosen(metadata, size))
+
+    def check(temporary: Path) -> str:
+        """Compare the decoded file with what was meant, and return its hash."""
+        source.image.close()
+        decoded = open_upright(temporary, Preparation(max_pixels=math.prod(size)))
+        if decoded.size != size:
+            raise PictureError("the written file did not keep the size")
+        meant.compare(Prints.of(decoded, meant.channels))
+        return decoded.sha256
+
+    placed = _place(target, lambda file: ENCODERS[format](canvas, file), check)
+    return Written(*placed, found.linf, found.mean_abs, found.psnr)
 
 
 def write_data(picture: Picture, data: bytes, target: Path, *, levels: int) -> Written:
     """Write a file's bytes as `target` if they decode within `levels` of `picture`.
 
-    Raises as write_picture does.
+    Raises as write_rows does.
     """
-    return _place(picture, target, levels, lambda file: file.write(data))
+    measured: list[Difference] = []
+
+    def check(temporary: Path) -> str:
+        """Measure the decoded file and return its hash."""
+        decoded = prepare(temporary, Preparation(max_pixels=math.prod(picture.size)))
+        problem = mismatch(picture, decoded)
+        if problem:
+            raise PictureError(f"the written file did not keep the {problem}")
+        measured.append(difference(picture, decoded))
+        _refuse(measured[0], levels)
+        return decoded.sha256
+
+    placed = _place(target, lambda file: file.write(data), check)
+    return Written(*placed, measured[0].linf, measured[0].mean_abs, measured[0].psnr)
+
+
+def _replace(source: Upright, rows: Rows) -> tuple[Difference, Prints]:
+    """Replace the colours of a picture; return how far that is, and what its file must hold."""
+    tally = Tally(DEEP if source.deep else 1)
+    meant = Prints(source.channels)
+    for top, pixels, alpha in source.strips():
+        protected = rows(top, pixels)
+        if alpha is not None:
+            protected = np.where(alpha[..., None] == 0, pixels, protected)
+        tally.add(pixels, protected, alpha, top)
+        meant.add(protected, alpha)
+        source.put(top, protected, alpha)
+    return tally.difference(), meant
+
+
+def _refuse(found: Difference, levels: int) -> None:
+    """Raise PictureError for a picture that does not keep the promise."""
+    if found.linf > levels:
+        raise PictureError(f"over the bound after writing: {found.linf}, allowed {levels} levels")
+    if found.hidden:
+        raise PictureError("transparent pixels were changed")
+    if not found.linf:
+        raise PictureError("nothing changed: the noise is invisible to this picture")
 
 
 def _place(
-    picture: Picture, target: Path, levels: int, fill: Callable[[BinaryIO], object]
-) -> Written:
-    """Fill a temporary file, check it, and only then give it its name."""
+    target: Path, fill: Callable[[BinaryIO], object], check: Callable[[Path], str]
+) -> tuple[str, int]:
+    """Fill a temporary file, check it, and only then give it its name; return hash and size."""
     with temporary_beside(target) as temporary:
         with temporary.open("r+b") as file:
             fill(file)
             file.flush()
             os.fsync(file.fileno())
-        written = _check(picture, temporary, levels)
+        sha256, size_bytes = check(temporary), temporary.stat().st_size
         temporary.replace(target)
         _sync_folder(target.parent)
-    return written
-
-
-def _check(picture: Picture, temporary: Path, levels: int) -> Written:
-    """Decode the file and return its numbers; raises PictureError unless it keeps the promise."""
-    width, height = picture.size
-    decoded = prepare(temporary, Preparation(max_pixels=width * height))
-    problem = mismatch(picture, decoded)
-    if problem:
-        raise PictureError(f"the written file did not keep the {problem}")
-    found = difference(picture, decoded)
-    if found.linf > levels:
-        raise PictureError(f"over the bound after writing: {found.linf}, allowed {levels} levels")
-    if found.hidden:
-        raise PictureError("transparent pixels were changed by writing")
-    if not found.linf:
-        raise PictureError("nothing changed: the noise is invisible to this picture")
-    size_bytes = temporary.stat().st_size
-    return Written(decoded.sha256, size_bytes, found.linf, found.mean_abs, found.psnr)
+    return sha256, size_bytes
 
 
 @contextmanager

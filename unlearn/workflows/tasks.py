@@ -15,14 +15,14 @@ from typing import Final, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.data.grid import add_noise, to_grid
+from unlearn.data.grid import Upsampling, add_noise
 from unlearn.data.keep import Keeping, keep_jpeg
 from unlearn.data.metadata import MetadataChoice
-from unlearn.data.picture import Picture, Pixels
-from unlearn.data.prepare import Preparation, prepare
+from unlearn.data.prepare import Preparation, open_upright, prepare
 from unlearn.data.preview import preview_sheet
 from unlearn.data.survival import Survival, picture_survival
-from unlearn.data.writer import Written, write_data, write_picture
+from unlearn.data.upright import Upright
+from unlearn.data.writer import Written, write_data, write_rows
 from unlearn.errors import EnvironmentProblem, PictureError
 from unlearn.workflows.guard import limits
 
@@ -153,45 +153,52 @@ def measure_survival(job: SurvivalJob) -> dict[str, Survival | None] | Failure:
 
 def _read(job: ReadJob) -> Reading:
     """Read; raises PictureError if the picture cannot be protected."""
-    picture = prepare(job.source, job.preparation)
-    if picture.alpha is not None and not picture.alpha.any():
+    picture = open_upright(job.source, job.preparation)
+    if picture.invisible:
         raise PictureError("fully transparent; there is nothing to change")
-    return Reading(to_grid(picture.pixels, job.grid), picture.sha256, picture.size)
+    return Reading(picture.grid(job.grid), picture.sha256, picture.size)
 
 
 def _write(job: WriteJob) -> Writing:
     """Write; raises PictureError if the source changed or the written file is out of bounds."""
-    picture = prepare(job.source, job.preparation)
-    if picture.sha256 != job.sha256:
-        raise PictureError("the file changed while it was being protected; run again")
-    enlarged = job.delta.shape[:2] != picture.pixels.shape[:2]
-    gain = job.gain if enlarged else 1.0
-    protected = add_noise(picture.pixels, job.delta, job.levels, gain)
+    source = _again(job)
     job.target.parent.mkdir(parents=True, exist_ok=True)
-    notices, fell_back, keeping = picture.notices, False, None
+    notices, fell_back, keeping = source.notices, False, None
     try:
-        written, keeping = _encode(job, picture, protected)
+        if job.format == "JPEG":
+            written, keeping = _keep(job, source)
+        else:
+            written = _lossless(job, source, job.target, job.format)
     except PictureError as problem:
         if job.fallback is None:
             raise
         fell_back, notices = True, (*notices, f"{WRITTEN_AS_PNG}{problem}")
-        written = _lossless(job, picture, protected, job.fallback, "PNG")
+        written = _lossless(job, _again(job), job.fallback, "PNG")
+    size_bytes = job.source.stat().st_size
     return Writing(
-        written,
-        picture.size,
-        picture.mode,
-        picture.dropped,
-        notices,
-        keeping,
-        job.source.stat().st_size,
-        fell_back,
+        written, source.size, source.mode, source.dropped, notices, keeping, size_bytes, fell_back
     )
 
 
-def _encode(job: WriteJob, picture: Picture, protected: Pixels) -> tuple[Written, Keeping | None]:
-    """Write the picture in the job's own format; raises PictureError if that cannot be."""
-    if job.format != "JPEG":
-        return _lossless(job, picture, protected, job.target, job.format), None
+def _again(job: WriteJob) -> Upright:
+    """Open the source once more; raises PictureError if it is not the one that was read."""
+    source = open_upright(job.source, job.preparation)
+    if source.sha256 != job.sha256:
+        raise PictureError("the file changed while it was being protected; run again")
+    return source
+
+
+def _gain(job: WriteJob, size: tuple[int, int]) -> float:
+    """Return what the noise is multiplied by: nothing is made up for where nothing is enlarged."""
+    return job.gain if job.delta.shape[1::-1] != size else 1.0
+
+
+def _keep(job: WriteJob, source: Upright) -> tuple[Written, Keeping]:
+    """Write a JPEG as JPEG; raises PictureError if that cannot be."""
+    picture = source.picture()
+    source.image.close()
+    gain = _gain(job, picture.size)
+    protected = add_noise(picture.pixels, job.delta, job.levels, gain)
     try:
         data, keeping = keep_jpeg(
             picture,
@@ -208,12 +215,11 @@ def _encode(job: WriteJob, picture: Picture, protected: Pixels) -> tuple[Written
         raise
 
 
-def _lossless(
-    job: WriteJob, picture: Picture, protected: Pixels, target: Path, kind: str
-) -> Written:
+def _lossless(job: WriteJob, source: Upright, target: Path, kind: str) -> Written:
     """Write the picture in a format without loss."""
-    return write_picture(
-        picture, protected, target, format=kind, metadata=job.metadata, levels=job.levels
+    noise = Upsampling(job.delta, source.size, job.levels, _gain(job, source.size))
+    return write_rows(
+        source, noise.added, target, format=kind, metadata=job.metadata, levels=job.levels
     )
 
 
