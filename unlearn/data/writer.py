@@ -79,9 +79,11 @@ def write_picture(
     if picture.alpha is not None:
         protected = np.where(picture.alpha[..., None] == 0, picture.pixels, protected)
     canvas = Canvas(protected, picture.alpha, picture.metadata.chosen(metadata, picture.size))
+    del protected
     with temporary_beside(target) as temporary:
         with temporary.open("r+b") as file:
             ENCODERS[format](canvas, file)
+            del canvas  # checking needs the room
             file.flush()
             os.fsync(file.fileno())
         written = _check(picture, temporary, levels)

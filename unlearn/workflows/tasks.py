@@ -132,11 +132,10 @@ def _write(job: WriteJob) -> Writing:
         raise PictureError("the file changed while it was being protected; run again")
     enlarged = job.delta.shape[:2] != picture.pixels.shape[:2]
     gain = job.gain if enlarged else 1.0
-    protected = add_noise(picture.pixels, job.delta, job.levels, gain)
     job.target.parent.mkdir(parents=True, exist_ok=True)
     written = write_picture(
         picture,
-        protected,
+        add_noise(picture.pixels, job.delta, job.levels, gain),  # without a name: freed early
         job.target,
         format=job.format,
         metadata=job.metadata,
