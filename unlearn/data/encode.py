@@ -28,6 +28,7 @@ from unlearn.data.exif import (
 )
 from unlearn.data.metadata import Metadata
 from unlearn.data.picture import Pixels
+from unlearn.data.prepare import STRIP_PIXELS
 from unlearn.errors import PictureError
 
 _LEVEL, _LARGEST_WINDOW, _MOST_MEMORY = 1, 15, 9
@@ -48,17 +49,23 @@ class Canvas:
     alpha: NDArray[np.uint8] | None
     metadata: Metadata
 
-    @property
-    def samples(self) -> Pixels:
-        """Colour and alpha together, (H, W, bands)."""
+    def samples(self, top: int, bottom: int) -> Pixels:
+        """Colour and alpha of some rows together, (rows, W, bands)."""
         if self.alpha is None:
-            return self.pixels
-        return np.concatenate([self.pixels, self.alpha[..., None]], axis=2)
+            return self.pixels[top:bottom]
+        rows = slice(top, bottom)
+        return np.concatenate([self.pixels[rows], self.alpha[rows, :, None]], axis=2)
 
     def image(self) -> Image.Image:
         """The same as a Pillow picture of mode L, LA, RGB, RGBA or I;16 with nothing attached."""
-        samples = self.samples
-        return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
+        height, width, colours = self.pixels.shape
+        if self.alpha is None:
+            return Image.fromarray(self.pixels[..., 0] if colours == 1 else self.pixels)
+        image = Image.new("LA" if colours == 1 else "RGBA", (width, height))
+        rows = max(1, STRIP_PIXELS // width)
+        for top in range(0, height, rows):
+            image.paste(Image.fromarray(self.samples(top, min(height, top + rows))), (0, top))
+        return image
 
 
 def encode_png(canvas: Canvas, file: BinaryIO) -> None:
@@ -105,13 +112,13 @@ def encode_tiff(canvas: Canvas, file: BinaryIO) -> None:
     """Write a TIFF compressed with deflate after horizontal differencing, directories last."""
     exif = canvas.metadata.exif or Exif()
     file.write(header(exif.order, 0))
-    samples = canvas.samples
-    height, width, bands = samples.shape
-    stored = samples.dtype.newbyteorder(exif.order)
-    rows = max(1, _TIFF_STRIP_BYTES // (width * bands * samples.itemsize))
+    height, width, colours = canvas.pixels.shape
+    bands = colours + (canvas.alpha is not None)
+    stored = canvas.pixels.dtype.newbyteorder(exif.order)
+    rows = max(1, _TIFF_STRIP_BYTES // (width * bands * canvas.pixels.itemsize))
     offsets, lengths, place = [], [], 8
     for top in range(0, height, rows):
-        strip = samples[top : top + rows]
+        strip = canvas.samples(top, top + rows)
         steps = np.diff(strip, axis=1, prepend=np.zeros_like(strip[:, :1]))
         deflate = _deflater()
         packed = deflate.compress(steps.astype(stored, copy=False).data) + deflate.flush()
