@@ -17,9 +17,8 @@ RISKY = ("tiff", "avif", "heic")  # decoders that have died on spoiled files
 SAFE = [name for name in CORPUS if not name.startswith(RISKY)]
 RISKED = [name for name in READABLE if name.startswith(RISKY)]
 FEW, MANY = 10, 300  # spoiled files of each kind
-SAMPLE = [
-    name for name in ["avif", "heic", "tiff-lzw", "tiff-jpeg", "tiff-16bit"] if name in READABLE
-]
+FAMILIES = {"avif", "heic", "tiff-lzw", "tiff-jpeg", "tiff-16bit"}
+SAMPLE = sorted(FAMILIES & set(READABLE))
 
 
 def in_a_child(name, count):
