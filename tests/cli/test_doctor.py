@@ -75,7 +75,7 @@ def test_json_has_the_findings(tiny_generator, capsys, monkeypatch, home):
     assert told["devices"][0]["name"] == "cpu"
     assert [test["ok"] for test in told["tests"]] == [True] * len(told["devices"])
     assert told["environment"]["UNLEARN_DEVICE"] == "cpu"
-    assert told["codecs"].keys() == {"JPEG", "PNG", "WebP", "TIFF"}
+    assert told["codecs"].keys() == {"JPEG", "PNG", "WebP", "TIFF", "AVIF", "HEIC"}
     assert {place["name"]: place["writable"] for place in told["places"]} == {
         "key": True,
         "generators": True,
@@ -130,6 +130,20 @@ def test_a_missing_codec_and_a_missing_package_are_shown(tiny_generator, monkeyp
     assert "  no-such-package    missing" in captured.out
     assert captured.out.splitlines()[-1] == "1 problem"
     assert captured.err == "Error: Pillow has no WebP codec\n"
+
+
+def test_what_reads_avif_and_heic_is_told_and_its_lack_is_no_problem(monkeypatch):
+    def no_package(name):
+        raise workflow.PackageNotFoundError(name)
+
+    monkeypatch.setattr(workflow.features, "check", lambda name: name != "avif")
+    monkeypatch.setattr(workflow, "version", no_package)
+    told = workflow._codecs()
+    assert told["AVIF"] == "no, Pillow was built without"
+    assert told["HEIC"] == "no, pip install 'unlearn[heif]'"
+    assert all(told.values())
+    monkeypatch.setattr(workflow, "version", {"pi-heif": "1.2"}.__getitem__)
+    assert workflow._codecs()["HEIC"] == "pi-heif 1.2"
 
 
 def test_pytorch_that_cannot_be_imported_is_a_problem_and_not_a_bug(monkeypatch, capsys):

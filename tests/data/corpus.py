@@ -1,5 +1,6 @@
 """The made corpus: every format and mode that is read, at every orientation and size."""
 
+import importlib.util
 import struct
 import zlib
 from collections.abc import Callable
@@ -284,3 +285,6 @@ def opened(data):
 
 
 CORPUS = _table()
+READABLE = [
+    name for name in CORPUS if importlib.util.find_spec("pi_heif") or not name.startswith("heic")
+]

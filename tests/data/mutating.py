@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from corpus import CORPUS
+from corpus import CORPUS, READABLE
 
 from unlearn.data.prepare import Preparation, prepare
 from unlearn.data.writer import output_format, write_picture
@@ -111,7 +111,7 @@ def _assert_within(source, target):
 
 def original(name):
     """Return the file that is spoiled, and another one."""
-    names = sorted(CORPUS)
+    names = sorted(READABLE)
     other = names[(names.index(name) + 1) % len(names)]
     return CORPUS[name].make(SIZE, 1), CORPUS[other].make(SIZE, 1)
 

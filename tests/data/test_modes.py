@@ -244,12 +244,17 @@ def test_a_colour_space_beyond_srgb_is_stated_in_the_output(tmp_path):
     wide = data.replace(b"nclx\0\1\0\x0d", b"nclx\0\x0c\0\x0d")
     assert read(tmp_path, wide).metadata.colour == ((b"cICP", bytes([12, 13, 0, 1])),)
     assert read(tmp_path, data).metadata.colour == ()
+    profiled = saved(made_image("RGB", SIZE), "AVIF", icc_profile=srgb())
+    wide = profiled.replace(b"nclx\0\2\0\2", b"nclx\0\x0c\0\x0d")
+    assert wide != profiled
+    assert read(tmp_path, wide).metadata.colour == ()
 
 
 def test_heic_without_pi_heif_says_what_to_install(tmp_path, monkeypatch):
+    data = made_heic(values(SIZE, 3))
     monkeypatch.setitem(sys.modules, "pi_heif", None)
     with pytest.raises(PictureError, match=r"install unlearn\[heif\] to read HEIC"):
-        read(tmp_path, made_heic(values(SIZE, 3)))
+        read(tmp_path, data)
 
 
 def test_a_heic_that_moves_is_refused_with_its_frames(tmp_path):

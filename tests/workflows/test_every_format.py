@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from corpus import CORPUS, values
+from corpus import CORPUS, READABLE, values
 from made_heic import made_heic
 from made_pictures import jpeg_segments, made_file, saved
 from PIL import Image
@@ -40,19 +40,20 @@ def protected(tmp_path, **changes) -> ProtectResult:
 def test_a_folder_of_every_kind_is_protected_and_verified(tmp_path):
     photos = tmp_path / "photos"
     photos.mkdir()
-    for name, cell in CORPUS.items():
+    cells = {name: CORPUS[name] for name in READABLE}
+    for name, cell in cells.items():
         (photos / name).with_suffix(".jpg").write_bytes(cell.make(SIZE, 1))  # a name may say what
     before = tree(photos)
     result = protected(tmp_path)
     assert not result.failed
-    assert len(result.protected) == len(CORPUS)
+    assert len(result.protected) == len(cells)
     assert tree(photos) == before
     records = {record.src.removesuffix(".jpg"): record for record in result.protected}
-    assert {n: r.mode for n, r in records.items()} == {n: c.mode for n, c in CORPUS.items()}
+    assert {n: r.mode for n, r in records.items()} == {n: c.mode for n, c in cells.items()}
     assert max(record.linf for record in result.protected) == 8
     checked = verify(photos, tmp_path / "protected", VerifyOptions(workers=1))
     assert checked.ok, [check for check in checked.checks if check.state != "ok"]
-    assert len(checked.checks) == len(CORPUS)
+    assert len(checked.checks) == len(cells)
 
 
 def test_verify_finds_one_step_of_16_bits_too_much(tmp_path):

@@ -79,7 +79,7 @@ def read_metadata(
     found.dropped += second_pictures(image, data, name)
     found.dropped += container.beside if container else ()
     icc = _profile(image, mode, found)
-    colour = tuple(_colour(data, name, container))
+    colour = tuple(_colour(data, name, container, profiled=icc is not None))
     found.metadata = Metadata(icc, exif, xmp, _text(image, name, found), colour)
     found.dropped = list(dict.fromkeys(found.dropped))
     return found
@@ -100,12 +100,15 @@ def _profile(image: Image.Image, mode: str, found: Findings) -> bytes | None:
     return bytes(profile)
 
 
-def _colour(data: bytes, name: str, container: Container | None) -> Iterator[tuple[bytes, bytes]]:
+def _colour(
+    data: bytes, name: str, container: Container | None, *, profiled: bool
+) -> Iterator[tuple[bytes, bytes]]:
     """Yield the PNG chunks that say what the colours are."""
     for chunk, content in chunks(data, name) if name == "PNG" else ():
         if chunk in _COLOUR_CHUNKS and len(content) <= _LARGEST_COLOUR:
             yield chunk, bytes(content)
-    if container is not None and container.cicp:
+    # A profile says more, and in a PNG this chunk would be believed before it.
+    if container is not None and container.cicp and not profiled:
         yield b"cICP", container.cicp
 
 

@@ -76,7 +76,8 @@ def _decode(data: bytes, kind: Kind, max_pixels: int) -> tuple[Image.Image, Find
     container = read_container(data) if kind.name in _CONTAINERS else None
     if container is not None:
         refuse_frames(container.frames)  # not every decoder opens what moves
-    with _open(data, kind) as image:
+    # Closed in the end, since Pillow would keep the bytes of the file as long as the picture.
+    with BytesIO(data) as file, _open(file, kind) as image:
         refuse(image, kind, max_pixels)
         raw = raw_mode(image)
         image.load()
@@ -111,10 +112,10 @@ def _lossless(data: bytes, name: str) -> bool:
     return name not in ("JPEG", *_CONTAINERS)
 
 
-def _open(data: bytes, kind: Kind) -> Image.Image:
-    """Open the bytes with the one plugin of their kind."""
+def _open(file: BytesIO, kind: Kind) -> Image.Image:
+    """Open a file with the one plugin of its kind."""
     try:
-        return Image.open(BytesIO(data), formats=[kind.plugin or kind.name])
+        return Image.open(file, formats=[kind.plugin or kind.name])
     except UnidentifiedImageError:
         reason = f"damaged or unsupported {kind.name} file; save it again as PNG or JPEG"
         raise PictureError(reason) from None

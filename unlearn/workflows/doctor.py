@@ -124,11 +124,24 @@ def _devices(problems: list[str]) -> tuple[Device, ...]:
 
 
 def _codecs() -> dict[str, str]:
-    """Return the version of the library behind every format; empty if Pillow lacks it."""
-    return {
+    """Return the version of the library behind every format; empty if Pillow lacks it.
+
+    AVIF and HEIC are read where they can be; to lack them is no problem.
+    """
+    found = {
         name: (features.version(feature) or "present") if features.check(feature) else ""
         for name, feature in CODECS.items()
     }
+    avif = features.version("avif") if features.check("avif") else None
+    return found | {"AVIF": avif or "no, Pillow was built without", "HEIC": _heif()}
+
+
+def _heif() -> str:
+    """Return the version of what reads HEIC, or how to get it."""
+    try:
+        return f"pi-heif {version('pi-heif')}"
+    except PackageNotFoundError:
+        return "no, pip install 'unlearn[heif]'"
 
 
 def _places() -> tuple[Place, ...]:
