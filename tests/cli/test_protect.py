@@ -282,8 +282,8 @@ def test_options_reach_the_workflow(here, capsys):
         (
             ["photos", "-o", "out", "--format", "jpeg"],
             2,
-            "Invalid value for '--format' / '-f': 'jpeg' is not one of auto, keep, png, webp, tiff. "
-            "See 'unlearn protect --help'.",
+            "Invalid value for '--format' / '-f': 'jpeg' is not one of auto, keep, png, webp, "
+            "tiff. See 'unlearn protect --help'.",
         ),
         (
             ["photos", "-o", "out", "--rho", "8"],

@@ -109,7 +109,7 @@ def encode_within(
         fit = Fit(scene, colours, coefficients, _tables(coding, carrying, most))
         passes = fit.run()
         if not passes:
-            reason = "some of its pixels leave the bound in whatever way they are stored"
+            reason = reason or "some of its pixels leave the bound in whatever way they are stored"
             continue
         found = _measured(scene, fit.decoded, grid)
         if found[0] >= LEAST_CORRELATION:
