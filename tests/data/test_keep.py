@@ -309,8 +309,8 @@ def test_another_size_and_too_many_pixels_are_refused(tmp_path, monkeypatch):
     protected, grid = noise_for(small)
     with pytest.raises(PictureError, match="it is shrunk"):
         keep_jpeg(small, protected, source, grid=grid, levels=LEVELS, metadata="keep")
-    monkeypatch.setattr(keep, "LARGEST_PIXELS", 64 * 48 - 1)
-    with pytest.raises(PictureError, match="take too much memory"):
+    monkeypatch.setattr(keep, "MOST_BYTES", 64 * 48 * 20)
+    with pytest.raises(PictureError, match="it is so large that fitting takes over"):
         kept(tmp_path, source)
 
 

@@ -51,6 +51,7 @@ class Fit:
         groups = self.scene.strips()
         for number in range(1, _PASSES + 1):
             planes = None
+            self.decoded = self.scene.pixels  # of the pass before no more is needed
             if self.colours:
                 for units in groups:
                     self._fit_colours(units)
@@ -147,6 +148,20 @@ def _decoded(data: bytes, shape: tuple[int, ...], mode: str | None = None) -> ND
             image.draft(mode, image.size)
         image.load()
         return np.asarray(image).reshape(shape)
+
+
+def working_bytes(data: bytes) -> int:
+    """Return about how much memory fitting a JPEG takes, by its header.
+
+    Measured: four arrays of pixels, and four of coefficients in two bytes each, half of them in
+    jpeglib while it writes.
+    """
+    with decoding("JPEG", _ANY_SIZE), Image.open(BytesIO(data), formats=["JPEG"]) as image:
+        if not isinstance(image, JpegImagePlugin.JpegImageFile):
+            raise PictureError("not a JPEG")
+        areas = [layer[1] * layer[2] for layer in image.layer]
+        samples = sum(areas) / max(areas)
+        return round(image.size[0] * image.size[1] * (14 * len(areas) / 3 + 8.5 * samples))
 
 
 def _refuse(image: Image.Image, shape: tuple[int, ...]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unlearn.data.coefficients import BLOCK, Coding, Table, read_coefficients
-from unlearn.data.fit import RESIZED, Fit, decoded_planes
+from unlearn.data.fit import RESIZED, Fit, decoded_planes, working_bytes
 from unlearn.data.jpeg import dressed
 from unlearn.data.lattice import forward
 from unlearn.data.metadata import MetadataChoice
@@ -23,7 +23,7 @@ from unlearn.data.prepare import Picture
 from unlearn.errors import PictureError
 
 LEAST_CORRELATION: Final = 0.85  # of the noise in the file with the wanted one, on the grid
-LARGEST_PIXELS: Final = 50_000_000  # more would take over 1.6 GB
+MOST_BYTES: Final = 1_500_000_000  # 56 megapixels at 4:2:0, 38 at 4:4:4
 
 _LARGEST_STEPS: Final = (65_535, 12, 6, 3)  # where noise is carried; one after another
 _CARRIED: Final = 0.95  # share of the noise's energy in the coefficients that count as carrying it
@@ -95,8 +95,8 @@ def encode_within(
     height) is the size that the noise was made at. The result carries no metadata. Raises
     PictureError with the reason if there is no such file.
     """
-    if pixels.shape[0] * pixels.shape[1] > LARGEST_PIXELS:
-        raise PictureError(f"more than {LARGEST_PIXELS // 10**6} megapixels take too much memory")
+    if working_bytes(source) > MOST_BYTES:
+        raise PictureError(f"it is so large that fitting takes over {MOST_BYTES / 1e9:.1f} GB")
     planes = decoded_planes(source, pixels.shape)
     coding, coefficients = read_coefficients(source)
     if coding.size != pixels.shape[1::-1] or len(coding.tables) != pixels.shape[2]:
