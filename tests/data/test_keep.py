@@ -335,6 +335,26 @@ def test_a_file_over_the_bound_gets_no_name_whatever_the_loop_says(tmp_path, mon
     assert [path.name for path in tmp_path.iterdir()] == ["source.jpg"]
 
 
+def test_a_jpeg_that_is_one_level_over_gets_no_name(tmp_path):
+    source = saved(smooth((96, 64)), "JPEG", quality=95)
+    made, _ = kept(tmp_path, source, levels=LEVELS + 1, amplitude=LEVELS + 1)
+    assert abs(change(source, made)).max() == LEVELS + 1
+    (tmp_path / "out.jpg").unlink()
+    picture = prepare(tmp_path / "source.jpg", Preparation())
+    with pytest.raises(PictureError, match="over the bound after writing: 9, allowed 8"):
+        write_data(picture, made, tmp_path / "out.jpg", levels=LEVELS)
+    assert [path.name for path in tmp_path.iterdir()] == ["source.jpg"]
+
+
+def test_finer_steps_are_whole_parts_so_that_the_source_still_fits_in():
+    for step in range(1, 256):
+        for most in (65_535, 8, 4, 2):
+            part = keep._part(step, most)
+            assert step % part == 0
+            assert part <= most
+            assert not [k for k in range(part + 1, min(step, most) + 1) if step % k == 0]
+
+
 def test_equal_pictures_give_equal_bytes(tmp_path, monkeypatch):
     from unlearn.data import planes
 

@@ -25,7 +25,7 @@ from unlearn.errors import PictureError
 LEAST_CORRELATION: Final = 0.85  # of the noise in the file with the wanted one, on the grid
 MOST_BYTES: Final = 1_500_000_000  # 56 megapixels at 4:2:0, 38 at 4:4:4
 
-_LARGEST_STEPS: Final = (65_535, 12, 6, 3)  # where noise is carried; one after another
+_LARGEST_STEPS: Final = (65_535, 8, 4, 2)  # where noise is carried; one after another
 _CARRIED: Final = 0.95  # share of the noise's energy in the coefficients that count as carrying it
 _SAMPLED: Final = 8  # strips
 
@@ -146,7 +146,7 @@ def _largest(energy: NDArray[np.float64]) -> NDArray[np.bool_]:
 def _tables(coding: Coding, carrying: list[NDArray[np.bool_]], most: int) -> tuple[Table, ...]:
     """Return the source's tables, finer where they would lose noise.
 
-    Whole parts of a step are preferred, since they store what the source does without change.
+    They are whole parts of the source's steps, which store what it does without change.
     """
     return tuple(
         np.where(marked, np.array([_part(int(step), most) for step in table], np.int32), table)
@@ -155,10 +155,8 @@ def _tables(coding: Coding, carrying: list[NDArray[np.bool_]], most: int) -> tup
 
 
 def _part(step: int, most: int) -> int:
-    """Return a step of at most `most`, a whole part of `step` if that is not much finer."""
-    exact = next(step // k for k in range(1, step + 1) if step % k == 0 and step // k <= most)
-    near = -(-step // -(-step // most))
-    return exact if 3 * exact >= 2 * near else near
+    """Return the largest whole part of a step that is at most `most`."""
+    return next(step // k for k in range(1, step + 1) if step % k == 0 and step // k <= most)
 
 
 def _measured(
