@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 
@@ -283,8 +284,7 @@ def test_options_reach_the_workflow(here, capsys):
             ["photos", "-o", "out", "--format", "jpeg"],
             2,
             "Invalid value for '--format' / '-f': 'jpeg' is not one of auto, keep, png, webp, "
-            "tiff. "
-            "See 'unlearn protect --help'.",
+            "tiff. See 'unlearn protect --help'.",
         ),
         (
             ["photos", "-o", "out", "--rho", "8"],
@@ -349,3 +349,41 @@ def test_a_real_generator_protects_and_repeats_itself(tmp_path, capsys, monkeypa
     out, err = lines_of(capsys)
     assert out[0].startswith("  Protected          2  noise written, max change ")
     assert "device cpu" in err[0]
+
+
+def test_it_is_said_which_jpeg_stayed_jpeg_and_which_did_not(here, capsys):
+    photos = here / "photos"
+    make_picture(photos / "large.jpg", 1, (160, 120))
+    make_picture(photos / "tiny.jpg", 2, quality=20)
+    assert protect("photos", "-o", "protected", "-v") == 0
+    out, err = lines_of(capsys)
+    assert re.fullmatch(
+        r"  Still JPEG         1  \d\.\d\dx the size; \d\d% of the noise's energy, "
+        r"correlation (0\.[89]\d|1\.00)",
+        out[1],
+    )
+    assert re.fullmatch(
+        r"  PNG instead        1  tiny\.jpg  the noise that fits into it correlates 0\.\d\d with "
+        r"the wanted one, less than 0\.85",
+        out[2],
+    )
+    (large,) = [line for line in err if line.startswith("large.jpg -> large.jpg  max change ")]
+    assert re.search(r"JPEG in \d pass(es)?, correlation \d.\d\d, \d\d% of the noise's ", large)
+    (tiny,) = [line for line in err if line.startswith("tiny.jpg -> tiny.png  max change 8/255")]
+    assert "written as PNG: the noise that fits" in tiny
+
+
+def test_json_counts_what_stayed_jpeg(here, capsys):
+    make_picture(here / "photos" / "large.jpg", 1, (160, 120))
+    make_picture(here / "photos" / "tiny.jpg", 2, quality=20)
+    assert protect("photos", "-o", "protected", "--json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["still_jpeg"], answer["png_instead"]) == (1, 1)
+    large, tiny = answer["pictures"]
+    assert large["out"] == "large.jpg"
+    assert large["passes"] >= 1
+    assert large["size_ratio"] > 0
+    assert (tiny["out"], tiny["passes"]) == ("tiny.png", None)
+    assert protect("photos", "-o", "kept", "--json", "--format", "keep") == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["still_jpeg"], answer["png_instead"], answer["not_protected"]) == (1, 0, 1)

@@ -118,7 +118,7 @@ def test_upright_sampling_is_kept_too(tmp_path):
     assert keeping.correlation > 0.9
 
 
-@pytest.mark.parametrize("levels", [1, 2, 4, 16])
+@pytest.mark.parametrize("levels", [3, 4, 12, 24])
 def test_other_bounds_are_kept_as_exactly(tmp_path, levels):
     source = saved(smooth((64, 48)), "JPEG", subsampling=2, quality=97)
     made, _ = kept(tmp_path, source, levels=levels, amplitude=levels)
@@ -207,11 +207,11 @@ def test_nothing_but_chosen_metadata_is_in_the_file(tmp_path):
     plain = saved(smooth((64, 48)), "JPEG", quality=90, exif=full_exif(), icc_profile=profile)
     source = jpeg_segments(
         plain,
-        (0xE0, b"JFXX\0\x10" + plain[:500]),
+        (0xE0, b"JFXX\0\x10" + saved(made_image("RGB", (8, 8)), "JPEG")),
         (0xE1, b"http://ns.adobe.com/xap/1.0/\0" + xmp),
-        (0xE2, b"MPF\0II*\0"),
+        (0xE2, b"something of a camera"),
         (0xEB, b"JP\0\0c2pa"),
-        (0xED, b"Photoshop 3.0\x008BIM\x04\x0c"),
+        (0xED, b"Photoshop 3.0\x008BIM\x04\x04\0\0\0\0\0\x02ab"),
         (0xFE, b"a comment"),
     )
     source += plain[:2000]
@@ -309,8 +309,8 @@ def test_another_size_and_too_many_pixels_are_refused(tmp_path, monkeypatch):
     protected, grid = noise_for(small)
     with pytest.raises(PictureError, match="it is shrunk"):
         keep_jpeg(small, protected, source, grid=grid, levels=LEVELS, metadata="keep")
-    monkeypatch.setattr(keep, "LARGEST_PIXELS", 64 * 48 - 1)
-    with pytest.raises(PictureError, match="take too much memory"):
+    monkeypatch.setattr(keep, "MOST_BYTES", 64 * 48 * 20)
+    with pytest.raises(PictureError, match="it is so large that fitting takes over"):
         kept(tmp_path, source)
 
 
@@ -333,6 +333,26 @@ def test_a_file_over_the_bound_gets_no_name_whatever_the_loop_says(tmp_path, mon
     with pytest.raises(PictureError, match="over the bound after writing"):
         kept(tmp_path, source)
     assert [path.name for path in tmp_path.iterdir()] == ["source.jpg"]
+
+
+def test_a_jpeg_that_is_one_level_over_gets_no_name(tmp_path):
+    source = saved(smooth((96, 64)), "JPEG", quality=95)
+    made, _ = kept(tmp_path, source, levels=LEVELS + 1, amplitude=LEVELS + 1)
+    assert abs(change(source, made)).max() == LEVELS + 1
+    (tmp_path / "out.jpg").unlink()
+    picture = prepare(tmp_path / "source.jpg", Preparation())
+    with pytest.raises(PictureError, match="over the bound after writing: 9, allowed 8"):
+        write_data(picture, made, tmp_path / "out.jpg", levels=LEVELS)
+    assert [path.name for path in tmp_path.iterdir()] == ["source.jpg"]
+
+
+def test_finer_steps_are_whole_parts_so_that_the_source_still_fits_in():
+    for step in range(1, 256):
+        for most in (65_535, 8, 4, 2):
+            part = keep._part(step, most)
+            assert step % part == 0
+            assert part <= most
+            assert not [k for k in range(part + 1, min(step, most) + 1) if step % k == 0]
 
 
 def test_equal_pictures_give_equal_bytes(tmp_path, monkeypatch):
@@ -361,7 +381,7 @@ def test_jpeglib_stays_silent_and_leaves_no_files(tmp_path, monkeypatch, capsys)
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     size=st.tuples(st.integers(1, 40), st.integers(1, 40)),
@@ -389,7 +409,7 @@ def test_a_damaged_file_is_kept_within_the_bound_or_refused(tmp_path):
     chance = random.Random(5)
     kinds = list(KINDS.items())
     counts = {True: 0, False: 0}
-    for number in range(120):
+    for number in range(50):
         kind, options = kinds[number % len(kinds)]
         image = smooth((40, 33), number, "L" if "grey" in kind else "RGB")
         data = bytearray(saved(image, "JPEG", **options))
@@ -405,4 +425,4 @@ def test_a_damaged_file_is_kept_within_the_bound_or_refused(tmp_path):
         else:
             counts[True] += 1
             assert abs(change(bytes(data), made)).max() <= LEVELS
-    assert min(counts.values()) > 10
+    assert min(counts.values()) > 5

@@ -675,3 +675,65 @@ def test_leftovers_are_removed_and_nothing_else(tmp_path):
     assert remove_leftovers(tmp_path / "out") == 2
     assert [p.name for p in (tmp_path / "out").rglob("*") if p.is_file()] == ["a.png"]
     assert remove_leftovers(tmp_path / "none") == 0
+
+
+# --- formats that are kept -------------------------------------------------------------------
+
+
+def spares(plan):
+    return {picture.name: picture.fallback for picture in plan.pictures if picture.fallback}
+
+
+def test_a_jpeg_holds_a_png_name_ready_that_meets_no_other(tmp_path):
+    make_photos(tmp_path / "photos", ["a.jpg", "b.jpg", "b.png", "c.jpg", "c.bmp", "d.jpg/e.png"])
+    plan = plan_of(tmp_path)
+    assert outs(plan) == {
+        "a.jpg": "a.jpg",
+        "b.jpg": "b.jpg",
+        "b.png": "b.png",
+        "c.bmp": "c.bmp.png",
+        "c.jpg": "c.jpg",
+        "d.jpg/e.png": "d.jpg/e.png",
+    }
+    assert spares(plan) == {"a.jpg": "a.png", "b.jpg": "b.jpg.png", "c.jpg": "c.jpg.png"}
+    names = [same_name_key(out) for picture in plan.pictures for out in picture.outs]
+    assert len(set(names)) == len(names)
+
+
+def test_keep_plans_every_format_as_itself_and_refuses_what_it_cannot(tmp_path):
+    photos = make_photos(tmp_path / "photos", ["a.jpeg", "b.bmp", "c.png", "d.tif", "g.gif"])
+    make_picture(photos / "exact.webp", lossless=True)
+    make_picture(photos / "lossy.webp", lossless=False)
+    plan = plan_of(tmp_path, choice="keep")
+    assert outs(plan) == {
+        "a.jpeg": "a.jpeg",
+        "b.bmp": "b.bmp",
+        "c.png": "c.png",
+        "d.tif": "d.tif",
+        "exact.webp": "exact.webp",
+        "g.gif": "g.png",
+    }
+    assert spares(plan) == {"b.bmp": "b.png"}
+    assert [(refusal.name, refusal.reason) for refusal in plan.refused] == [
+        ("lossy.webp", "lossy WebP cannot be kept within the bound; use --format png")
+    ]
+    assert plan.notices == (
+        "1 GIF is written as PNG, since GIF cannot hold the noise within the bound",
+    )
+
+
+def test_a_name_held_ready_that_is_too_long_is_refused(tmp_path):
+    long = "x" * 251 + ".jpg"
+    make_photos(tmp_path / "photos", ["a.jpg", long, "x" * 251 + ".png"])
+    plan = plan_of(tmp_path)
+    assert [refusal.name for refusal in plan.refused] == [long]
+
+
+def test_the_room_for_a_jpeg_follows_its_file_unless_it_is_shrunk(tmp_path):
+    path = make_picture(tmp_path / "a.jpg", size=(200, 100), quality=95)
+    size = path.stat().st_size
+    assert estimate_bytes([(path, "JPEG")]) == round(1.15 * size)
+    assert estimate_bytes([(path, "JPEG")], max_side=200) == round(1.15 * size)
+    assert estimate_bytes([(path, "JPEG")], max_side=100) == estimate_bytes(
+        [(path, "PNG")], max_side=100
+    )

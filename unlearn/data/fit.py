@@ -22,6 +22,8 @@ _COLOUR: Final = (1.0, 0.5, 0.0)  # share of the colours' change that is asked f
 _LIGHT: Final = (1.0, 1.0, 1.0, 0.5, 0.0)
 _MARGIN: Final = 0.05  # levels; decoders round a little otherwise than the transform here
 _MORE_MARGIN: Final = 0.15  # for each failure
+_MOST_MARGINS: Final = 3  # so that the source's own value always is within the limits
+_ALONE: Final = 3  # passes after which a unit's neighbours, whose colours reach into it, yield too
 
 
 class Fit:
@@ -49,6 +51,7 @@ class Fit:
         groups = self.scene.strips()
         for number in range(1, _PASSES + 1):
             planes = None
+            self.decoded = self.scene.pixels  # of the pass before no more is needed
             if self.colours:
                 for units in groups:
                     self._fit_colours(units)
@@ -60,6 +63,8 @@ class Fit:
             over = _over(self.scene, self.decoded)
             if not over.any():
                 return number
+            if number >= _ALONE:
+                over = _with_neighbours(over)
             self.failures[over] += 1
             rows, columns = np.nonzero(over)
             starts = range(0, len(rows), _GROUP)
@@ -88,7 +93,8 @@ class Fit:
         change *= self._asked(units, _LIGHT, 0)
         base = self._base(units, 0)
         rest = inverse(base)
-        slack = np.float32(0.5 - _MARGIN) - np.float32(_MORE_MARGIN) * self._failed(units, 0)
+        failed = np.minimum(self._failed(units, 0), _MOST_MARGINS)
+        slack = np.float32(0.5 - _MARGIN) - np.float32(_MORE_MARGIN) * failed
         middle = (low + high) / 2
         low = np.minimum(low - slack, middle) - rest
         high = np.maximum(high + slack, middle) - rest
@@ -144,6 +150,20 @@ def _decoded(data: bytes, shape: tuple[int, ...], mode: str | None = None) -> ND
         return np.asarray(image).reshape(shape)
 
 
+def working_bytes(data: bytes) -> int:
+    """Return about how much memory fitting a JPEG takes, by its header.
+
+    Measured: four arrays of pixels, and four of coefficients in two bytes each, half of them in
+    jpeglib while it writes.
+    """
+    with decoding("JPEG", _ANY_SIZE), Image.open(BytesIO(data), formats=["JPEG"]) as image:
+        if not isinstance(image, JpegImagePlugin.JpegImageFile):
+            raise PictureError("not a JPEG")
+        areas = [layer[1] * layer[2] for layer in image.layer]
+        samples = sum(areas) / max(areas)
+        return round(image.size[0] * image.size[1] * (14 * len(areas) / 3 + 8.5 * samples))
+
+
 def _refuse(image: Image.Image, shape: tuple[int, ...]) -> None:
     """Raise PictureError for what is not stored as grey or as brightness and colour."""
     if image.mode not in ("L", "RGB"):
@@ -157,6 +177,17 @@ def _refuse(image: Image.Image, shape: tuple[int, ...]) -> None:
         raise PictureError("a JPEG that stores red, green and blue cannot be kept")
     if (image.size[1], image.size[0], len(image.getbands())) != shape:
         raise PictureError(RESIZED)
+
+
+def _with_neighbours(units: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the units that are set, and the eight around each."""
+    rows = units.copy()
+    rows[1:] |= units[:-1]
+    rows[:-1] |= units[1:]
+    found = rows.copy()
+    found[:, 1:] |= rows[:, :-1]
+    found[:, :-1] |= rows[:, 1:]
+    return found
 
 
 def _over(scene: Scene, decoded: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unlearn.data.coefficients import BLOCK, Coding, Table, read_coefficients
-from unlearn.data.fit import RESIZED, Fit, decoded_planes
+from unlearn.data.fit import RESIZED, Fit, decoded_planes, working_bytes
 from unlearn.data.jpeg import dressed
 from unlearn.data.lattice import forward
 from unlearn.data.metadata import MetadataChoice
@@ -23,9 +23,9 @@ from unlearn.data.planes import Scene, cut, to_blocks
 from unlearn.errors import PictureError
 
 LEAST_CORRELATION: Final = 0.85  # of the noise in the file with the wanted one, on the grid
-LARGEST_PIXELS: Final = 50_000_000  # more would take over 1.6 GB
+MOST_BYTES: Final = 1_500_000_000  # 56 megapixels at 4:2:0, 38 at 4:4:4
 
-_LARGEST_STEPS: Final = (65_535, 12, 6, 3)  # where noise is carried; one after another
+_LARGEST_STEPS: Final = (65_535, 8, 4, 2)  # where noise is carried; one after another
 _CARRIED: Final = 0.95  # share of the noise's energy in the coefficients that count as carrying it
 _SAMPLED: Final = 8  # strips
 
@@ -97,8 +97,8 @@ def encode_within(
     height) is the size that the noise was made at. The result carries no metadata. Raises
     PictureError with the reason if there is no such file.
     """
-    if pixels.shape[0] * pixels.shape[1] > LARGEST_PIXELS:
-        raise PictureError(f"more than {LARGEST_PIXELS // 10**6} megapixels take too much memory")
+    if working_bytes(source) > MOST_BYTES:
+        raise PictureError(f"it is so large that fitting takes over {MOST_BYTES / 1e9:.1f} GB")
     planes = decoded_planes(source, pixels.shape)
     coding, coefficients = read_coefficients(source)
     if coding.size != pixels.shape[1::-1] or len(coding.tables) != pixels.shape[2]:
@@ -111,7 +111,7 @@ def encode_within(
         fit = Fit(scene, colours, coefficients, _tables(coding, carrying, most))
         passes = fit.run()
         if not passes:
-            reason = "some of its pixels leave the bound in whatever way they are stored"
+            reason = reason or "some of its pixels leave the bound in whatever way they are stored"
             continue
         found = _measured(scene, fit.decoded, grid)
         if found[0] >= LEAST_CORRELATION:
@@ -148,7 +148,7 @@ def _largest(energy: NDArray[np.float64]) -> NDArray[np.bool_]:
 def _tables(coding: Coding, carrying: list[NDArray[np.bool_]], most: int) -> tuple[Table, ...]:
     """Return the source's tables, finer where they would lose noise.
 
-    Whole parts of a step are preferred, since they store what the source does without change.
+    They are whole parts of the source's steps, which store what it does without change.
     """
     return tuple(
         np.where(marked, np.array([_part(int(step), most) for step in table], np.int32), table)
@@ -157,10 +157,8 @@ def _tables(coding: Coding, carrying: list[NDArray[np.bool_]], most: int) -> tup
 
 
 def _part(step: int, most: int) -> int:
-    """Return a step of at most `most`, a whole part of `step` if that is not much finer."""
-    exact = next(step // k for k in range(1, step + 1) if step % k == 0 and step // k <= most)
-    near = -(-step // -(-step // most))
-    return exact if 3 * exact >= 2 * near else near
+    """Return the largest whole part of a step that is at most `most`."""
+    return next(step // k for k in range(1, step + 1) if step % k == 0 and step // k <= most)
 
 
 def _measured(

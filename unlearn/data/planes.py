@@ -68,6 +68,13 @@ class Scene:
         single: NDArray[np.uint8] = whole[rows[:, :, None], columns[:, None, :]]
         return np.moveaxis(single, 3, 0).astype(np.int16, order="C")
 
+    def _unseen(self, units: Units) -> NDArray[np.bool_]:
+        """Tell which values of units, (n, h, w), lie outside the picture, where all is allowed."""
+        (high, wide), (width, height) = self.coding.unit, self.coding.size
+        below = (units[0] * high)[:, None] + np.arange(high) >= height
+        beside = (units[1] * wide)[:, None] + np.arange(wide) >= width
+        return np.asarray(below[:, :, None] | beside[:, None, :])
+
     def colours(self) -> list[NDArray[np.float16]]:
         """Return the wanted change of both colour differences at their own size, in whole units."""
         changes = [
@@ -117,7 +124,8 @@ class Scene:
             change += (before - after).sum(axis=0, dtype=np.int16)
             low, high = low - after, high - after
         lowest, highest = low.max(axis=0), high.min(axis=0)
-        lowest[lowest <= 0], highest[highest >= WHITE] = -_FREE, _FREE
+        unseen = self._unseen(units)
+        lowest[(lowest <= 0) | unseen], highest[(highest >= WHITE) | unseen] = -_FREE, _FREE
         return (
             to_blocks(change) / np.float32(len(pixels)),
             to_blocks(lowest - np.int16(_MIDDLE)),

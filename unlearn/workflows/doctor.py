@@ -20,7 +20,16 @@ from unlearn.generators import BUNDLED, pulled_folder
 from unlearn.workflows.configuration import Tables, described
 from unlearn.workflows.self_test import Device, SelfTest, self_tests
 
-PACKAGES: Final = ("torch", "torchvision", "numpy", "pillow", "safetensors", "typer", "rich")
+PACKAGES: Final = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "pillow",
+    "jpeglib",
+    "safetensors",
+    "typer",
+    "rich",
+)
 CODECS: Final = {"JPEG": "jpg", "PNG": "zlib", "WebP": "webp", "TIFF": "libtiff"}
 VARIABLES: Final = (
     "UNLEARN_DEVICE",
