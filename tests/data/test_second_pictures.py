@@ -18,7 +18,6 @@ from made_pictures import (
 )
 from PIL import Image, ImageCms
 
-from unlearn.data.formats import chunks
 from unlearn.data.prepare import Preparation, prepare
 from unlearn.data.writer import FORMATS, write_picture
 
@@ -126,6 +125,17 @@ def written(tmp_path, picture, format, metadata="keep"):
     return target.read_bytes()
 
 
+def chunks_of(data, format):
+    """Yield name and content of the chunks of a PNG or WebP file."""
+    at, tail = (8, 4) if format == "PNG" else (12, 0)
+    while at < len(data):
+        first, second = data[at : at + 4], data[at + 4 : at + 8]
+        name, size = (second, first) if format == "PNG" else (first, second)
+        length = int.from_bytes(size, "big" if format == "PNG" else "little")
+        yield name, data[at + 8 : at + 8 + length]
+        at += 8 + length + (tail or length % 2)
+
+
 def besides_pixels(data, format):
     """Return the bytes of an output without those of its own pixels and its own start."""
     if format == "TIFF":
@@ -136,7 +146,7 @@ def besides_pixels(data, format):
             kept[start : start + length] = bytes(length)
         return bytes(kept)
     pixels = {"PNG": (b"IDAT",), "WEBP": (b"VP8L", b"ALPH")}[format]
-    found = list(chunks(data, format))
+    found = list(chunks_of(data, format))
     assert sum(len(content) for _, content in found) > len(data) - 12 * len(found) - 12
     return b"|".join(name + content for name, content in found if name not in pixels)
 

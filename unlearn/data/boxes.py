@@ -9,6 +9,8 @@ import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from unlearn.data.formats import Data
+
 _MOST_BOXES = 10_000  # of one level; a grid of a large photo has a few hundred items
 _C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _PICTURES = frozenset({b"hvc1", b"av01", b"grid", b"iden", b"iovl", b"jpeg", b"avc1", b"unci"})
@@ -56,7 +58,7 @@ class _Items:
         return next(derived, ())
 
 
-def read_container(data: bytes) -> Container:
+def read_container(data: Data) -> Container:
     """Describe a file as far as its boxes make sense; raises nothing for those that do not."""
     top = list(_boxes(data))
     items = _Items()
@@ -69,7 +71,7 @@ def read_container(data: bytes) -> Container:
     return Container(size, bits, grey, max(1, frames), tuple(beside), cicp)
 
 
-def _boxes(data: bytes) -> Iterator[Box]:
+def _boxes(data: Data) -> Iterator[Box]:
     """Yield the boxes of one level, as far as they go; that of coded pictures without content."""
     at = count = 0
     while at + 8 <= len(data) and (count := count + 1) <= _MOST_BOXES:

@@ -9,7 +9,7 @@ from typing import Final
 
 from PIL import Image
 
-from unlearn.data.formats import chunks, holds_picture
+from unlearn.data.formats import Data, chunks, end_of_png, holds_picture
 
 _EXTENDED_XMP: Final = b"http://ns.adobe.com/xmp/extension/\0"
 _GAIN_MAP: Final = b"urn:iso:std:iso:ts:21496:-1\0"
@@ -17,7 +17,6 @@ _MOTION_TAIL: Final = re.compile(rb"\0\0\0.ftyp(mp4|iso|qt )|MotionPhoto_Data", 
 _PHOTOSHOP_PREVIEW: Final = re.compile(rb"8BIM\x04[\x09\x0c]")
 _TIFF_TAGS: Final = {37724: "photoshop-layers", 330: "sub-image", 33723: "iptc", 52545: "c2pa"}
 _SOS, _EOI = 0xDA, b"\xff\xd9"
-_PNG_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
 _SEGMENTS: Final = (
     ("APP1", _EXTENDED_XMP, "extended-xmp"),
     ("APP2", b"MPF\0", "mpf-preview"),
@@ -31,7 +30,7 @@ _OF_THE_PICTURE: Final = frozenset(
 )
 
 
-def second_pictures(image: Image.Image, data: bytes, name: str) -> list[str]:
+def second_pictures(image: Image.Image, data: Data, name: str) -> list[str]:
     """Name the clean copies and credentials that stay behind in the source file."""
     if name == "JPEG":
         return _in_jpeg(image, data)
@@ -54,7 +53,7 @@ def _in_tiff(image: Image.Image) -> list[str]:
     return named
 
 
-def _in_chunks(data: bytes, name: str) -> list[str]:
+def _in_chunks(data: Data, name: str) -> list[str]:
     """Name what the chunks of a PNG or WebP hold, and what follows the last of them."""
     credentials = b"caBX" if name == "PNG" else b"C2PA"
     named = []
@@ -65,12 +64,11 @@ def _in_chunks(data: bytes, name: str) -> list[str]:
             named.append("chunk-picture")
     end = 8 + int.from_bytes(data[4:8], "little")
     if name == "PNG":
-        last = data.find(_PNG_END)
-        end = len(data) if last < 0 else last + len(_PNG_END)
+        end = end_of_png(data)
     return named + _in_tail(data[end:])
 
 
-def _in_jpeg(image: Image.Image, data: bytes) -> list[str]:
+def _in_jpeg(image: Image.Image, data: Data) -> list[str]:
     """Name what the application segments and the tail of a JPEG hold."""
     named: list[str] = []
     for segment, content in getattr(image, "applist", ()):
@@ -94,7 +92,7 @@ def _in_tail(tail: bytes) -> list[str]:
     return named + (["motion-photo"] if _MOTION_TAIL.search(tail) else [])
 
 
-def _end_of_jpeg(data: bytes) -> int:
+def _end_of_jpeg(data: Data) -> int:
     """Return where the first picture of a JPEG file ends, its embedded ones not being counted."""
     at = 2
     while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SOS:

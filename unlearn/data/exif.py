@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from unlearn.data.formats import holds_picture
+from unlearn.data.formats import Data, holds_picture
 
 Order = Literal["<", ">"]
 
@@ -68,9 +68,10 @@ class Exif:
         return int(struct.unpack_from(self.order + code, entry.raw)[0])
 
 
-def read_exif(block: bytes) -> Exif:
+def read_exif(block: Data) -> Exif:
     """Read a block; raises ValueError when its header or first directory makes no sense."""
-    block = block.removeprefix(b"Exif\0\0").removeprefix(b"Exif\0\0")
+    while block[:6] == b"Exif\0\0":
+        block = block[6:]
     order: Order = "<" if block[:4] == b"II*\0" else ">"
     if len(block) < 14 or block[:4] not in (b"II*\0", b"MM\0*"):
         raise ValueError("no EXIF header")
@@ -91,7 +92,7 @@ def read_exif(block: bytes) -> Exif:
 class _Reader:
     """Walks the directories of one block, counting damaged entries and naming dropped ones."""
 
-    def __init__(self, block: bytes, order: Order) -> None:
+    def __init__(self, block: Data, order: Order) -> None:
         self.block, self.order = block, order
         self.damaged = 0
         self.dropped: list[str] = []

@@ -9,6 +9,7 @@ import re
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Literal
 
 from unlearn.errors import PictureError
@@ -70,6 +71,10 @@ _PICTURE_STARTS = re.compile(
 )
 
 
+_PIXEL_CHUNKS = frozenset((b"IDAT", b"VP8 ", b"VP8L", b"ALPH"))
+Data = bytes | mmap
+
+
 def identify(head: bytes) -> Kind:
     """Return the kind of file that begins with `head`; raises PictureError for no picture."""
     if not head:
@@ -87,18 +92,33 @@ def holds_picture(data: bytes) -> bool:
     return _PICTURE_STARTS.search(data) is not None
 
 
-def chunks(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
-    """Yield name and content of every chunk of a PNG or WebP file, as far as the file goes."""
+def chunks(data: Data, name: str) -> Iterator[tuple[bytes, bytes]]:
+    """Yield name and content of every chunk of a PNG or WebP file, as far as the file goes.
+
+    Chunks of pixels come without their content: nothing is asked of it, and it may be large.
+    """
     order: Literal["big", "little"] = "big" if name == "PNG" else "little"
     at = 8 if name == "PNG" else 12
     while at + 8 <= len(data):
         first, second = data[at : at + 4], data[at + 4 : at + 8]
         length = int.from_bytes(first if name == "PNG" else second, order)
-        yield (second if name == "PNG" else first), data[at + 8 : at + 8 + length]
+        chunk = second if name == "PNG" else first
+        yield chunk, b"" if chunk in _PIXEL_CHUNKS else data[at + 8 : at + 8 + length]
         at += length + (12 if name == "PNG" else 8 + length % 2)
 
 
-def tiff_pages(data: bytes) -> int:
+def end_of_png(data: Data) -> int:
+    """Return where the chunks of a PNG end, without a look at their content."""
+    at = 8
+    while at + 12 <= len(data):
+        name, length = data[at + 4 : at + 8], int.from_bytes(data[at : at + 4], "big")
+        at += 12 + length
+        if name == b"IEND":
+            break
+    return min(at, len(data))
+
+
+def tiff_pages(data: Data) -> int:
     """Count the directories of a TIFF that follow one another; a broken chain ends where it breaks.
 
     Pillow takes a millisecond for each, so that a small file could keep it busy for minutes.

@@ -15,7 +15,7 @@ from PIL import Image
 from unlearn.data.boxes import Container
 from unlearn.data.copies import second_pictures
 from unlearn.data.exif import Exif, for_output, read_exif, write_exif
-from unlearn.data.formats import chunks, holds_picture
+from unlearn.data.formats import Data, chunks, holds_picture
 
 MetadataChoice = Literal["keep", "copyright", "none"]
 
@@ -65,7 +65,7 @@ class Findings:
 
 
 def read_metadata(
-    image: Image.Image, data: bytes, name: str, container: Container | None, mode: str
+    image: Image.Image, data: Data, name: str, container: Container | None, mode: str
 ) -> Findings:
     """Collect the metadata of a decoded picture whose file has the bytes `data`.
 
@@ -101,7 +101,7 @@ def _profile(image: Image.Image, mode: str, found: Findings) -> bytes | None:
 
 
 def _colour(
-    data: bytes, name: str, container: Container | None, *, profiled: bool
+    data: Data, name: str, container: Container | None, *, profiled: bool
 ) -> Iterator[tuple[bytes, bytes]]:
     """Yield the PNG chunks that say what the colours are."""
     for chunk, content in chunks(data, name) if name == "PNG" else ():
@@ -112,7 +112,7 @@ def _colour(
         yield b"cICP", container.cicp
 
 
-def _exif(image: Image.Image, data: bytes, name: str, found: Findings) -> Exif | None:
+def _exif(image: Image.Image, data: Data, name: str, found: Findings) -> Exif | None:
     """Return the EXIF block, or None with a notice when it cannot be read."""
     block = data if name == "TIFF" else image.info.get("exif")
     if block is None and (profile := image.info.get("Raw profile type exif")):

@@ -4,15 +4,14 @@ Decode, turn upright, widen to grey or RGB with the alpha apart, shrink. It is a
 the file's bytes and the Preparation, which is what makes the bound provable.
 """
 
-import hashlib
-import stat
-from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
 from unlearn.data.boxes import read_container
-from unlearn.data.formats import HEAD_BYTES, Kind, chunks, identify, tiff_pages
+from unlearn.data.contents import Contents, contents
+from unlearn.data.formats import Data, Kind, chunks, tiff_pages
 from unlearn.data.heif import enable_heif
 from unlearn.data.metadata import Findings, read_metadata
 from unlearn.data.modes import raw_mode, widen
@@ -24,7 +23,6 @@ from unlearn.errors import PictureError
 
 __all__ = ["Picture", "Preparation", "open_upright", "prepare"]
 
-_SPARE_FILE_BYTES = 64 << 20
 _CONTAINERS = ("AVIF", "HEIC")
 
 _TURNS = {
@@ -45,18 +43,15 @@ def prepare(path: Path, preparation: Preparation) -> Picture:
 
 def open_upright(path: Path, preparation: Preparation) -> Upright:
     """Read one picture as Pillow holds it; raises as prepare does."""
-    data = _read(path, preparation.max_pixels)
-    kind = identify(data[:HEAD_BYTES])
-    sha256, lossless = hashlib.sha256(data).hexdigest(), _lossless(data, kind.name)
-    with decoding(kind.name, preparation.max_pixels):
-        upright, found = _decode(data, kind, preparation.max_pixels)
-        del data  # a file may be as large as its pixels
-        image = _shrink(upright, preparation.max_side)
+    with contents(path, preparation.max_pixels) as source:
+        name, lossless = source.kind.name, _lossless(source.data, source.kind.name)
+        with decoding(name, preparation.max_pixels):
+            image, found = _decode(source, preparation)
     image.info = {}  # an encoder must find only what it is given
     return Upright(
         image,
-        kind.name,
-        sha256,
+        name,
+        source.sha256,
         found.metadata,
         tuple(found.dropped),
         tuple(found.notices),
@@ -65,8 +60,9 @@ def open_upright(path: Path, preparation: Preparation) -> Upright:
     )
 
 
-def _decode(data: bytes, kind: Kind, max_pixels: int) -> tuple[Image.Image, Findings]:
+def _decode(source: Contents, preparation: Preparation) -> tuple[Image.Image, Findings]:
     """Return the picture upright, in one of the working modes, and what its file says about it."""
+    data, kind, max_pixels = source.data, source.kind, preparation.max_pixels
     if kind.name == "TIFF" and (pages := tiff_pages(data)) > 1:
         raise PictureError(
             f"{pages} pages; only TIFF of a single page is supported, save each page by itself"
@@ -76,8 +72,7 @@ def _decode(data: bytes, kind: Kind, max_pixels: int) -> tuple[Image.Image, Find
     container = read_container(data) if kind.name in _CONTAINERS else None
     if container is not None:
         refuse_frames(container.frames)  # not every decoder opens what moves
-    # Closed in the end, since Pillow would keep the bytes of the file as long as the picture.
-    with BytesIO(data) as file, _open(file, kind) as image:
+    with _open(source.file, kind) as image:
         refuse(image, kind, max_pixels)
         raw = raw_mode(image)
         image.load()
@@ -86,33 +81,17 @@ def _decode(data: bytes, kind: Kind, max_pixels: int) -> tuple[Image.Image, Find
         wide = widen(image, raw, container, notices)
         found = read_metadata(image, data, kind.name, container, wide.mode)
     found.notices[:0] = notices
-    return _turn(wide, found.orientation), found
+    return _shrink(_turn(wide, found.orientation), preparation.max_side), found
 
 
-def _read(path: Path, max_pixels: int) -> bytes:
-    """Return the bytes of a regular file that is a picture by its first bytes."""
-    try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise PictureError("not a regular file")
-        with path.open("rb") as file:
-            identify(file.read(HEAD_BYTES))
-            if status.st_size > 8 * max_pixels + _SPARE_FILE_BYTES:
-                raise PictureError(f"file is too large for {max_pixels:,} pixels (--max-pixels)")
-            file.seek(0)
-            return file.read()
-    except OSError as problem:
-        raise PictureError(f"cannot be read ({problem.strerror or problem})") from problem
-
-
-def _lossless(data: bytes, name: str) -> bool:
+def _lossless(data: Data, name: str) -> bool:
     """Tell whether the coding of the file keeps every value."""
     if name == "WEBP":
         return any(chunk == b"VP8L" for chunk, _ in chunks(data, name))
     return name not in ("JPEG", *_CONTAINERS)
 
 
-def _open(file: BytesIO, kind: Kind) -> Image.Image:
+def _open(file: BinaryIO, kind: Kind) -> Image.Image:
     """Open a file with the one plugin of its kind."""
     try:
         return Image.open(file, formats=[kind.plugin or kind.name])
