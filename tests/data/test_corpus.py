@@ -33,15 +33,21 @@ def noise(picture, seed=0, grid=16):
 
 
 def protect(source, target, format=None, seed=0, metadata="keep"):
-    """Prepare a file, add noise and write it; return what was prepared, protected and written."""
+    """Prepare a file, add noise and write it; return what was prepared, protected and written.
+
+    None where there is nothing to see, or where the noise points out of the range everywhere.
+    """
     picture = prepare(source, Preparation())
     if picture.alpha is not None and not picture.alpha.any():
         return None
     protected = add_noise(picture.pixels, noise(picture, seed), LEVELS, 1.0)
-    format = format or output_format(picture, "auto")[0]
-    written = write_picture(
-        picture, protected, target, format=format, metadata=metadata, levels=LEVELS
-    )
+    options = {"format": format or output_format(picture, "auto")[0], "metadata": metadata}
+    seen = ... if picture.alpha is None else picture.alpha > 0
+    if (protected == picture.pixels)[seen].all():
+        with pytest.raises(PictureError, match="nothing changed"):
+            write_picture(picture, protected, target, **options, levels=LEVELS)
+        return None
+    written = write_picture(picture, protected, target, **options, levels=LEVELS)
     return picture, protected, written
 
 

@@ -172,6 +172,18 @@ def test_no_output_holds_a_second_picture(tmp_path, place):
         assert_no_picture(besides_pixels(written(tmp_path, picture, format), format))
 
 
+def test_an_ultra_hdr_photo_loses_its_gain_map_wherever_it_is_mentioned(tmp_path):
+    both = saved(
+        made_image("RGB", SIZE), "MPO", save_all=True, append_images=[made_image("L", SIZE)]
+    )
+    packet = b"http://ns.adobe.com/xap/1.0/\0" + xmp(b'<r hdrgm:Version="1.0"/>')
+    iso = (0xE2, b"urn:iso:std:iso:ts:21496:-1\0\0\0\0\0")
+    picture = read(tmp_path, jpeg_segments(both, (0xE1, packet), iso))
+    assert set(picture.dropped) == {"gain-map", "mpf-preview"}
+    for format in FORMATS:
+        assert_no_picture(besides_pixels(written(tmp_path, picture, format), format))
+
+
 def test_the_search_for_pictures_finds_them():
     for data in (
         b"x" + SECOND,

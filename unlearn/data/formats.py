@@ -1,8 +1,7 @@
 """What a file is, told by its first bytes and never by its name.
 
 A new format is one row of KINDS. A row with a plugin is opened by Pillow with that plugin alone; a
-row with a refusal is turned away with that sentence (after its frames were counted, if it has a
-plugin, because "animated" is the better reason).
+row with a refusal is turned away with that sentence.
 """
 
 import re

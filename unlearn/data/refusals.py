@@ -16,8 +16,6 @@ _DEPTHS = (1, 2, 4, 8, 16)
 def refuse(image: Image.Image, kind: Kind, max_pixels: int) -> None:
     """Raise PictureError for a picture that can be opened but not protected."""
     refuse_size(image, max_pixels)
-    if kind.refusal:
-        raise PictureError(kind.refusal)
     if kind.name not in ("JPEG", "TIFF", "HEIC"):
         refuse_frames(getattr(image, "n_frames", 1))
     if kind.name == "TIFF":
