@@ -108,7 +108,7 @@ def summary(lines: list[dict], levels: int) -> dict:
 
 
 def files_in(folder: Path, limit: int | None) -> list[Path]:
-    """Return the JPEG files of a folder, every so-manieth of them, the same from each class."""
+    """Return the JPEG files of a folder, or `limit` of them, spread evenly over all."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     if limit is None or len(found) <= limit:
         return found

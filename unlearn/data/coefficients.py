@@ -11,9 +11,9 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Final
 
-import jpeglib
 import numpy as np
 from numpy.typing import NDArray
 
@@ -68,7 +68,7 @@ def read_coefficients(data: bytes) -> tuple[Coding, list[Coefficients]]:
     plain, frame = bare(data)
     if frame not in (*SEQUENTIAL, PROGRESSIVE):
         raise PictureError("this coding of a JPEG cannot be kept")
-    with _folder() as folder:
+    with _jpeglib() as (jpeglib, folder):
         path = folder / "source.jpg"
         path.write_bytes(plain)
         image = jpeglib.read_dct(str(path))
@@ -114,7 +114,7 @@ def write_coefficients(
     own = len(parts) == 3 and not np.array_equal(coding.tables[1], coding.tables[2])
     numbers = [0] if len(parts) == 1 else [0, 1, 2] if own else [0, 1, 1]
     tables = [table.reshape(BLOCK, BLOCK) for table in coding.tables[: max(numbers) + 1]]
-    with _folder() as folder:
+    with _jpeglib() as (jpeglib, folder):
         image = jpeglib.from_dct(
             *parts, qt=np.array(tables, np.uint16), quant_tbl_no=np.array(numbers)
         )
@@ -136,11 +136,15 @@ def storable(coefficients: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 @contextlib.contextmanager
-def _folder() -> Iterator[Path]:
-    """Yield a folder that jpeglib's own temporary files go to as well, and keep it silent.
+def _jpeglib() -> Iterator[tuple[ModuleType, Path]]:
+    """Yield jpeglib, silent, and a folder that its own temporary files go to as well.
 
-    Raises PictureError for whatever it does not like about a file.
+    Raises PictureError if it is not installed, and for whatever it does not like about a file.
     """
+    try:
+        import jpeglib
+    except (ImportError, OSError, RuntimeError) as problem:
+        raise PictureError("the package jpeglib, which this needs, is not installed") from problem
     before = tempfile.tempdir
     try:
         with (
@@ -149,7 +153,7 @@ def _folder() -> Iterator[Path]:
             jpeglib.version(_LIBRARY),
         ):
             tempfile.tempdir = folder
-            yield Path(folder)
+            yield jpeglib, Path(folder)
     except (OSError, ValueError, IndexError, KeyError) as problem:
         raise PictureError(f"its coding cannot be taken apart ({problem})") from problem
     finally:

@@ -6,6 +6,7 @@ leave, pixel by pixel (see `planes` and `lattice`). The file is decoded, and whe
 leaves the bound the noise around it is weakened and fitted again, until none does.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -106,21 +107,20 @@ def encode_within(
     scene = Scene(pixels, protected, planes, coding, levels)
     colours = scene.colours()
     carrying = _carrying(scene, colours)
-    reason = ""
+    found = (0.0, 0.0, 0.0)
     for most in _LARGEST_STEPS:
         fit = Fit(scene, colours, coefficients, _tables(coding, carrying, most))
         passes = fit.run()
         if not passes:
-            reason = reason or "some of its pixels leave the bound in whatever way they are stored"
-            continue
+            raise PictureError("some of its pixels leave the bound in whatever way they are stored")
         found = _measured(scene, fit.decoded, grid)
         if found[0] >= LEAST_CORRELATION:
             return fit.data(final=True), Keeping(passes, most, *found)
-        reason = (
-            f"the noise that fits into it correlates {found[0]:.2f} with the wanted one, "
-            f"less than {LEAST_CORRELATION}"
-        )
-    raise PictureError(reason)
+    cut = math.floor(100 * found[0]) / 100  # 0.849 is not 0.85
+    raise PictureError(
+        f"the noise that fits into it correlates {cut:.2f} with the wanted one, "
+        f"less than {LEAST_CORRELATION}"
+    )
 
 
 def _carrying(scene: Scene, colours: list[NDArray[np.float16]]) -> list[NDArray[np.bool_]]:
