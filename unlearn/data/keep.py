@@ -74,6 +74,12 @@ def keep_jpeg(
     return dressed(data, kept, picture.orientation), keeping
 
 
+def refuse_large(source: bytes) -> None:
+    """Raise PictureError for a JPEG that needs too much memory, before any is taken."""
+    if working_bytes(source) > MOST_BYTES:
+        raise PictureError(f"it is so large that fitting takes over {MOST_BYTES / 1e9:.1f} GB")
+
+
 def stored(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Return upright pixels (H, W, C) as a file of this EXIF orientation stores them."""
     if orientation in (5, 6, 7, 8):
@@ -98,8 +104,7 @@ def encode_within(
     height) is the size that the noise was made at. The result carries no metadata. Raises
     PictureError with the reason if there is no such file.
     """
-    if working_bytes(source) > MOST_BYTES:
-        raise PictureError(f"it is so large that fitting takes over {MOST_BYTES / 1e9:.1f} GB")
+    refuse_large(source)
     planes = decoded_planes(source, pixels.shape)
     coding, coefficients = read_coefficients(source)
     if coding.size != pixels.shape[1::-1] or len(coding.tables) != pixels.shape[2]:

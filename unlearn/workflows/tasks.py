@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.data.grid import Upsampling, add_noise
-from unlearn.data.keep import Keeping, keep_jpeg
+from unlearn.data.keep import Keeping, keep_jpeg, refuse_large
 from unlearn.data.metadata import MetadataChoice
 from unlearn.data.prepare import Preparation, open_upright, prepare
 from unlearn.data.preview import preview_sheet
@@ -172,6 +172,7 @@ def _write(job: WriteJob) -> Writing:
     except PictureError as problem:
         if job.fallback is None:
             raise
+        source.image.close()  # it may be large, and is needed as it was
         fell_back, notices = True, (*notices, f"{WRITTEN_AS_PNG}{problem}")
         written = _lossless(job, _again(job), job.fallback, "PNG")
     size_bytes = job.source.stat().st_size
@@ -195,15 +196,17 @@ def _gain(job: WriteJob, size: tuple[int, int]) -> float:
 
 def _keep(job: WriteJob, source: Upright) -> tuple[Written, Keeping]:
     """Write a JPEG as JPEG; raises PictureError if that cannot be."""
-    picture = source.picture()
-    source.image.close()
-    gain = _gain(job, picture.size)
-    protected = add_noise(picture.pixels, job.delta, job.levels, gain)
+    data = job.source.read_bytes()
     try:
+        refuse_large(data)
+        picture = source.picture()
+        source.image.close()
+        gain = _gain(job, picture.size)
+        protected = add_noise(picture.pixels, job.delta, job.levels, gain)
         data, keeping = keep_jpeg(
             picture,
             protected,
-            job.source.read_bytes(),
+            data,
             grid=job.delta.shape[1::-1],
             levels=job.levels,
             metadata=job.metadata,
