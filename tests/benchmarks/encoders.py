@@ -39,7 +39,7 @@ from unlearn.errors import PictureError
 from unlearn.generator import NoiseGenerator
 from unlearn.generators import resolve
 from unlearn.radius import Radius
-from unlearn.workflows.batch import GAIN
+from unlearn.workflows.real_batch import GAIN
 
 RHO = Radius.of_levels(8)
 MEGAPIXELS = 12
@@ -108,7 +108,7 @@ def by_hand(level: int, strategy: int) -> Encode:
 
         file = io.BytesIO()
         with patch.object(encode, "_deflater", deflater):
-            encode.encode_tiff(Canvas(pixels, None, Metadata()), file)
+            encode.encode_tiff(Canvas(Image.fromarray(pixels), Metadata()), file)
         return file.getvalue()
 
     return run

@@ -33,7 +33,7 @@ from unlearn.errors import PictureError
 from unlearn.generator import NoiseGenerator
 from unlearn.generators import resolve
 from unlearn.radius import Radius
-from unlearn.workflows.batch import GAIN
+from unlearn.workflows.real_batch import GAIN
 
 LEVELS = 8
 GRID = 64

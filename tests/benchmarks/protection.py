@@ -38,7 +38,7 @@ from unlearn.generators import resolve
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, to_images, to_levels
-from unlearn.workflows.batch import GAIN
+from unlearn.workflows.real_batch import GAIN
 
 RHO = Radius.of_levels(8)
 KEY = b"\x07" * 32  # the benchmark's own key, so that its numbers can be repeated
@@ -65,7 +65,7 @@ def protected_files(folder: Path, generator: str, grid: int, size: int) -> Data:
         key.write_bytes(KEY)
         line = [sys.executable, "-m", "unlearn", "protect", str(folder), "-q", "--preview", "0"]
         line += ["--out", str(out), "--generator", generator, "--key", str(key)]
-        subprocess.run([*line, "--grid", str(grid)], check=True)
+        subprocess.run([*line, "--grid", str(grid), "--format", "png"], check=True)
         return load_labelled(out, size).data
 
 

@@ -37,7 +37,6 @@ from unlearn.data.key import default_path, load_key, permutation
 from unlearn.data.lock import locked
 from unlearn.errors import EnvironmentProblem, NothingFound, PictureError, UsageProblem
 from unlearn.radius import Radius
-from unlearn.workflows import batch as batch_module
 from unlearn.workflows import pipeline as pipeline_module
 from unlearn.workflows import pool as pool_module
 from unlearn.workflows import protect as workflow
@@ -47,6 +46,7 @@ from unlearn.workflows.outcome import Progress, Started
 from unlearn.workflows.pipeline import DIED
 from unlearn.workflows.pool import Interruption, Pool
 from unlearn.workflows.protect import protect
+from unlearn.workflows.real_batch import GAIN
 from unlearn.workflows.tasks import Failure
 
 
@@ -155,7 +155,7 @@ def test_a_smaller_rho_is_kept_to(tmp_path, fake):
     assert largest_difference(photos / "a.png", tmp_path / "protected" / "a.png") == 3
 
 
-@pytest.mark.parametrize(("grid", "gain"), [(18, 1.0), (9, batch_module.GAIN)])
+@pytest.mark.parametrize(("grid", "gain"), [(18, 1.0), (9, GAIN)])
 def test_gain_is_applied_only_where_noise_is_enlarged(tmp_path, fake, monkeypatch, grid, gain):
     gains = []
     real = tasks.Upsampling

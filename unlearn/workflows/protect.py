@@ -31,10 +31,11 @@ from unlearn.data.plan import Plan, make_plan
 from unlearn.errors import UsageProblem
 from unlearn.header import Header, read_header
 from unlearn.workflows import tasks
-from unlearn.workflows.batch import Batch, Groundwork, Noise, RealBatch
+from unlearn.workflows.batch import Batch, Groundwork
 from unlearn.workflows.outcome import Notice, ProtectResult, Report, Started
 from unlearn.workflows.pipeline import Pipeline
 from unlearn.workflows.pool import Interruption, Pool
+from unlearn.workflows.real_batch import Noise, RealBatch
 from unlearn.workflows.resume import file_sha256, sort_work
 from unlearn.workflows.settings import NOISE_VERSION, ProtectOptions, Settings
 from unlearn.workflows.survival import with_survival

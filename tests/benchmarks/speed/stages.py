@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from unlearn.data.compare import difference, mismatch
 from unlearn.data.encode import ENCODERS, Canvas
-from unlearn.data.grid import add_noise, to_grid
+from unlearn.data.grid import Upsampling, to_grid
 from unlearn.data.prepare import Picture, Preparation, prepare
+from unlearn.data.upright import Upright
 from unlearn.data.writer import output_format
 
 LEVELS = 8
@@ -58,13 +59,15 @@ def noise(piece: Piece, generator: Any) -> None:
 
 
 def encode(piece: Piece, generator: Any) -> None:
-    """Add the noise at full size and write the file to the disk."""
-    picture = piece.known
-    enlarged = piece.delta.shape[:2] != picture.pixels.shape[:2]
-    protected = add_noise(picture.pixels, piece.delta, LEVELS, _GAIN if enlarged else 1.0)
-    canvas = Canvas(protected, picture.alpha, picture.metadata.chosen("keep", picture.size))
+    """Add the noise at full size, strip by strip, and write the file to the disk."""
+    source = Upright.of(piece.known)
+    enlarged = piece.delta.shape[1::-1] != source.size
+    noise = Upsampling(piece.delta, source.size, LEVELS, _GAIN if enlarged else 1.0)
+    for top, pixels, alpha in source.strips():
+        source.put(top, noise.added(top, pixels), alpha)
+    canvas = Canvas(source.image, source.metadata.chosen("keep", source.size))
     with piece.target.open("w+b") as file:
-        ENCODERS[output_format(picture, "auto")[0]](canvas, file)
+        ENCODERS[output_format(piece.known, "auto")[0]](canvas, file)
         file.flush()
         os.fsync(file.fileno())
 

@@ -10,7 +10,7 @@ from unlearn.device import select_run
 from unlearn.generator import NoiseGenerator
 from unlearn.generators import resolve
 from unlearn.radius import Radius
-from unlearn.workflows.batch import GAIN
+from unlearn.workflows.real_batch import GAIN
 from unlearn.workflows.resume import file_sha256
 
 RHO = Radius.of_levels(8)
