@@ -110,10 +110,12 @@ def test_camera_raw_and_documents_are_refused_by_name(tmp_path):
     make_photos(tmp_path / "photos", ["a.jpg"])
     (tmp_path / "photos" / "IMG_12.NEF").write_bytes(b"II*\0")
     (tmp_path / "photos" / "logo.svg").write_text("<svg/>")
+    (tmp_path / "photos" / "scan.tga").write_bytes(bytes(18))
     refused = {refusal.name: refusal.reason for refusal in plan_of(tmp_path).refused}
     assert refused == {
         "IMG_12.NEF": "camera raw is not a picture to publish; export JPEG, PNG or TIFF first",
         "logo.svg": "this format is not supported; export JPEG, PNG or TIFF first",
+        "scan.tga": "this format is not supported; export JPEG, PNG or TIFF first",
     }
 
 

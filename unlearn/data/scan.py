@@ -37,7 +37,10 @@ _UNREADABLE = dict.fromkeys(
     ],
     "camera raw is not a picture to publish; export JPEG, PNG or TIFF first",
 ) | dict.fromkeys(
-    [".psd", ".psb", ".xcf", ".kra", ".clip", ".svg", ".jxl", ".jp2", ".j2k", ".ai", ".eps"],
+    (
+        ".psd .psb .xcf .kra .clip .svg .jxl .jp2 .j2k .ai .eps "
+        ".tga .dds .exr .hdr .pfm .ppm .pgm .pbm .pnm .sgi .rgb"
+    ).split(),
     "this format is not supported; export JPEG, PNG or TIFF first",
 )
 
