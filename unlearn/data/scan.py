@@ -16,33 +16,16 @@ from unlearn.data.sniff import sniff
 from unlearn.errors import UsageProblem
 
 # Files that are pictures to their owner but that no one can protect as they are.
-_UNREADABLE = dict.fromkeys(
-    [
-        ".nef",
-        ".nrw",
-        ".cr2",
-        ".cr3",
-        ".crw",
-        ".arw",
-        ".sr2",
-        ".dng",
-        ".orf",
-        ".rw2",
-        ".raf",
-        ".pef",
-        ".srw",
-        ".x3f",
-        ".3fr",
-        ".iiq",
-    ],
-    "camera raw is not a picture to publish; export JPEG, PNG or TIFF first",
-) | dict.fromkeys(
-    (
-        ".psd .psb .xcf .kra .clip .svg .jxl .jp2 .j2k .ai .eps "
-        ".tga .dds .exr .hdr .pfm .ppm .pgm .pbm .pnm .sgi .rgb"
-    ).split(),
-    "this format is not supported; export JPEG, PNG or TIFF first",
-)
+_RAW = "nef nrw cr2 cr3 crw arw sr2 dng orf rw2 raf pef srw x3f 3fr iiq"
+_OTHERS = "psd psb xcf kra clip svg jxl jp2 j2k ai eps tga dds exr hdr pfm ppm pgm pbm pnm sgi rgb"
+_UNREADABLE = {
+    f".{suffix}": reason
+    for suffixes, reason in (
+        (_RAW, "camera raw is not a picture to publish; export JPEG, PNG or TIFF first"),
+        (_OTHERS, "this format is not supported; export JPEG, PNG or TIFF first"),
+    )
+    for suffix in suffixes.split()
+}
 
 
 @dataclass(frozen=True)
