@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -992,3 +993,19 @@ def test_a_killed_process_is_continued_to_the_same_bytes(tmp_path, slow_folder):
     (tmp_path / "protected" / ".unlearn-tmp-killed.png").write_bytes(b"half")
     assert run(tmp_path).exit_code == 0
     assert outputs(tmp_path) == slow_folder
+
+
+def test_a_jpeg_that_holds_too_little_of_the_noise_becomes_png_unless_it_is_to_be_kept(
+    tmp_path, fake
+):
+    make_picture(tmp_path / "photos" / "a.jpg", 1, (160, 120))
+    (record,) = run(tmp_path).protected
+    (notice,) = record.notices
+    assert re.fullmatch(
+        r"written as PNG: only [1-4]?\d% of the noise's energy fits into it", notice
+    )
+    assert set(outputs(tmp_path)) == {"a.png"}
+    (kept,) = run(tmp_path, out=tmp_path / "kept", format="keep").protected
+    assert set(tree(tmp_path / "kept")) == {"a.jpg"}
+    assert 0 < kept.energy < 0.55
+    assert kept.linf == 8

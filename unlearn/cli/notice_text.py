@@ -5,17 +5,22 @@ from typing import Final
 
 from unlearn.data.manifest import PictureRecord
 from unlearn.data.naming import shown
+from unlearn.workflows.tasks import WRITTEN_AS_PNG
 
 CREDENTIALS: Final = "content credentials (C2PA) were removed, since any change breaks them"
 _NAMED: Final = 3  # pictures named in a line; the record has them all
 
 
 def notice_lines(records: Sequence[PictureRecord]) -> Iterator[tuple[int, str]]:
-    """Yield each notice about protected pictures: how many it is about, and its line."""
+    """Yield each notice about protected pictures: how many it is about, and its line.
+
+    What became PNG has a line of its own and is left out.
+    """
     names: dict[str, list[str]] = {}
     for record in records:
         credentials = (CREDENTIALS,) if "c2pa" in record.dropped else ()
-        for text in dict.fromkeys([*credentials, *record.notices]):
+        others = (text for text in record.notices if not text.startswith(WRITTEN_AS_PNG))
+        for text in dict.fromkeys([*credentials, *others]):
             names.setdefault(text, []).append(record.src)
     for text, concerned in sorted(names.items(), key=lambda item: (-len(item[1]), item[0])):
         some = ", ".join(shown(name) for name in concerned[:_NAMED])

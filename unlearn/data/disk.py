@@ -13,6 +13,8 @@ from unlearn.errors import EnvironmentProblem, UsageProblem
 
 # Measured on protected pictures of 224 pixels, whose noise hardly compresses; photos take less.
 _BYTES_PER_PIXEL: Final[Mapping[str, float]] = {"PNG": 1.75, "WEBP": 1.6, "TIFF": 2.1, "BMP": 3.0}
+EITHER: Final = "JPEG or PNG"  # for a JPEG that becomes PNG if too little noise fits
+_SMALL_SIDE: Final = 512  # below it too little fits: the grid is about as fine as a JPEG's colours
 _JPEG_GROWTH: Final = 1.15  # of a JPEG source that stays one; see docs/results/keep.md
 _SAMPLE: Final = 512  # headers read for the estimate; more would only cost time
 
@@ -116,6 +118,8 @@ def _bytes(path: Path, kind: str, max_side: int | None) -> float:
         return 0  # without a readable header nothing will be written either
     width, height = size
     shrink = min(1.0, max_side / max(width, height, 1)) if max_side else 1.0
+    if kind == EITHER:
+        kind = "PNG" if min(size) < _SMALL_SIDE else "JPEG"
     if kind == "JPEG" and shrink == 1:
         return path.stat().st_size * _JPEG_GROWTH
     # A JPEG that is shrunk becomes a PNG.

@@ -24,6 +24,9 @@ from unlearn.data.planes import Scene, cut, to_blocks
 from unlearn.errors import PictureError
 
 LEAST_CORRELATION: Final = 0.85  # of the noise in the file with the wanted one, on the grid
+LEAST_ENERGY: Final = (
+    0.55  # of the noise's, for a JPEG that may also become PNG; see docs/results.md
+)
 MOST_BYTES: Final = 1_500_000_000  # 56 megapixels at 4:2:0, 38 at 4:4:4
 
 _LARGEST_STEPS: Final = (65_535, 8, 4, 2)  # where noise is carried; one after another
@@ -78,6 +81,12 @@ def refuse_large(source: bytes) -> None:
     """Raise PictureError for a JPEG that needs too much memory, before any is taken."""
     if working_bytes(source) > MOST_BYTES:
         raise PictureError(f"it is so large that fitting takes over {MOST_BYTES / 1e9:.1f} GB")
+
+
+def refuse_weak(keeping: Keeping) -> None:
+    """Raise PictureError for a JPEG whose PNG would protect far better; see docs/results.md."""
+    if keeping.energy < LEAST_ENERGY:
+        raise PictureError(f"only {keeping.energy:.0%} of the noise's energy fits into it")
 
 
 def stored(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from unlearn import __version__
 from unlearn.config import to_plain
-from unlearn.data.disk import check_space, estimate_bytes, free_bytes, remove_leftovers
+from unlearn.data.disk import EITHER, check_space, estimate_bytes, free_bytes, remove_leftovers
 from unlearn.data.key import Key, load_key, permutation
 from unlearn.data.labels import check_classes
 from unlearn.data.lock import locked, refuse_if_locked
@@ -107,7 +107,8 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
     )
     work = sort_work(plan, manifest, fingerprints, force=options.force)
     todo = [plan.pictures[number] for number in work.pending]
-    needed = estimate_bytes([(p.source, p.format) for p in todo], options.max_side)
+    kinds = [(p.source, EITHER if p.fallback else p.format) for p in todo]
+    needed = estimate_bytes(kinds, options.max_side)
     return Groundwork(options, plan, manifest, settings, targets, fingerprints, work, needed)
 
 

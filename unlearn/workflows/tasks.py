@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.data.grid import Upsampling, add_noise
-from unlearn.data.keep import Keeping, keep_jpeg, refuse_large
+from unlearn.data.keep import Keeping, keep_jpeg, refuse_large, refuse_weak
 from unlearn.data.metadata import MetadataChoice
 from unlearn.data.prepare import Preparation, open_upright, prepare
 from unlearn.data.preview import preview_sheet
@@ -211,6 +211,8 @@ def _keep(job: WriteJob, source: Upright) -> tuple[Written, Keeping]:
             levels=job.levels,
             metadata=job.metadata,
         )
+        if job.fallback is not None:
+            refuse_weak(keeping)
         return write_data(picture, data, job.target, levels=job.levels), keeping
     except PictureError as problem:
         if job.fallback is None:
