@@ -43,17 +43,17 @@ def bomb(case):
 
 @pytest.mark.parametrize("case", ["profile", "text", "international text", "many texts"])
 def test_what_swells_up_is_refused_at_once(tmp_path, case):
-    begun = time.monotonic()
+    begun = time.process_time()
     with pytest.raises(PictureError, match="damaged PNG file"):
         read(tmp_path, bomb(case))
-    assert time.monotonic() - begun < 3
+    assert time.process_time() - begun < 3
 
 
 def test_many_small_texts_take_a_moment(tmp_path):
     data = bomb("small texts")
-    begun = time.monotonic()
+    begun = time.process_time()
     assert len(read(tmp_path, data).metadata.text) == 50_000
-    assert time.monotonic() - begun < 5
+    assert time.process_time() - begun < 5
 
 
 def test_exif_that_points_at_itself_ends(tmp_path):
@@ -83,7 +83,7 @@ def test_a_promise_of_too_many_pixels_is_refused(tmp_path, format):
 
 
 def test_boxes_in_great_number_or_without_end_are_read_in_a_moment():
-    begun = time.monotonic()
+    begun = time.process_time()
     many = b"".join(box(b"free", b"") for _ in range(200_000))
     assert read_container(many).size is None
     nested = b""
@@ -92,7 +92,7 @@ def test_boxes_in_great_number_or_without_end_are_read_in_a_moment():
     assert read_container(box(b"moov", nested)).frames == 1
     assert read_container(bytes(8) * 1000).size is None
     assert read_container(struct.pack(">I4sQ", 1, b"meta", 1 << 63) + bytes(50)).size is None
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 def test_the_size_of_a_heic_is_told_without_decoding(tmp_path):

@@ -237,9 +237,9 @@ def test_thumbnails_are_cut_out_of_xmp_or_all_of_it_goes(tmp_path, inner, expect
 
 def test_hostile_xmp_takes_no_time(tmp_path):
     data = saved(made_image("RGB", (4, 4)), "WEBP", xmp=b"<xmp:Thumbnails>" * 200_000)
-    begun = time.monotonic()
+    begun = time.process_time()
     assert read(tmp_path, data).metadata.xmp is None
-    assert time.monotonic() - begun < 3
+    assert time.process_time() - begun < 3
 
 
 def test_a_raw_exif_profile_that_is_no_hexadecimal_is_a_notice(tmp_path):

@@ -215,9 +215,9 @@ def test_pages_are_counted_without_reading_them(tmp_path):
     struct.pack_into("<I", data, start + len(directory), len(data))
     for _ in range(20_000):
         data += directory + struct.pack("<I", len(data) + len(directory) + 4)
-    begun = time.monotonic()
+    begun = time.process_time()
     assert "20001 pages" in refusal(tmp_path, bytes(data))
-    assert time.monotonic() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 @pytest.mark.parametrize("start", [b"II*\0", b"MM\0*", b"II+\0\x08\0\0\0", b"MM\0+\0\x08\0\0"])
@@ -249,7 +249,7 @@ def test_the_pixel_limit_is_exact(tmp_path):
 
 
 def test_a_file_too_large_for_its_pixels_is_not_read(tmp_path, monkeypatch):
-    monkeypatch.setattr("unlearn.data.prepare._SPARE_FILE_BYTES", 0)
+    monkeypatch.setattr("unlearn.data.contents.LARGE_FILE", 0)
     assert "too large" in refusal(tmp_path, made_file("png-rgb", (64, 48)), max_pixels=4)
 
 
@@ -354,8 +354,8 @@ def test_broken_pictures_from_bug_reports_raise_nothing_but_a_reason():
     files = [path for path in root.rglob("*") if path.is_file() and path.suffix != ".npz"]
     assert files, f"no files in {root}"
     for path in files:
-        start = time.monotonic()
+        start = time.process_time()
         assert outcome(path), path
-        assert time.monotonic() - start < 10, path
+        assert time.process_time() - start < 10, path
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert most < 2 << 30

@@ -22,7 +22,8 @@ from unlearn.workflows.checks import Task, check_pair
 from unlearn.workflows.protect import protect
 from unlearn.workflows.tasks import Preparation
 
-LARGE = (160, 120)  # noise on the grid of the tests is coarse enough for it, unlike for 24 x 18
+LARGE = (320, 240)
+FINE = {"quality": 98, "subsampling": 0}  # so that most of the noise fits into a JPEG
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +44,7 @@ def outputs(tmp_path):
 def fills(tmp_path):
     """Make a folder with a JPEG that can stay one, one that cannot, and their PNG namesakes."""
     photos = tmp_path / "photos"
-    make_picture(photos / "large.jpg", 1, LARGE)
+    make_picture(photos / "large.jpg", 1, LARGE, **FINE)
     make_picture(photos / "tiny.jpg", 2, quality=20)
     return photos
 
@@ -167,7 +168,7 @@ def test_a_finished_fallback_is_finished(tmp_path, fake):
 def test_a_source_that_can_stay_jpeg_at_last_leaves_no_png_behind(tmp_path):
     photos = fills(tmp_path)
     run(tmp_path)
-    make_picture(photos / "tiny.jpg", 11, LARGE)
+    make_picture(photos / "tiny.jpg", 11, LARGE, **FINE)
     result = run(tmp_path)
     assert set(outputs(tmp_path)) == {"large.jpg", "tiny.jpg"}
     assert result.outdated == ("tiny.png",)
@@ -194,7 +195,7 @@ def test_a_name_that_was_held_ready_in_vain_belongs_to_nobody(tmp_path):
     mine = tmp_path / "protected" / "large.png"
     mine.write_bytes(b"mine")
     assert run(tmp_path).earlier == 2
-    make_picture(photos / "large.jpg", 13, LARGE)
+    make_picture(photos / "large.jpg", 13, LARGE, **FINE)
     with pytest.raises(UsageProblem, match=r"large\.png exists and is not written by unlearn"):
         run(tmp_path)
     assert mine.read_bytes() == b"mine"
@@ -228,7 +229,7 @@ def test_a_source_that_fails_at_last_leaves_neither_name(tmp_path, monkeypatch):
 
 def test_bytes_depend_on_neither_workers_nor_order(tmp_path, monkeypatch):
     photos = fills(tmp_path)
-    make_picture(photos / "other.jpg", 14, LARGE, subsampling=0)
+    make_picture(photos / "other.jpg", 14, LARGE, quality=97, subsampling=0)
     first = run(tmp_path, out=tmp_path / "one")
     run(tmp_path, out=tmp_path / "two", workers=2)
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
@@ -239,7 +240,7 @@ def test_bytes_depend_on_neither_workers_nor_order(tmp_path, monkeypatch):
 
 
 def test_what_is_shrunk_becomes_png_or_fails(tmp_path):
-    make_picture(tmp_path / "photos" / "large.jpg", 1, LARGE)
+    make_picture(tmp_path / "photos" / "large.jpg", 1, LARGE, **FINE)
     result = run(tmp_path, max_side=100)
     assert set(outputs(tmp_path)) == {"large.png"}
     assert result.fallbacks[0].notices == (
@@ -251,7 +252,7 @@ def test_what_is_shrunk_becomes_png_or_fails(tmp_path):
         "use --format png"
     )
     assert tree(tmp_path / "kept") == {}
-    assert run(tmp_path, out=tmp_path / "same", max_side=160).kept
+    assert run(tmp_path, out=tmp_path / "same", max_side=320).kept
 
 
 def test_a_dry_run_names_what_may_become_png(tmp_path):

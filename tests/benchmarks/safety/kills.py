@@ -1,9 +1,16 @@
-"""Runs killed at random moments and continued, compared byte by byte with one that was not."""
+"""Runs killed at random moments and continued, compared byte by byte with one that was not.
 
+One kill in ten comes while the run still starts; the others come after the output folder appeared,
+at moments spread over what an uninterrupted run took from there to its end.
+"""
+
+import contextlib
 import random
 import shutil
 import subprocess
 import tempfile
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +28,9 @@ def kills(times: int, pictures: int, seed: int) -> dict[str, Any]:
         line = made.protect_line(
             photos, room / "out", made.make_key(room), "--grid", "16", "--workers", "2"
         )
-        whole = watched.watch(line, room)
-        if whole.code:
-            raise RuntimeError(whole.stderr)
+        starting, writing = _uninterrupted(line, room)
         expected = made.hashes(room / "out")
-        moments = _Moments(seed, whole.seconds)
+        moments = _Moments(random.Random(seed), starting, writing)
         found = {"killed": 0, "too late": 0, "half files": 0, "other bytes": 0, "done before": []}
         while found["killed"] < times:
             _empty(room)
@@ -41,36 +46,57 @@ def kills(times: int, pictures: int, seed: int) -> dict[str, Any]:
             "most": max(done),
         },
         "sources changed": changed,
-        "uninterrupted seconds": round(whole.seconds, 2),
+        "uninterrupted seconds": [round(starting, 2), round(writing, 2)],
         "seed": seed,
     }
 
 
+def _uninterrupted(line: list[str], room: Path) -> tuple[float, float]:
+    """Run to the end; return the seconds until the output appeared, and from there on."""
+    began = time.monotonic()
+    process = watched.start(line, room)
+    appeared = _appeared(process, room)
+    if process.wait():
+        raise RuntimeError((room / "stderr").read_text())
+    return appeared - began, time.monotonic() - appeared
+
+
+def _appeared(process: "subprocess.Popen[str]", room: Path) -> float:
+    """Wait for the output folder or the end of the process; return the time."""
+    while process.poll() is None and not (room / "out").exists():
+        time.sleep(watched.LOOK_SECONDS)
+    return time.monotonic()
+
+
+@dataclass(frozen=True)
 class _Moments:
-    """Random moments of a run, later ones when a run took longer than was thought."""
+    """Random moments of a run that takes so many seconds to start, and then to write."""
 
-    def __init__(self, seed: int, seconds: float) -> None:
-        self.random = random.Random(seed)
-        self.seconds = seconds
+    random: random.Random
+    starting: float
+    writing: float
 
-    def next(self) -> tuple[float, bool]:
-        """Return when to kill, in seconds, and whether all processes at once."""
-        return self.random.uniform(0, self.seconds), self.random.random() < 0.5
+    def wait(self, process: "subprocess.Popen[str]", room: Path) -> bool:
+        """Wait for the next moment; return whether the process is still running."""
+        if self.random.random() < 0.1:
+            seconds = self.random.uniform(0, self.starting)
+        else:
+            _appeared(process, room)
+            seconds = self.random.uniform(0, self.writing)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        return process.poll() is None
 
 
 def _once(
     room: Path, line: list[str], expected: dict[str, str], moments: _Moments, found: dict[str, Any]
 ) -> None:
     """Kill one run, continue it, and count what came of it."""
-    moment, all_of_it = moments.next()
     process = watched.start(line, room)
-    try:
-        process.wait(moment)
-    except subprocess.TimeoutExpired:
-        watched.kill(process, all_of_it=all_of_it)
-    else:
+    if not moments.wait(process, room):
         found["too late"] += 1
         return
+    watched.kill(process, all_of_it=moments.random.random() < 0.5)
     out = room / "out"
     found["killed"] += 1
     found["half files"] += len(made.half_files(out, expected))
