@@ -107,7 +107,7 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
     )
     work = sort_work(plan, manifest, fingerprints, force=options.force)
     todo = [plan.pictures[number] for number in work.pending]
-    kinds = [(p.source, EITHER if p.fallback else p.format) for p in todo]
+    kinds = [(p.source, EITHER if p.format == "JPEG" and p.fallback else p.format) for p in todo]
     needed = estimate_bytes(kinds, options.max_side)
     return Groundwork(options, plan, manifest, settings, targets, fingerprints, work, needed)
 

@@ -9,9 +9,10 @@ from unlearn.data.key import Key
 from unlearn.data.manifest import RunHeader
 from unlearn.data.metadata import MetadataChoice
 from unlearn.data.naming import shown
-from unlearn.data.plan import FormatChoice, PlanRequest
+from unlearn.data.plan import PlanRequest
 from unlearn.data.prepare import Preparation
 from unlearn.data.scan import Selection
+from unlearn.data.writer import FormatChoice
 from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
 
