@@ -17,7 +17,8 @@ from making import make_generator, property_test
 
 from unlearn.config import to_plain
 from unlearn.errors import EnvironmentProblem
-from unlearn.header import KEY, Header, read_header, replace_file, serialised
+from unlearn.files.replace import replace_file
+from unlearn.header import KEY, Header, read_header, serialised
 
 HEADER = Header(
     method="min-max-min",
@@ -297,7 +298,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(path, monkeypa
         raise OSError(28, "No space left on device")
 
     path.write_bytes(b"old")
-    monkeypatch.setattr("unlearn.header.os.fsync", full)
+    monkeypatch.setattr("unlearn.files.replace.os.fsync", full)
     with pytest.raises(EnvironmentProblem) as caught:
         replace_file(path, b"new")
     assert str(caught.value) == f"{path}: cannot be written (No space left on device)"
@@ -310,7 +311,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_beside_it(path, mo
         raise KeyboardInterrupt
 
     path.write_bytes(b"old")
-    monkeypatch.setattr("unlearn.header.os.fsync", interrupt)
+    monkeypatch.setattr("unlearn.files.replace.os.fsync", interrupt)
     with pytest.raises(KeyboardInterrupt):
         replace_file(path, b"new")
     assert path.read_bytes() == b"old"

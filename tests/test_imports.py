@@ -24,12 +24,21 @@ LAYERS = (
     {"views", "lossy", "models", "data"},
     {"tensors", "rng", "header"},
     {"config"},
+    {"files"},
     {"radius", "limits"},
     {"errors"},
     {"__init__"},
 )
 TENSOR_DATA = {"data/arrays.py", "data/cache.py", "data/cifar.py", "data/folder.py"}
-WITHOUT_TORCH = ("cli/", "data/", "workflows/__init__", "generators/", "header", "__main__")
+WITHOUT_TORCH = (
+    "cli/",
+    "data/",
+    "files/",
+    "workflows/__init__",
+    "generators/",
+    "header",
+    "__main__",
+)
 RESTRICTED_PICKLE = "data/cifar.py"  # an Unpickler that builds arrays and texts only
 DOWNLOADS = "data/download.py"  # the one module that opens connections, for generators pull
 NETWORK = {"urllib", "urllib.request", "urllib.error", "http", "http.client", "ssl", "asyncio"}

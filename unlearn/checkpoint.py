@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from unlearn.errors import EnvironmentProblem, UsageProblem
-from unlearn.header import replace_file
+from unlearn.files.replace import replace_file
 from unlearn.training import TrainingState
 
 _KEY = "unlearn-checkpoint"

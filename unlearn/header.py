@@ -1,6 +1,5 @@
 """The header of a generator artefact, read without torch and without trust."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from unlearn import __version__
 from unlearn.config import from_plain, to_plain
 from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.files.replace import replace_file
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -107,19 +107,3 @@ def serialised(tensors: "dict[str, Tensor]", header: Header, path: Path) -> str:
     content = safetensors.torch.save(tensors, metadata={KEY: text})
     replace_file(path, content)
     return hashlib.sha256(content).hexdigest()
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Write beside path, flush to disk and rename; raises EnvironmentProblem."""
-    temporary = path.with_name(f".unlearn-tmp-{os.getpid()}-{path.name}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise EnvironmentProblem(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        with contextlib.suppress(OSError):  # a name that cannot be made cannot be removed either
-            temporary.unlink(missing_ok=True)

@@ -18,8 +18,8 @@ from protecting import (
 from unlearn import __version__
 from unlearn.cli import protect_text
 from unlearn.cli.app import run
-from unlearn.data import disk as disk_module
 from unlearn.data.manifest import PictureRecord
+from unlearn.files import places as disk_module
 from unlearn.workflows import protect as workflow
 
 

@@ -11,23 +11,18 @@ from hypothesis import strategies as st
 from PIL import Image
 from protecting import make_photos, make_picture
 
-from unlearn.data import disk as disk_module
 from unlearn.data import labels as labels_module
 from unlearn.data import scan as scan_module
-from unlearn.data.disk import (
-    check_destination,
-    check_space,
-    estimate_bytes,
-    overlaps,
-    remove_leftovers,
-    size_text,
-)
+from unlearn.data.disk import estimate_bytes
 from unlearn.data.labels import Labelling, check_classes
-from unlearn.data.naming import output_names, same_name_key, shown, windows_problem
+from unlearn.data.naming import output_names, same_name_key, windows_problem
 from unlearn.data.plan import PlanRequest, make_plan, records_folder
 from unlearn.data.scan import Selection
 from unlearn.data.sniff import LOSSLESS_WEBP, picture_size, sniff
 from unlearn.errors import EnvironmentProblem, NothingFound, UsageProblem
+from unlearn.files import places as disk_module
+from unlearn.files.places import check_destination, check_space, overlaps, remove_leftovers
+from unlearn.files.text import shown, size_text
 
 as_root = pytest.mark.skipif(
     hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write and read everything"

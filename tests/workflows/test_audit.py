@@ -342,7 +342,7 @@ def test_a_report_inside_the_pictures_is_refused(options):
 
 
 def test_no_room_for_the_sets_is_an_environment_problem(options, monkeypatch):
-    monkeypatch.setattr("unlearn.data.disk.free_bytes", lambda path: 1000)
+    monkeypatch.setattr("unlearn.files.places.free_bytes", lambda path: 1000)
     with pytest.raises(EnvironmentProblem, match="Not enough disk"):
         audit(options, ignore)
     assert not (options.out / "journal.jsonl").exists()

@@ -32,11 +32,11 @@ from protecting import (
     tree,
 )
 
-from unlearn.data import disk as disk_module
 from unlearn.data import key as key_module
 from unlearn.data.key import default_path, load_key, permutation
 from unlearn.data.lock import locked
 from unlearn.errors import EnvironmentProblem, NothingFound, PictureError, UsageProblem
+from unlearn.files import places as disk_module
 from unlearn.radius import Radius
 from unlearn.workflows import pipeline as pipeline_module
 from unlearn.workflows import pool as pool_module

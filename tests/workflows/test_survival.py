@@ -10,7 +10,7 @@ from protecting import FakeGenerator, Heard, make_photos, make_picture, options_
 
 from unlearn.data.manifest import PictureRecord
 from unlearn.data.survival import TRANSFORMATIONS
-from unlearn.data.writer import TEMPORARY_PREFIX
+from unlearn.files.replace import TEMPORARY_PREFIX
 from unlearn.workflows import protect as workflow
 from unlearn.workflows import survival as module
 from unlearn.workflows import tasks

@@ -43,7 +43,7 @@ def doctor(
 
 def _text(result: "DoctorResult") -> str:
     """Return the findings as aligned lines under headings."""
-    from unlearn.data.disk import size_text
+    from unlearn.files.text import size_text
 
     devices = {
         device.name: device.description

@@ -148,7 +148,7 @@ def pull(
     """
     from dataclasses import asdict
 
-    from unlearn.data.disk import size_text
+    from unlearn.files.text import size_text
     from unlearn.workflows.pull import PullRequest
     from unlearn.workflows.pull import pull as fetch
 
@@ -176,7 +176,7 @@ def _outcome(command: str) -> dict[str, Any]:
 
 def _row(entry: "Entry") -> dict[str, str]:
     """Return one generator as columns of the list."""
-    from unlearn.data.disk import size_text
+    from unlearn.files.text import size_text
 
     header = entry.header
     return {
@@ -194,7 +194,7 @@ def _row(entry: "Entry") -> dict[str, str]:
 
 def _available(here: set[str]) -> list[dict[str, str]]:
     """Return the generators that can be pulled by name and are not here, as far as is known."""
-    from unlearn.data.disk import size_text
+    from unlearn.files.text import size_text
     from unlearn.generators.index import INDEX
 
     return [

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from unlearn.data.manifest import PictureRecord
-from unlearn.data.naming import shown
+from unlearn.files.text import shown
 from unlearn.workflows.tasks import WRITTEN_AS_PNG
 
 CREDENTIALS: Final = "content credentials (C2PA) were removed, since any change breaks them"

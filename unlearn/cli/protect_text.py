@@ -12,9 +12,8 @@ from unlearn.cli.console import Output
 from unlearn.cli.meter import Meter, duration_text
 from unlearn.cli.notice_text import notice_lines
 from unlearn.cli.survival_text import survival_lines
-from unlearn.data.disk import size_text
 from unlearn.data.manifest import FILE_NAME, PictureRecord
-from unlearn.data.naming import shown
+from unlearn.files.text import shown, size_text
 from unlearn.workflows.outcome import Event, Notice, Progress, ProtectResult, Started
 from unlearn.workflows.survival import as_plain as survival_as_plain
 from unlearn.workflows.tasks import WRITTEN_AS_PNG

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from unlearn.data.naming import shown
 from unlearn.data.survival import TRANSFORMATIONS
+from unlearn.files.text import shown
 from unlearn.workflows.outcome import SurvivalReport
 
 

@@ -10,8 +10,9 @@ from typing import Any, Final
 from rich.table import Table
 
 from unlearn.cli.console import Output
-from unlearn.data.naming import shown
 from unlearn.errors import UsageProblem
+from unlearn.files.replace import TEMPORARY_PREFIX
+from unlearn.files.text import shown
 from unlearn.workflows.checks import Check, State
 from unlearn.workflows.verify import VerifyResult
 
@@ -115,7 +116,7 @@ def write_csv(result: VerifyResult, target: Path) -> None:
         worst = check.worst or ("", "", "")
         row = (check.source, check.output, check.state, check.reason, check.linf, *worst)
         rows.writerow([*("" if value is None else value for value in row), _number(check.psnr)])
-    temporary = target.with_name(f".unlearn-tmp-{secrets.token_hex(8)}")
+    temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
     try:
         temporary.write_bytes(text.getvalue().encode("utf-8", "backslashreplace"))
         temporary.replace(target)

@@ -7,8 +7,8 @@ import safetensors
 import safetensors.torch
 
 from unlearn.data.arrays import Data
-from unlearn.data.disk import check_space
-from unlearn.header import replace_file
+from unlearn.files.places import check_space
+from unlearn.files.replace import replace_file
 
 
 def store(data: Data, path: Path) -> None:

@@ -26,9 +26,9 @@ from urllib.request import (
 )
 
 from unlearn import __version__
-from unlearn.data.naming import shown
 from unlearn.data.urls import check_url, place
 from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.files.text import shown
 
 Progress = Callable[[int, int | None], None]  # bytes that are here, bytes in all if that is known
 

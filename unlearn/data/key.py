@@ -15,8 +15,8 @@ from typing import Final
 
 import platformdirs
 
-from unlearn.data.naming import shown
 from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.files.text import shown
 
 KEY_BYTES: Final = 32
 _PATIENCE_SECONDS: Final = 1.0  # another first run may be between creating and filling the file

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
-from unlearn.data.naming import shown
 from unlearn.data.scan import Scan, Source
 from unlearn.errors import UsageProblem
+from unlearn.files.text import shown
 
 LabelMode = Literal["folders", "one", "csv"]
 

@@ -8,8 +8,8 @@ from typing import Final
 
 from filelock import FileLock, Timeout
 
-from unlearn.data.naming import shown
 from unlearn.errors import EnvironmentProblem
+from unlearn.files.text import shown
 
 LOCK_NAME: Final = "lock"
 _PID_NAME: Final = "pid"  # apart, since some systems let nobody read a locked file

@@ -1,10 +1,12 @@
-"""Names: how a path is shown, how outputs are called, and what another system cannot store."""
+"""Names: how outputs are called, and what another system cannot store."""
 
 import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
+
+from unlearn.files.text import shown
 
 PICTURE_SUFFIXES: Final = frozenset(
     [
@@ -39,13 +41,6 @@ _RESERVED: Final = frozenset(
     ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
 )
 _FORBIDDEN: Final = frozenset('<>:"|?*\\')
-
-
-def shown(name: object) -> str:
-    """Return a path or name as one printable line: what a terminal would not print is escaped."""
-    return "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(name)
-    )
 
 
 def same_name_key(name: str) -> str:

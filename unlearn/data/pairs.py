@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from unlearn.data.formats import HEAD_BYTES, KINDS
 from unlearn.data.naming import PICTURE_SUFFIXES
-from unlearn.data.writer import TEMPORARY_PREFIX
+from unlearn.files.replace import TEMPORARY_PREFIX
 
 # Kinds whose first bytes also begin ordinary texts, or that are no pixels.
 _NOT_TELLING = frozenset({"PDF", "SVG", "video", "PNM", "PFM", "QOI", "SGI", "ICO"})

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from unlearn.data.disk import check_destination, overlaps
 from unlearn.data.labels import Labelling, check_choice, label
-from unlearn.data.naming import LONGEST_NAME, PICTURE_SUFFIXES, output_names, shown, windows_problem
+from unlearn.data.naming import LONGEST_NAME, PICTURE_SUFFIXES, output_names, windows_problem
 from unlearn.data.scan import Refusal, Scan, Selection, Source, scan
 from unlearn.data.sniff import LOSSLESS_WEBP
 from unlearn.data.writer import FormatChoice
 from unlearn.errors import NothingFound, UsageProblem
+from unlearn.files.places import check_destination, overlaps
+from unlearn.files.text import shown
 
 _LOOKED_FOR: Final = "jpg png webp tif bmp gif avif heic"
 _NOT_KEPT: Final = "lossy {} cannot be kept within the bound; use --format png"

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
-from unlearn.data.naming import PICTURE_SUFFIXES, shown
+from unlearn.data.naming import PICTURE_SUFFIXES
 from unlearn.data.sniff import sniff
 from unlearn.errors import UsageProblem
+from unlearn.files.text import shown
 
 # Files that are pictures to their owner but that no one can protect as they are.
 _RAW = "nef nrw cr2 cr3 crw arw sr2 dng orf rw2 raf pef srw x3f 3fr iiq"

@@ -3,8 +3,8 @@
 import ipaddress
 from urllib.parse import urlsplit
 
-from unlearn.data.naming import shown
 from unlearn.errors import UsageProblem
+from unlearn.files.text import shown
 
 
 def check_url(url: str) -> str:

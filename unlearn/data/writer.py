@@ -25,16 +25,15 @@ from unlearn.data.prepare import open_upright, prepare
 from unlearn.data.prints import Prints
 from unlearn.data.upright import Upright
 from unlearn.errors import EnvironmentProblem, PictureError
+from unlearn.files.replace import TEMPORARY_PREFIX
 
 FormatChoice = Literal["auto", "keep", "png", "webp", "tiff"]
 Rows = Callable[[int, Pixels], Pixels]
-TEMPORARY_PREFIX = ".unlearn-tmp-"
 FORMATS: dict[str, str] = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
 _DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 __all__ = [
     "FORMATS",
-    "TEMPORARY_PREFIX",
     "Difference",
     "FormatChoice",
     "Written",

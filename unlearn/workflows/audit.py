@@ -26,13 +26,13 @@ from unlearn.audit.report import AuditReport, Subject
 from unlearn.config import to_plain
 from unlearn.data import cache
 from unlearn.data.arrays import Data
-from unlearn.data.disk import check_destination, overlaps
 from unlearn.data.lock import locked
-from unlearn.data.naming import shown
 from unlearn.device import Run, select_run
 from unlearn.errors import UsageProblem
+from unlearn.files.places import check_destination, overlaps
+from unlearn.files.replace import file_sha256, replace_file
+from unlearn.files.text import shown
 from unlearn.generators import resolve
-from unlearn.header import replace_file
 from unlearn.models import check_architecture, check_picture_size
 from unlearn.models.pretrained import is_pretrained
 from unlearn.radius import Radius
@@ -54,7 +54,6 @@ from unlearn.workflows.protection import (
     make_arrays,
     make_files,
 )
-from unlearn.workflows.resume import file_sha256
 from unlearn.workflows.victims import CellJob, stored_name
 
 FIRST_SEED = 101  # victims never share a seed with a generator, whose default is 0

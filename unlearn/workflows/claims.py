@@ -6,9 +6,9 @@ from typing import Literal
 
 from unlearn.config import from_plain
 from unlearn.data.manifest import Manifest
-from unlearn.data.naming import shown
 from unlearn.data.scan import Selection
 from unlearn.errors import UsageProblem
+from unlearn.files.text import shown
 from unlearn.radius import Radius
 
 DEFAULT_RADIUS = Radius.of_levels(8)

@@ -16,8 +16,8 @@ from typing import Any, Final, Literal
 
 import platformdirs
 
-from unlearn.data.naming import shown
 from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.files.text import shown
 
 PROJECT: Final = "unlearn.toml"
 VARIABLE: Final = "UNLEARN_CONFIG"

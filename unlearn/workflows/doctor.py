@@ -13,9 +13,9 @@ import platformdirs
 from PIL import features
 
 from unlearn import __version__
-from unlearn.data.disk import existing_part
 from unlearn.data.key import default_path, load_key
 from unlearn.errors import UnlearnError
+from unlearn.files.places import existing_part
 from unlearn.generators import BUNDLED, pulled_folder
 from unlearn.workflows.configuration import Tables, described
 from unlearn.workflows.self_test import Device, SelfTest, self_tests

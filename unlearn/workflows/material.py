@@ -23,9 +23,9 @@ from unlearn.data.folder import (
     pick_evenly,
     typical_side,
 )
-from unlearn.data.naming import shown
 from unlearn.data.scan import Selection
 from unlearn.errors import NothingFound, UsageProblem
+from unlearn.files.text import shown
 
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test"}
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from unlearn.data.metadata import Metadata
-from unlearn.data.naming import shown
 from unlearn.data.picture import Picture, Pixels, Preparation
 from unlearn.data.prepare import prepare
 from unlearn.data.preview import preview_sheet
 from unlearn.errors import PictureError
+from unlearn.files.text import shown
 from unlearn.workflows.protection import Copies
 
 _SHEETS = 3

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from unlearn import __version__
 from unlearn.config import to_plain
-from unlearn.data.disk import EITHER, check_space, estimate_bytes, free_bytes, remove_leftovers
+from unlearn.data.disk import EITHER, estimate_bytes
 from unlearn.data.key import Key, load_key, permutation
 from unlearn.data.labels import check_classes
 from unlearn.data.lock import locked, refuse_if_locked
@@ -26,9 +26,11 @@ from unlearn.data.manifest import (
     manifest_bytes,
     read_manifest,
 )
-from unlearn.data.naming import shown
 from unlearn.data.plan import Plan, make_plan
 from unlearn.errors import UsageProblem
+from unlearn.files.places import check_space, free_bytes, remove_leftovers
+from unlearn.files.replace import file_sha256
+from unlearn.files.text import shown
 from unlearn.header import Header, read_header
 from unlearn.workflows import tasks
 from unlearn.workflows.batch import Batch, Groundwork
@@ -36,7 +38,7 @@ from unlearn.workflows.outcome import Notice, ProtectResult, Report, Started
 from unlearn.workflows.pipeline import Pipeline
 from unlearn.workflows.pool import Interruption, Pool
 from unlearn.workflows.real_batch import Noise, RealBatch
-from unlearn.workflows.resume import file_sha256, sort_work
+from unlearn.workflows.resume import sort_work
 from unlearn.workflows.settings import NOISE_VERSION, ProtectOptions, Settings
 from unlearn.workflows.survival import with_survival
 from unlearn.workflows.tasks import Failure, PreviewJob

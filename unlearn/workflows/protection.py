@@ -12,9 +12,10 @@ from PIL import Image
 from unlearn.config import to_plain
 from unlearn.data.arrays import Data
 from unlearn.data.folder import Change
-from unlearn.data.naming import shown
 from unlearn.device import Run
 from unlearn.errors import UnlearnError
+from unlearn.files.replace import file_sha256
+from unlearn.files.text import shown
 from unlearn.generator import NoiseGenerator, generator_from
 from unlearn.header import read_header
 from unlearn.methods import MinMaxMin
@@ -25,7 +26,6 @@ from unlearn.workflows.checks import Check
 from unlearn.workflows.material import Material, keep, read_copies
 from unlearn.workflows.outcome import Event, ProtectResult
 from unlearn.workflows.protect import protect
-from unlearn.workflows.resume import file_sha256
 from unlearn.workflows.settings import ProtectOptions
 from unlearn.workflows.verify import VerifyOptions, VerifyResult, verify
 

@@ -12,15 +12,16 @@ from urllib.parse import unquote, urlsplit
 
 from filelock import FileLock, Timeout
 
-from unlearn.data.disk import existing_part, size_text
 from unlearn.data.download import Limits, Progress, download
-from unlearn.data.naming import shown, windows_problem
+from unlearn.data.naming import windows_problem
 from unlearn.data.urls import check_url, place
 from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.files.places import existing_part
+from unlearn.files.replace import file_sha256
+from unlearn.files.text import shown, size_text
 from unlearn.generators import SUFFIX, bundled_names, is_name, pulled_folder, resolve
 from unlearn.generators.index import INDEX
 from unlearn.header import LARGEST_ARTEFACT
-from unlearn.workflows.resume import file_sha256
 
 LIMITS: Final = Limits(LARGEST_ARTEFACT)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from unlearn.data.key import Key, stream_seed
 from unlearn.data.manifest import ManifestWriter, PictureRecord
-from unlearn.data.naming import shown
 from unlearn.errors import EnvironmentProblem, PictureError
+from unlearn.files.text import shown
 from unlearn.radius import Radius
 from unlearn.workflows import tasks
 from unlearn.workflows.batch import Batch, Groundwork

@@ -1,6 +1,5 @@
 """Resume: what an earlier run finished, what is left, and what in the output no longer fits."""
 
-import hashlib
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -9,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from unlearn.data.manifest import Manifest, PictureRecord
-from unlearn.data.naming import shown
 from unlearn.data.plan import Plan
 from unlearn.errors import UsageProblem
+from unlearn.files.replace import file_sha256
+from unlearn.files.text import shown
 
 _HASHING_THREADS = 4
 
@@ -41,15 +41,6 @@ def sort_work(
     _refuse_clashes(plan, manifest, pending, force=force)
     outdated, edited = _outdated(plan, manifest, current, pending)
     return Work(finished, pending, outdated, edited)
-
-
-def file_sha256(path: Path) -> str | None:
-    """Return the SHA-256 of a file's bytes, or None if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return None
 
 
 def _current(

@@ -8,12 +8,12 @@ from typing import Final
 from unlearn.data.key import Key
 from unlearn.data.manifest import RunHeader
 from unlearn.data.metadata import MetadataChoice
-from unlearn.data.naming import shown
 from unlearn.data.plan import PlanRequest
 from unlearn.data.prepare import Preparation
 from unlearn.data.scan import Selection
 from unlearn.data.writer import FormatChoice
 from unlearn.errors import UsageProblem
+from unlearn.files.text import shown
 from unlearn.radius import Radius
 
 NOISE_VERSION: Final = 1  # raise it when equal settings no longer give equal bytes

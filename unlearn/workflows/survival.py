@@ -14,11 +14,11 @@ from typing import Any, Final
 
 from unlearn import __version__
 from unlearn.data.manifest import PictureRecord
-from unlearn.data.naming import shown
 from unlearn.data.plan import Plan
 from unlearn.data.survival import TRANSFORMATIONS, Survival
 from unlearn.data.writer import temporary_beside
 from unlearn.errors import EnvironmentProblem, PictureError
+from unlearn.files.text import shown
 from unlearn.workflows import tasks
 from unlearn.workflows.outcome import Notice, ProtectResult, Report, SurvivalReport
 from unlearn.workflows.pool import Interruption, Pool

@@ -19,8 +19,9 @@ from unlearn.data.arrays import Data
 from unlearn.data.folder import Loaded, load_classes, load_labelled, some_of_each
 from unlearn.device import Run, select_run
 from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
+from unlearn.files.replace import TEMPORARY_PREFIX, replace_file
 from unlearn.generator import NoiseGenerator, header_of
-from unlearn.header import Header, replace_file
+from unlearn.header import Header
 from unlearn.methods import MinMaxMin, Spec
 from unlearn.objectives import average_prediction_randomness
 from unlearn.training import TrainingState, predict
@@ -159,7 +160,7 @@ def _check_target(options: TrainOptions) -> None:
         raise UsageProblem(f"{out} exists; choose another --out, or --force to replace it")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        probe = out.with_name(f".unlearn-tmp-{out.name}")
+        probe = out.with_name(f"{TEMPORARY_PREFIX}{out.name}")
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from unlearn.data.manifest import Manifest, read_manifest
-from unlearn.data.naming import shown
 from unlearn.data.pairs import Outputs, find_outputs, pair_names
 from unlearn.data.plan import records_folder
 from unlearn.data.prepare import Preparation
 from unlearn.data.scan import Scan, scan
 from unlearn.errors import NothingFound, UsageProblem
+from unlearn.files.text import shown
 from unlearn.radius import Radius
 from unlearn.workflows.checks import Check, Task, check_pair, find_swaps
 from unlearn.workflows.claims import (

@@ -17,7 +17,7 @@ from tests.benchmarks.paper.run import (
     say,
 )
 from tests.benchmarks.paper.table import page
-from unlearn.header import replace_file
+from unlearn.files.replace import replace_file
 
 _EXIT_CODES: dict[Outcome, int] = {"done": 0, "failed": 1, "stopped": 75}  # 75: run it again
 

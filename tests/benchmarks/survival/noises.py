@@ -7,11 +7,11 @@ from unlearn.data.grid import add_noise, grid_size, to_grid
 from unlearn.data.key import Key, stream_seed
 from unlearn.data.prepare import Picture
 from unlearn.device import select_run
+from unlearn.files.replace import file_sha256
 from unlearn.generator import NoiseGenerator
 from unlearn.generators import resolve
 from unlearn.radius import Radius
 from unlearn.workflows.real_batch import GAIN
-from unlearn.workflows.resume import file_sha256
 
 RHO = Radius.of_levels(8)
 KEY = b"\x07" * 32  # the benchmarks' own, so that the numbers can be repeated

@@ -31,7 +31,7 @@ from unlearn.audit.render.words import (
     subject_text,
 )
 from unlearn.audit.report import AuditReport
-from unlearn.data.naming import shown
+from unlearn.files.text import shown
 from unlearn.limits import LIMITS
 
 _CLASSES_NAMED: Final = 20

@@ -14,7 +14,7 @@ from unlearn.audit.render.words import DEFINITION
 from unlearn.audit.report import AuditReport, Result
 from unlearn.audit.statistics import Estimate, summaries
 from unlearn.config import to_plain
-from unlearn.data.naming import shown
+from unlearn.files.text import shown
 from unlearn.limits import LIMITS
 
 FLAGS_PAGE: Final = "docs/audit-flags.md"
