@@ -838,18 +838,18 @@ def test_workers_do_not_load_torch():
 def test_a_worker_ignores_interrupts_and_leaves_with_its_parent(monkeypatch):
     handler = signal.getsignal(signal.SIGINT)
     silenced = []
-    monkeypatch.setattr(tasks.os, "dup2", lambda source, target: silenced.append((source, target)))
+    monkeypatch.setattr(pool_module.os, "dup2", lambda source, target: silenced.append((source, target)))
     try:
-        tasks.start_worker()
+        pool_module.start_worker()
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
 
         class Parent:
             def join(self):
                 threading.Event().wait()
 
-        monkeypatch.setattr(tasks.multiprocessing, "parent_process", Parent)
+        monkeypatch.setattr(pool_module.multiprocessing, "parent_process", Parent)
         count = threading.active_count()
-        tasks.start_worker()
+        pool_module.start_worker()
         assert threading.active_count() == count + 1
     finally:
         signal.signal(signal.SIGINT, handler)
@@ -857,8 +857,8 @@ def test_a_worker_ignores_interrupts_and_leaves_with_its_parent(monkeypatch):
     for source, _ in silenced:
         os.close(source)
     left = []
-    monkeypatch.setattr(tasks.os, "_exit", left.append)
-    tasks._leave_with(lambda: None)
+    monkeypatch.setattr(pool_module.os, "_exit", left.append)
+    pool_module._leave_with(lambda: None)
     assert left == [1]
 
 

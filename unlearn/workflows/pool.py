@@ -7,6 +7,7 @@ process, which share one network and let go of Python's lock while they calculat
 import contextlib
 import ctypes
 import multiprocessing
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,7 +17,6 @@ from types import FrameType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from unlearn.workflows.guard import why_ended
-from unlearn.workflows.tasks import start_worker
 
 T = TypeVar("T")
 J = TypeVar("J")
@@ -188,3 +188,18 @@ def _abandon(thread: threading.Thread) -> None:
     if thread.is_alive() and thread.ident is not None:
         number = ctypes.c_ulong(thread.ident)
         ctypes.pythonapi.PyThreadState_SetAsyncExc(number, ctypes.py_object(SystemExit))
+
+
+def start_worker() -> None:
+    """Leave Ctrl-C and standard error to the main process, and do not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders written in C complain there
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_leave_with, args=(parent.join,), daemon=True).start()
+
+
+def _leave_with(wait: Callable[[], None]) -> None:
+    """End this process once the wait is over; a killed parent would otherwise leave it behind."""
+    wait()
+    os._exit(1)

@@ -3,10 +3,6 @@
 Importing this must stay free of torch: every worker imports it before its first picture.
 """
 
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,15 +116,6 @@ class SurvivalJob:
 
 
 J = TypeVar("J", ReadJob, WriteJob, PreviewJob, SurvivalJob)
-
-
-def start_worker() -> None:
-    """Leave Ctrl-C and standard error to the main process, and do not outlive it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders written in C complain there
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_leave_with, args=(parent.join,), daemon=True).start()
 
 
 def read(job: ReadJob) -> Reading | Failure:
@@ -256,9 +243,3 @@ def _guarded(work: Callable[[J], T], job: J) -> T | Failure:
         return Failure(f"{error.strerror or error}".lower())
     except MemoryError:
         return Failure("not enough memory for this picture; use --workers 1 or --max-side")
-
-
-def _leave_with(wait: Callable[[], None]) -> None:
-    """End this process once the wait is over; a killed parent would otherwise leave it behind."""
-    wait()
-    os._exit(1)
