@@ -4,7 +4,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from making import (
+from torch import nn
+
+from tests.support.making import (
     flags_of,
     linear_losses,
     make_images,
@@ -17,8 +19,6 @@ from making import (
     property_test,
     same_numbers,
 )
-from torch import nn
-
 from unlearn.attack import Pgd, frozen, pgd
 from unlearn.errors import UsageProblem
 from unlearn.models.folding import Folded

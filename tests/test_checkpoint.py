@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from making import make_small_net, numbers_of, same_numbers
 
+from tests.support.making import make_small_net, numbers_of, same_numbers
 from unlearn.checkpoint import Checkpoint
 from unlearn.training import Schedule, TrainingState
 

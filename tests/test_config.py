@@ -6,8 +6,8 @@ from typing import Literal
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from making import property_test
 
+from tests.support.making import property_test
 from unlearn.attack import Pgd
 from unlearn.config import apply_settings, from_plain, to_plain
 from unlearn.errors import UsageProblem

@@ -14,33 +14,34 @@ PACKAGE = Path(unlearn.__file__).parent
 LAYERS = (
     {"__main__"},
     {"cli"},
-    {"workflows"},
-    {"audit", "generators"},
-    {"generator"},
-    {"methods"},
-    {"training", "checkpoint"},
-    {"attack", "objectives", "countermeasures"},
-    {"device"},
-    {"views", "lossy", "models", "data"},
-    {"tensors", "rng", "header"},
-    {"config"},
-    {"files"},
-    {"radius", "limits"},
-    {"errors"},
+    {"audits", "doctor"},
+    {"verification"},
+    {"protection"},
+    {"generators"},
+    {"methods", "checkpoint"},
+    {"training", "countermeasures", "views"},
+    {"attack", "lossy", "datasets"},
+    {"pictures", "device", "tensors", "config", "settings_file"},
+    {"models", "radius", "files", "workers", "demo"},
+    {"errors", "rng", "objectives", "limits"},
     {"__init__"},
 )
-TENSOR_DATA = {"data/arrays.py", "data/cache.py", "data/cifar.py", "data/folder.py"}
 WITHOUT_TORCH = (
     "cli/",
-    "data/",
     "files/",
-    "workflows/__init__",
-    "generators/",
-    "header",
+    "generators/__init__",
+    "generators/catalogue",
+    "generators/header",
+    "generators/index",
+    "pictures/",
+    "protection/",
+    "verification/",
+    "workers/",
+    "settings_file",
     "__main__",
 )
-RESTRICTED_PICKLE = "data/cifar.py"  # an Unpickler that builds arrays and texts only
-DOWNLOADS = "data/download.py"  # the one module that opens connections, for generators pull
+RESTRICTED_PICKLE = "datasets/cifar.py"  # an Unpickler that builds arrays and texts only
+DOWNLOADS = "generators/download.py"  # the one module that opens connections, for generators pull
 NETWORK = {"urllib", "urllib.request", "urllib.error", "http", "http.client", "ssl", "asyncio"}
 HEAVY = {"torch", "torchvision", "safetensors"}
 
@@ -127,9 +128,7 @@ def test_signs_of_gradients_are_taken_in_one_place(module):
     assert taken == []
 
 
-@pytest.mark.parametrize(
-    "module", [m for m in modules() if m.startswith(WITHOUT_TORCH) and m not in TENSOR_DATA]
-)
+@pytest.mark.parametrize("module", [m for m in modules() if m.startswith(WITHOUT_TORCH)])
 def test_what_starts_fast_or_often_does_not_load_torch(module):
     tops = {name.split(".")[0] for name in imported(at_load(tree_of(module)))}
     assert not tops & HEAVY

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from making import few_examples, make_images, make_pixels, make_rng, property_test
 from PIL import Image
 
+from tests.support.making import few_examples, make_images, make_pixels, make_rng, property_test
 from unlearn.countermeasures.compression import encoded_again
 from unlearn.lossy import _CHROMINANCE, _LUMINANCE, _cosines, _tables, blurred, jpeg, shrunk
 from unlearn.tensors import to_images

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from making import make_data, make_method, make_pgd, make_small_net
 
-from tests.audit.tasks import TRAINING, around, make_bars, make_cell
-from unlearn.audit.victim import step_losses
-from unlearn.audit.watch import Watch
+from tests.support.bars import TRAINING, around, make_bars, make_cell
+from tests.support.making import make_data, make_method, make_pgd, make_small_net
+from unlearn.audits.victim import step_losses
+from unlearn.audits.watch import Watch
 from unlearn.device import Run
 from unlearn.radius import Radius
 from unlearn.training import SILENT, Schedule, train

@@ -5,8 +5,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from making import make_rng, property_test
 
+from tests.support.making import make_rng, property_test
 from unlearn.objectives import (
     average_prediction_randomness,
     cosine_cross_entropy,

@@ -4,8 +4,8 @@ from fractions import Fraction
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from making import property_test
 
+from tests.support.making import property_test
 from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
 

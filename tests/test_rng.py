@@ -5,8 +5,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from making import few_examples, make_pixels, make_rng
 
+from tests.support.making import few_examples, make_pixels, make_rng
 from unlearn.rng import Rng, content_ids, id_of_digest
 
 PINNED = {

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from making import make_images, make_pixels, make_rng, property_test
 
+from tests.support.making import make_images, make_pixels, make_rng, property_test
 from unlearn.radius import Radius
 from unlearn.tensors import add_levels, project, to_delta, to_images, to_levels, without_casts
 

@@ -9,7 +9,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from making import (
+from torch import nn
+
+from tests.support.making import (
     CPU,
     few_examples,
     flags_of,
@@ -23,9 +25,7 @@ from making import (
     property_test,
     same_numbers,
 )
-from torch import nn
-
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 from unlearn.device import Run
 from unlearn.errors import NothingFound, UsageProblem
 from unlearn.objectives import cross_entropy

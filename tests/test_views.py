@@ -5,9 +5,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from making import make_images, make_pixels, make_rng, property_test
 from PIL import Image
 
+from tests.support.making import make_images, make_pixels, make_rng, property_test
 from unlearn.errors import UsageProblem
 from unlearn.lossy import shrunk
 from unlearn.rng import Rng

@@ -6,13 +6,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from making import make_data, make_generator, make_method, make_network, make_pgd, make_small_net
-from pretend import DEVICE, watched
 
-from tests.audit.tasks import TRAINING, around, make_bars, make_cell
-from unlearn.audit.crops import shown
-from unlearn.audit.victim import step_losses
-from unlearn.audit.watch import Watch
+from tests.support.bars import TRAINING, around, make_bars, make_cell
+from tests.support.making import (
+    make_data,
+    make_generator,
+    make_method,
+    make_network,
+    make_pgd,
+    make_small_net,
+)
+from tests.support.pretend import DEVICE, watched
+from unlearn.audits.crops import shown
+from unlearn.audits.victim import step_losses
+from unlearn.audits.watch import Watch
 from unlearn.countermeasures import COUNTERMEASURES
 from unlearn.device import Run
 from unlearn.methods import Spec

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.attack import frozen
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 from unlearn.device import Run
 from unlearn.errors import NothingFound, UsageProblem
 from unlearn.models.classifier import channels_last

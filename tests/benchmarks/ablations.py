@@ -27,18 +27,18 @@ from filelock import FileLock, Timeout
 from tests.benchmarks.ablation_table import page
 from tests.benchmarks.cpu_proof import GENERATOR_SEED, NETWORK, PICTURES, TRAINING, prepare
 from unlearn.attack import Pgd
-from unlearn.audit.arms import placebo
-from unlearn.audit.journal import Journal
-from unlearn.audit.plan import NONE, WHOLE, Cell
+from unlearn.audits.arms import placebo
+from unlearn.audits.copies import noisy
+from unlearn.audits.journal import Journal
+from unlearn.audits.plan import NONE, WHOLE, Cell
+from unlearn.audits.worker import CellJob, stored_name, train_victim
 from unlearn.config import to_plain
-from unlearn.data import cache
+from unlearn.datasets import stored
 from unlearn.device import select_run
-from unlearn.generator import NoiseGenerator, generator_from
+from unlearn.generators.artefact import NoiseGenerator, generator_from
 from unlearn.methods import RECIPES, MinMaxMin
 from unlearn.radius import Radius
 from unlearn.views import Views
-from unlearn.workflows.protection import noisy
-from unlearn.workflows.victims import CellJob, stored_name, train_victim
 
 LEVELS = Radius.of_levels
 RHO = LEVELS(8)
@@ -126,7 +126,7 @@ class Worker:
                 return False
             made.write_text(json.dumps(self._make(name, folder)))
             print(f"{name}: {made.read_text()}", flush=True)
-        content = cache.load(sets / stored_name("protected"))
+        content = stored.load(sets / stored_name("protected"))
         plan = f"{TRAINING} {replace(content, ids=torch.empty(0)).fingerprint}"
         journal = Journal(folder / "journal.jsonl", plan)
         for cell in cells(name):
@@ -144,7 +144,7 @@ class Worker:
         """Train an arm's generator and store its sets; return what is said of it."""
         method = mini(ARMS[name].method)
         clean, run = (
-            cache.load(self.work / stored_name("clean")),
+            stored.load(self.work / stored_name("clean")),
             select_run("cpu", seed=GENERATOR_SEED),
         )
         began = time.process_time()
@@ -153,11 +153,11 @@ class Worker:
         generator = NoiseGenerator.load(folder / "generator.safetensors", select_run("cpu"))
         protected = noisy(generator, clean, RHO)
         seconds = time.process_time() - began
-        test = cache.load(self.work / stored_name("test"))
+        test = stored.load(self.work / stored_name("test"))
         random = placebo(clean, protected, RHO, clean.size, 99)
         sets = {"clean": clean, "test": test, "placebo": random, "protected": protected}
         for arm, data in sets.items():
-            cache.store(data, folder / stored_name(arm))
+            stored.store(data, folder / stored_name(arm))
         change = (protected.pixels.float() - clean.pixels.float()).abs().mean()
         return {
             "arm": name,

@@ -7,7 +7,7 @@ the same 5,000 CIFAR-10 pictures, protects them, and trains victims on clean, pl
 minimising and min-max-min pictures, ordinarily and adversarially. The noise of min-max-min is
 shared by class (MinMaxMin.shared); --ablation SEEDS adds error-minimising noise that is shared
 too, both parts together, and noise of each picture's own as published. Victims are those of
-`unlearn audit` (unlearn/audit/victim.py), with seeds that no generator has. Killed, it goes on.
+`unlearn audit` (unlearn/audits/victim.py), with seeds that no generator has. Killed, it goes on.
 OUT.jsonl has a line per victim, OUT.md the table; --work keeps sets and journals.
 """
 
@@ -25,21 +25,21 @@ from pathlib import Path
 import torch
 
 from unlearn.attack import Pgd
-from unlearn.audit.arms import placebo
-from unlearn.audit.journal import Journal
-from unlearn.audit.plan import NONE, WHOLE, Cell, Training
-from unlearn.audit.report import Result
-from unlearn.data import cache
-from unlearn.data.folder import load_labelled, some_of_each
+from unlearn.audits.arms import placebo
+from unlearn.audits.copies import noisy
+from unlearn.audits.journal import Journal
+from unlearn.audits.plan import NONE, WHOLE, Cell, Training
+from unlearn.audits.report import Result
+from unlearn.audits.runner import CellsProgress, train_cells
+from unlearn.audits.worker import CellJob, stored_name
+from unlearn.datasets import stored
+from unlearn.datasets.folders import load_labelled, some_of_each
 from unlearn.device import select_run
-from unlearn.generator import NoiseGenerator, generator_from
+from unlearn.generators.artefact import NoiseGenerator, generator_from
 from unlearn.methods import MinMaxMin
 from unlearn.radius import Radius
 from unlearn.training import Schedule
-from unlearn.workflows.cells import CellsProgress, train_cells
-from unlearn.workflows.pool import Pool
-from unlearn.workflows.protection import noisy
-from unlearn.workflows.victims import CellJob, stored_name
+from unlearn.workers.pool import Pool
 
 LEVELS = Radius.of_levels
 RHO, RHO_A = LEVELS(8), (LEVELS(0), LEVELS(4))
@@ -91,7 +91,7 @@ def fit_generator(job: tuple[str, MinMaxMin, Path]) -> float:
     name, method, work = job
     torch.set_num_threads(1)
     began = time.monotonic()
-    data, run = cache.load(work / stored_name("clean")), select_run("cpu", seed=GENERATOR_SEED)
+    data, run = stored.load(work / stored_name("clean")), select_run("cpu", seed=GENERATOR_SEED)
     generator = generator_from(data, method, NETWORK, run, name=name)
     generator.save(work / f"{name}.safetensors")
     return time.monotonic() - began
@@ -102,8 +102,8 @@ def prepare(data: Path, work: Path) -> None:
     loaded = load_labelled(data)
     if loaded.test is None:
         raise SystemExit("the proof needs the archive's test pictures")
-    cache.store(some_of_each(loaded.data, PICTURES, 0), work / stored_name("clean"))
-    cache.store(some_of_each(loaded.test, TESTED, 0), work / stored_name("test"))
+    stored.store(some_of_each(loaded.data, PICTURES, 0), work / stored_name("clean"))
+    stored.store(some_of_each(loaded.test, TESTED, 0), work / stored_name("test"))
 
 
 def protect(name: str, work: Path) -> Path:
@@ -112,16 +112,16 @@ def protect(name: str, work: Path) -> Path:
     folder = work / name
     folder.mkdir(exist_ok=True)
     if not (folder / stored_name("protected")).exists():
-        clean = cache.load(work / stored_name("clean"))
+        clean = stored.load(work / stored_name("clean"))
         generator = NoiseGenerator.load(work / f"{name}.safetensors", select_run("cpu"))
         protected = noisy(generator, clean, RHO)
         for arm, data in (
             ("clean", clean),
-            ("test", cache.load(work / stored_name("test"))),
+            ("test", stored.load(work / stored_name("test"))),
             ("placebo", placebo(clean, protected, RHO, clean.size, 99)),
             ("protected", protected),
         ):
-            cache.store(data, folder / stored_name(arm))
+            stored.store(data, folder / stored_name(arm))
     return folder
 
 
@@ -139,7 +139,7 @@ def cells(name: str, seeds: int) -> Iterator[Cell]:
 def victims(name: str, work: Path, seeds: int, workers: int) -> tuple[Result, ...]:
     """Train the victims of one method."""
     sets = protect(name, work)
-    contents = cache.load(sets / stored_name("protected"))
+    contents = stored.load(sets / stored_name("protected"))
     plan = f"{TRAINING} {replace(contents, ids=torch.empty(0)).fingerprint}"
     jobs = [
         CellJob(cell, TRAINING, sets, sets, plan, "cpu", select_run("cpu").precision)

@@ -29,17 +29,17 @@ import numpy as np
 import torch
 from PIL import Image, features
 
-from unlearn.data import encode
-from unlearn.data.encode import Canvas
-from unlearn.data.grid import add_noise, to_grid
-from unlearn.data.metadata import Metadata
-from unlearn.data.prepare import Preparation, prepare
 from unlearn.device import select_run
 from unlearn.errors import PictureError
-from unlearn.generator import NoiseGenerator
-from unlearn.generators import resolve
+from unlearn.generators.artefact import NoiseGenerator
+from unlearn.generators.catalogue import resolve
+from unlearn.pictures import encode
+from unlearn.pictures.encode import Canvas
+from unlearn.pictures.grid import add_noise, to_grid
+from unlearn.pictures.metadata.kept import Metadata
+from unlearn.pictures.read import Preparation, prepare
+from unlearn.protection.recorder import GAIN
 from unlearn.radius import Radius
-from unlearn.workflows.real_batch import GAIN
 
 RHO = Radius.of_levels(8)
 MEGAPIXELS = 12

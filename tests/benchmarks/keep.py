@@ -23,17 +23,17 @@ from unittest.mock import patch
 import numpy as np
 import torch
 
-from unlearn.data import keep
-from unlearn.data.grid import add_noise, to_grid
-from unlearn.data.keep import keep_jpeg
-from unlearn.data.prepare import Picture, Preparation, prepare
-from unlearn.data.writer import write_data
 from unlearn.device import select_run
 from unlearn.errors import PictureError
-from unlearn.generator import NoiseGenerator
-from unlearn.generators import resolve
+from unlearn.generators.artefact import NoiseGenerator
+from unlearn.generators.catalogue import resolve
+from unlearn.pictures.grid import add_noise, to_grid
+from unlearn.pictures.jpeg import within
+from unlearn.pictures.jpeg.within import keep_jpeg
+from unlearn.pictures.read import Picture, Preparation, prepare
+from unlearn.pictures.write import write_data
+from unlearn.protection.recorder import GAIN
 from unlearn.radius import Radius
-from unlearn.workflows.real_batch import GAIN
 
 LEVELS = 8
 GRID = 64
@@ -121,8 +121,8 @@ def curves(generator: NoiseGenerator, files: list[Path], folder: Path) -> dict[s
     noisy = [with_noise(generator, path, LEVELS) for path in files]
     for step in STEPS:
         with (
-            patch.object(keep, "_LARGEST_STEPS", (step,)),
-            patch.object(keep, "LEAST_CORRELATION", 0),
+            patch.object(within, "_LARGEST_STEPS", (step,)),
+            patch.object(within, "LEAST_CORRELATION", 0),
         ):
             lines = [measured(one, LEVELS, folder) for one in noisy]
         found["steps"].append({"largest_step": step, **summary(lines, LEVELS)})

@@ -29,16 +29,16 @@ import torch
 from PIL import Image
 
 from tests.benchmarks.victim import Victim, fit_victim, padded_views, photo_views, shrunk
-from unlearn.data.arrays import Data
-from unlearn.data.folder import load_labelled, some_of_each
-from unlearn.data.grid import add_noise
+from unlearn.datasets.folders import load_labelled, some_of_each
+from unlearn.datasets.labelled import Data
 from unlearn.device import select_run
-from unlearn.generator import NoiseGenerator
-from unlearn.generators import resolve
+from unlearn.generators.artefact import NoiseGenerator
+from unlearn.generators.catalogue import resolve
+from unlearn.pictures.grid import add_noise
+from unlearn.protection.recorder import GAIN
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, to_images, to_levels
-from unlearn.workflows.real_batch import GAIN
 
 RHO = Radius.of_levels(8)
 KEY = b"\x07" * 32  # the benchmark's own key, so that its numbers can be repeated

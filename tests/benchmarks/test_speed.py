@@ -5,7 +5,6 @@ from functools import partial
 
 import pytest
 import torch
-from making import flags_of, make_network, make_small_net
 from torch import nn
 
 from tests.benchmarks.speed import floors, measure
@@ -13,6 +12,7 @@ from tests.benchmarks.speed.__main__ import main
 from tests.benchmarks.speed.agreement import agreements, shares
 from tests.benchmarks.speed.measure import Bench, Way, take_turns, turns
 from tests.benchmarks.speed.plan import names, plan
+from tests.support.making import flags_of, make_network, make_small_net
 from unlearn.models import build_classifier
 
 CPU = torch.device("cpu")

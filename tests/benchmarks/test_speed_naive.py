@@ -3,10 +3,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from making import counted_calls, make_method, make_network, make_pgd
 from torch import nn
 
 from tests.benchmarks.speed import naive
+from tests.support.making import counted_calls, make_method, make_network, make_pgd
 
 CPU = torch.device("cpu")
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 import torch
-from making import counted_calls
 from PIL import Image
-from protecting import make_picture
 
 from tests.benchmarks.speed import floors, photos, protecting, stages
-from unlearn import generators
+from tests.support.making import counted_calls
+from tests.support.protecting import make_picture
 from unlearn.cli import protect as command
+from unlearn.generators import catalogue
 
 
 def piece(folder, number=0):
@@ -93,7 +93,7 @@ def test_workers_are_those_of_the_command():
 
 
 def test_operations_of_noise_are_its_passes_on_the_grid(tmp_path):
-    generator = stages.one_core(generators.resolve(generators.BUNDLED))
+    generator = stages.one_core(catalogue.resolve(catalogue.BUNDLED))
     one = piece(tmp_path)
     stages.decode(one, generator)
     with counted_calls(generator.module) as plain:

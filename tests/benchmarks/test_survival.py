@@ -10,11 +10,11 @@ from tests.benchmarks.survival import noises as module
 from tests.benchmarks.survival.__main__ import some_of_each
 from tests.benchmarks.survival.noises import DEFAULT, NOISES, RHO, Noises, drawn
 from tests.benchmarks.survival.page import JUDGED, TARGET, below, each_class, page, verdict
-from unlearn.data.metadata import Metadata
-from unlearn.data.prepare import Picture
-from unlearn.data.survival import TRANSFORMATIONS
-from unlearn.generators import resolve
-from unlearn.header import read_header
+from unlearn.generators.catalogue import resolve
+from unlearn.generators.header import read_header
+from unlearn.pictures.metadata.kept import Metadata
+from unlearn.pictures.read import Picture
+from unlearn.pictures.survival import TRANSFORMATIONS
 
 RESULTS = Path(__file__).parents[2] / "docs" / "results"
 

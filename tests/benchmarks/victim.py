@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.attack import Pgd, frozen, pgd
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 from unlearn.device import Run
 from unlearn.models import build_classifier
 from unlearn.objectives import cross_entropy

@@ -10,7 +10,7 @@ def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained generator file: 3 classes, working size 32."""
     import torch
 
-    from unlearn.generator import NoiseGenerator, header_of
+    from unlearn.generators.artefact import NoiseGenerator, header_of
     from unlearn.methods import MinMaxMin, Spec
 
     path = tmp_path_factory.mktemp("generator") / "tiny.safetensors"

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from tests.audit.render.reports import hostile, smallest, usual
-from unlearn.audit.plan import NONE, WHOLE
-from unlearn.audit.report import Flag
+from tests.support.reports import hostile, smallest, usual
+from unlearn.audits.plan import NONE, WHOLE
+from unlearn.audits.report import Flag
 from unlearn.cli.audit_text import print_report
 from unlearn.cli.console import Output
 

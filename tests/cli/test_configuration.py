@@ -17,7 +17,7 @@ from unlearn.cli.app import build, run
 from unlearn.cli.configured import tables
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.radius import Radius
-from unlearn.workflows.configuration import LINE_ONLY, PRIVATE, Source, load, read
+from unlearn.settings_file import LINE_ONLY, PRIVATE, Source, load, read
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
 LINE = ["protect", "photos", "--out", "out"]
@@ -53,7 +53,7 @@ def asked(monkeypatch):
 
     monkeypatch.setattr("unlearn.cli.protect._run", keep)
     monkeypatch.setattr("unlearn.cli.audit._run", keep)
-    monkeypatch.setattr("unlearn.workflows.train_generator.train_generator", stop)
+    monkeypatch.setattr("unlearn.generators.train.train_generator", stop)
     return options
 
 

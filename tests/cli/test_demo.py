@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from unlearn.cli.app import run
-from unlearn.workflows.demo import SCENES, SIZES, DemoOptions, demo, pictures
+from unlearn.demo import SCENES, SIZES, DemoOptions, demo, pictures
 
 
 @pytest.fixture(scope="module")

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from unlearn.cli.app import run
-from unlearn.data.key import load_key
-from unlearn.workflows import doctor as workflow
-from unlearn.workflows import self_test
-from unlearn.workflows.doctor import doctor
-from unlearn.workflows.self_test import Device, made_picture, self_tests
+from unlearn.doctor import run as workflow
+from unlearn.doctor import self_test
+from unlearn.doctor.run import doctor
+from unlearn.doctor.self_test import Device, made_picture, self_tests
+from unlearn.protection.key import load_key
 
 CPU = Device("cpu", "2 cores")
 OTHER = Device("cuda:0", "a card", 8 << 30)

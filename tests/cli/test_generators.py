@@ -6,8 +6,8 @@ import shutil
 
 import pytest
 
-from unlearn import generators
 from unlearn.cli.app import run
+from unlearn.generators import catalogue
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def bundled(tiny_generator, tmp_path, monkeypatch):
     folder = tmp_path / "bundled"
     folder.mkdir()
     shutil.copy(tiny_generator, folder / "tiny.safetensors")
-    monkeypatch.setattr(generators, "_FOLDER", folder)
+    monkeypatch.setattr(catalogue, "_FOLDER", folder)
     return folder / "tiny.safetensors"
 
 
@@ -45,7 +45,7 @@ def test_list_as_json_has_everything_and_the_whole_hash(bundled, capsys):
 
 
 def test_list_without_any_says_so(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(generators, "_FOLDER", tmp_path)
+    monkeypatch.setattr(catalogue, "_FOLDER", tmp_path)
     assert run(["generators", "list"]) == 0
     assert "No generators are bundled" in capsys.readouterr().out
 
@@ -96,9 +96,9 @@ def test_the_commands_alone_show_help(capsys):
 
 
 def test_the_bundled_base_is_there_and_says_how_it_was_trained(capsys):
-    assert run(["generators", "info", generators.BUNDLED, "--json"]) == 0
+    assert run(["generators", "info", catalogue.BUNDLED, "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["generator"]
-    assert told["name"] == generators.BUNDLED
+    assert told["name"] == catalogue.BUNDLED
     assert told["rho"] == "8/255"
     assert told["licence"] != "unstated"
     assert told["command"].startswith("unlearn train-generator")

@@ -7,20 +7,20 @@ import shutil
 import signal
 
 import pytest
-from protecting import (
+
+from tests.support.protecting import (
     FakeGenerator,
     make_generator_file,
     make_photos,
     make_picture,
     tree,
 )
-
 from unlearn import __version__
 from unlearn.cli import protect_text
 from unlearn.cli.app import run
-from unlearn.data.manifest import PictureRecord
 from unlearn.files import places as disk_module
-from unlearn.workflows import protect as workflow
+from unlearn.protection import run as workflow
+from unlearn.protection.manifest import PictureRecord
 
 
 @pytest.fixture
@@ -337,7 +337,7 @@ def test_without_workers_the_machine_decides(monkeypatch):
 
 
 def test_a_real_generator_protects_and_repeats_itself(tmp_path, capsys, monkeypatch):
-    from making import make_generator
+    from tests.support.making import make_generator
 
     monkeypatch.chdir(tmp_path)
     make_generator().save(tmp_path / "tiny.safetensors")

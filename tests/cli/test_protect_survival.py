@@ -4,15 +4,15 @@ import json
 import re
 
 import pytest
-from protecting import FakeGenerator, make_generator_file, make_photos, tree
 
+from tests.support.protecting import FakeGenerator, make_generator_file, make_photos, tree
 from unlearn.cli.app import run
 from unlearn.cli.survival_text import survival_lines
-from unlearn.data.manifest import PictureRecord
-from unlearn.data.survival import TRANSFORMATIONS, Survival
-from unlearn.workflows import protect as workflow
-from unlearn.workflows.outcome import SurvivalReport
-from unlearn.workflows.survival import as_plain
+from unlearn.pictures.survival import TRANSFORMATIONS, Survival
+from unlearn.protection import run as workflow
+from unlearn.protection.events import SurvivalReport
+from unlearn.protection.manifest import PictureRecord
+from unlearn.protection.survival import as_plain
 
 NOTICE = "Measuring what the web leaves of the noise of"
 

@@ -13,15 +13,15 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file, save
-from serving import serving
 
-from unlearn import generators
+from tests.support.serving import serving
 from unlearn.cli.app import run
-from unlearn.data.download import Limits
 from unlearn.errors import EnvironmentProblem
+from unlearn.generators import catalogue
+from unlearn.generators import pull_old as workflow
+from unlearn.generators.download import Limits
 from unlearn.generators.index import INDEX, Remote
-from unlearn.workflows import pull as workflow
-from unlearn.workflows.pull import PullRequest, pull
+from unlearn.generators.pull_old import PullRequest, pull
 
 ONCE = Limits(1 << 24, stall_seconds=5, attempts=1, pause_seconds=0)
 
@@ -372,7 +372,7 @@ def test_a_chosen_name_replaces_the_urls(content, folder):
         for name in ("v1.2", "named.safetensors"):
             assert run(pull_line(server, content, "--name", name, path="download?id=7")) == 0
     assert names(folder) == {"v1.2.safetensors", "named.safetensors"}
-    assert generators.resolve("v1.2") == folder / "v1.2.safetensors"
+    assert catalogue.resolve("v1.2") == folder / "v1.2.safetensors"
 
 
 @pytest.mark.parametrize(
@@ -452,8 +452,8 @@ def test_pulled_names_come_before_files_and_bundled_ones_before_both(
     folder.mkdir(parents=True)
     for name in ("mine", "base"):
         (folder / f"{name}.safetensors").write_bytes(content)
-    assert generators.resolve("mine") == folder / "mine.safetensors"
-    assert generators.resolve("base") != folder / "base.safetensors"
+    assert catalogue.resolve("mine") == folder / "mine.safetensors"
+    assert catalogue.resolve("base") != folder / "base.safetensors"
 
 
 def test_a_damaged_pulled_generator_does_not_hide_the_others(content, folder, capsys):

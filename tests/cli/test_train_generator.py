@@ -12,7 +12,7 @@ from PIL import Image
 
 from unlearn.cli.app import run
 from unlearn.config import to_plain
-from unlearn.header import read_header
+from unlearn.generators.header import read_header
 from unlearn.views import Views
 
 QUICK = ["--arch", "resnet-small", "--image-size", "16", "--steps", "4", "--batch-size", "4"]

@@ -1,10 +1,10 @@
 """RandAugment and UEraser: what they draw and what it does."""
 
 import torch
-from making import make_images, make_rng
 from torch import nn
 from torchvision.transforms import v2
 
+from tests.support.making import make_images, make_rng
 from unlearn.countermeasures import find, ueraser
 from unlearn.countermeasures.ueraser import plasma
 

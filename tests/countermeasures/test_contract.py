@@ -2,9 +2,9 @@
 
 import pytest
 import torch
-from making import make_data, make_images, make_rng
 from PIL import Image
 
+from tests.support.making import make_data, make_images, make_rng
 from unlearn.countermeasures import COUNTERMEASURES, find
 from unlearn.errors import UsageProblem
 from unlearn.rng import Rng

@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 from countermeasures.denoisers import CONFIG, save
-from making import make_data, make_pixels, make_rng
 
+from tests.support.making import make_data, make_pixels, make_rng
 from unlearn.countermeasures.base import Countermeasure
 from unlearn.countermeasures.diffusion import diffusion, purified
 from unlearn.countermeasures.sets import each_batch

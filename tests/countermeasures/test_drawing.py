@@ -1,6 +1,6 @@
 import torch
-from making import make_images, make_rng
 
+from tests.support.making import make_images, make_rng
 from unlearn.countermeasures.drawing import image_by_image, normal, partners
 
 

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 
 from unlearn.countermeasures import find
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 
 
 def set_of(pixels):

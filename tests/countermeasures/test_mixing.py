@@ -1,6 +1,6 @@
 import torch
-from making import make_images, make_rng
 
+from tests.support.making import make_images, make_rng
 from unlearn.countermeasures import find
 
 MANY = 400

@@ -3,11 +3,11 @@
 from fractions import Fraction
 
 import torch
-from making import CLASSES, make_labels, make_rng
 
+from tests.support.making import CLASSES, make_labels, make_rng
 from unlearn.countermeasures import find
 from unlearn.countermeasures.projection import linear_weights
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 
 
 def make_shortcuts(count, size=8, seed=0):

@@ -7,7 +7,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from making import (
+
+from tests.support.making import (
     CLASSES,
     CPU,
     few_examples,
@@ -21,10 +22,9 @@ from making import (
     same_numbers,
     seeded,
 )
-
 from unlearn.config import from_plain, to_plain
 from unlearn.errors import UsageProblem
-from unlearn.generator import NoiseGenerator, header_of
+from unlearn.generators.artefact import NoiseGenerator, header_of
 from unlearn.methods import METHODS, Spec
 from unlearn.radius import Radius
 from unlearn.rng import Rng

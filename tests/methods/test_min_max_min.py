@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from making import (
+
+from tests.support.making import (
     CPU,
     counted_calls,
     flags_of,
@@ -19,7 +20,6 @@ from making import (
     numbers_of,
     same_numbers,
 )
-
 from unlearn.attack import Pgd, frozen
 from unlearn.errors import UsageProblem
 from unlearn.methods import MinMaxMin, Spec

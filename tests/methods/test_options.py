@@ -5,7 +5,8 @@ from itertools import pairwise
 
 import pytest
 import torch
-from making import (
+
+from tests.support.making import (
     CPU,
     counted_calls,
     make_images,
@@ -21,10 +22,9 @@ from making import (
     same_numbers,
     seeded,
 )
-
 from unlearn.attack import frozen
 from unlearn.errors import UsageProblem
-from unlearn.generator import NoiseGenerator, header_of
+from unlearn.generators.artefact import NoiseGenerator, header_of
 from unlearn.methods import RECIPES, MinMaxMin, Spec
 from unlearn.methods.surrogates import Surrogates, on_turn
 from unlearn.methods.visits import Visit

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from making import CPU, make_method, make_network, make_pgd, make_stripes
 
+from tests.support.making import CPU, make_method, make_network, make_pgd, make_stripes
 from unlearn.objectives import average_prediction_randomness, cross_entropy, randomness
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, to_images, to_levels

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from making import (
+
+import unlearn
+from tests.support.making import (
     CPU,
     make_images,
     make_labels,
@@ -16,10 +18,8 @@ from making import (
     numbers_of,
     same_numbers,
 )
-
-import unlearn
 from unlearn.attack import frozen, pgd
-from unlearn.generator import NoiseGenerator
+from unlearn.generators.artefact import NoiseGenerator
 from unlearn.methods import MinMaxMin
 from unlearn.objectives import cross_entropy, randomness
 from unlearn.radius import Radius

@@ -6,7 +6,8 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from making import (
+
+from tests.support.making import (
     CPU,
     counted_calls,
     flags_of,
@@ -21,7 +22,6 @@ from making import (
     make_small_net,
     property_test,
 )
-
 from unlearn.attack import frozen, pgd
 from unlearn.radius import Radius
 from unlearn.rng import Rng

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from making import (
+
+from tests.support.making import (
     CPU,
     make_labels,
     make_method,
@@ -18,7 +19,6 @@ from making import (
     numbers_of,
     same_numbers,
 )
-
 from unlearn.methods import Spec
 from unlearn.methods.visits import Visit, no_noise
 from unlearn.radius import Radius

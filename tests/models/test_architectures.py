@@ -2,9 +2,9 @@ import functools
 
 import pytest
 import torch
-from making import make_images, make_labels, make_network, make_small_net, seeded
 from torch import nn
 
+from tests.support.making import make_images, make_labels, make_network, make_small_net, seeded
 from unlearn.errors import UsageProblem
 from unlearn.models import ARCHITECTURES, build_classifier, check_architecture, check_picture_size
 from unlearn.models.classifier import Classifier, Normalise, channels_last, count_parameters

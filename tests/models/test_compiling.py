@@ -7,7 +7,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from making import (
+
+from tests.support.bars import TRAINING, around, make_bars, make_cell
+from tests.support.making import (
     make_data,
     make_images,
     make_labels,
@@ -19,10 +21,8 @@ from making import (
     numbers_of,
     same_numbers,
 )
-
-from tests.audit.tasks import TRAINING, around, make_bars, make_cell
 from unlearn.attack import frozen
-from unlearn.audit.victim import fit_victim
+from unlearn.audits.victim import fit_victim
 from unlearn.device import Run
 from unlearn.errors import EnvironmentProblem
 from unlearn.methods import Spec

@@ -4,7 +4,11 @@ import weakref
 
 import pytest
 import torch
-from making import (
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils import parametrizations
+
+from tests.support.making import (
     CPU,
     make_images,
     make_labels,
@@ -15,13 +19,9 @@ from making import (
     seeded,
     shake_norms,
 )
-from torch import nn
-from torch.nn import functional
-from torch.nn.utils import parametrizations
-
 from unlearn.attack import frozen, pgd
-from unlearn.generator import NoiseGenerator
-from unlearn.generators import BUNDLED, resolve
+from unlearn.generators.artefact import NoiseGenerator
+from unlearn.generators.catalogue import BUNDLED, resolve
 from unlearn.models import ARCHITECTURES
 from unlearn.models.classifier import Classifier
 from unlearn.models.folding import folded

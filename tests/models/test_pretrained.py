@@ -6,10 +6,10 @@ from urllib.error import URLError
 import pytest
 import safetensors.torch
 import torch
-from making import flags_of, make_images, make_labels, make_rng, numbers_of, seeded
 from torchvision import models
 from torchvision.transforms.functional import normalize
 
+from tests.support.making import flags_of, make_images, make_labels, make_rng, numbers_of, seeded
 from unlearn.attack import frozen
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.models import pretrained

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from making import make_images, make_labels, make_network, seeded
 from torchvision import models
 
+from tests.support.making import make_images, make_labels, make_network, seeded
 from unlearn.errors import UsageProblem
 from unlearn.models import build_classifier
 from unlearn.models.classifier import count_parameters

@@ -35,10 +35,10 @@ from unlearn.errors import UsageProblem
 from unlearn.radius import Radius, parse_fraction
 
 if TYPE_CHECKING:
-    from unlearn.audit.report import AuditReport
-    from unlearn.workflows.audit import AuditOptions, Ready
-    from unlearn.workflows.cells import CellsProgress
-    from unlearn.workflows.outcome import Event
+    from unlearn.audits.report import AuditReport
+    from unlearn.audits.run import AuditOptions, Ready
+    from unlearn.audits.runner import CellsProgress
+    from unlearn.protection.events import Event
 
 VICTIMS: Final = "Victims"
 DEFAULT_RHO_A: Final = (Radius.of_levels(0), Radius.of_levels(4))
@@ -371,7 +371,7 @@ def audit(
     held-out pictures apart, which is what a copier wants: lower is better protection.
     """
     output = Output(as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
-    from unlearn.workflows.audit import AuditOptions
+    from unlearn.audits.run import AuditOptions
 
     if protected is not None and method is not None:
         raise UsageProblem(f"--method makes copies of its own; leave out {protected}, or --method")
@@ -423,9 +423,9 @@ def _names(text: str | None) -> tuple[str, ...] | None:
 
 def _run(options: "AuditOptions", output: Output, fail_above: float | None) -> int:
     """Run the workflow with progress on standard error, and print its account."""
-    from unlearn.audit.render import as_object
+    from unlearn.audits import run as workflow
+    from unlearn.audits.render import as_object
     from unlearn.cli.audit_text import print_report
-    from unlearn.workflows import audit as workflow
 
     with output.meter("Auditing", None) as meter:
         done = workflow.audit(options, _Teller(output, meter).hear)
@@ -462,9 +462,9 @@ class _Teller:
 
     def hear(self, event: "Event | Ready | CellsProgress") -> None:
         """Tell one event."""
-        from unlearn.workflows.audit import Ready
-        from unlearn.workflows.cells import CellsProgress
-        from unlearn.workflows.outcome import Notice, Progress, Started
+        from unlearn.audits.run import Ready
+        from unlearn.audits.runner import CellsProgress
+        from unlearn.protection.events import Notice, Progress, Started
 
         if isinstance(event, Ready):
             self._ready(event)
@@ -479,7 +479,7 @@ class _Teller:
 
     def _ready(self, event: "Ready") -> None:
         """Say what is trained and what it costs."""
-        from unlearn.audit.render.words import count, radius_text
+        from unlearn.audits.render.words import count, radius_text
 
         plan, subject = event.plan, event.subject
         cells = plan.cells()

@@ -7,9 +7,9 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from unlearn.audit.plan import NONE
-from unlearn.audit.render.comparison import Row, compare
-from unlearn.audit.render.words import (
+from unlearn.audits.plan import NONE
+from unlearn.audits.render.comparison import Row, compare
+from unlearn.audits.render.words import (
     DEFINITION,
     TOO_FEW,
     count,
@@ -18,7 +18,7 @@ from unlearn.audit.render.words import (
     spread_text,
     subject_text,
 )
-from unlearn.audit.report import AuditReport, Flag
+from unlearn.audits.report import AuditReport, Flag
 from unlearn.cli.console import Output, one_line
 
 _NAMED: Final = 3  # flags of one name in full; --verbose and the report have all

@@ -15,7 +15,7 @@ from unlearn.cli.console import Output
 from unlearn.errors import UnlearnError, UsageProblem
 
 if TYPE_CHECKING:
-    from unlearn.workflows.configuration import Kind, Setting
+    from unlearn.settings_file import Kind, Setting
 
 Context = Any  # Typer's own copy of Click has no public name for what it passes
 _META: Final = "unlearn.settings"
@@ -65,7 +65,7 @@ def tables(root: Any) -> dict[str, dict[str, "Kind"]]:
 
 def _settings(ctx: Context) -> "Mapping[str, Setting]":
     """Return the settings of the files for this command; all tables of the files must be right."""
-    from unlearn.workflows.configuration import load
+    from unlearn.settings_file import load
 
     return load(tables(ctx.find_root().command))[str(ctx.info_name)]
 

@@ -50,8 +50,8 @@ def demo(
     unlearn demo ./photos
     unlearn demo ./photos --seed 7 --per-class 100
     """
-    from unlearn.workflows.demo import DemoOptions
-    from unlearn.workflows.demo import demo as draw_demo
+    from unlearn.demo import DemoOptions
+    from unlearn.demo import demo as draw_demo
 
     output = Output(as_json=as_json, quiet=quiet, debug=debug)
     result = draw_demo(DemoOptions(folder, seed, per_class, force))

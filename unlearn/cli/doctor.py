@@ -11,7 +11,7 @@ from unlearn.cli.configured import tables
 from unlearn.cli.console import Output
 
 if TYPE_CHECKING:
-    from unlearn.workflows.doctor import DoctorResult
+    from unlearn.doctor.run import DoctorResult
 
 
 def doctor(
@@ -28,8 +28,8 @@ def doctor(
 
     Nothing is written and the network is not used. Exit code 4 if something does not work.
     """
+    from unlearn.doctor.run import doctor as examine
     from unlearn.errors import EnvironmentProblem
-    from unlearn.workflows.doctor import doctor as examine
 
     output = Output(as_json=as_json, quiet=quiet, debug=debug)
     result = examine(generator, tables(context.find_root().command))

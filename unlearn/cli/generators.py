@@ -9,7 +9,7 @@ from unlearn.cli import options
 from unlearn.cli.console import Output, printable
 
 if TYPE_CHECKING:
-    from unlearn.generators import Entry
+    from unlearn.generators.catalogue import Entry
 
 HELP = "Show the noise generators that are here, describe one, say where one is, fetch others."
 SHORT_HASH = 12
@@ -48,7 +48,7 @@ def list_generators(
     """
     from rich.table import Table
 
-    from unlearn.generators import damaged, known
+    from unlearn.generators.catalogue import damaged, known
 
     output = Output(as_json=as_json, quiet=quiet, debug=debug)
     entries = known()
@@ -75,7 +75,7 @@ def info(
     unlearn generators info base
     unlearn generators info ./mine.safetensors
     """
-    from unlearn.generators import entry_of, resolve
+    from unlearn.generators.catalogue import entry_of, resolve
 
     output = Output(as_json=as_json, quiet=quiet, debug=debug)
     described = _described(entry_of(resolve(name)))
@@ -95,7 +95,7 @@ def path(
 
     unlearn generators path base
     """
-    from unlearn.generators import resolve
+    from unlearn.generators.catalogue import resolve
 
     output = Output(as_json=as_json, quiet=quiet, debug=debug)
     where = str(resolve(name).absolute())
@@ -149,8 +149,8 @@ def pull(
     from dataclasses import asdict
 
     from unlearn.files.text import size_text
-    from unlearn.workflows.pull import PullRequest
-    from unlearn.workflows.pull import pull as fetch
+    from unlearn.generators.pull_old import PullRequest
+    from unlearn.generators.pull_old import pull as fetch
 
     output = Output(as_json=as_json, quiet=quiet, debug=debug)
     request = PullRequest(source, sha256, name, force, offline)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from unlearn.data.manifest import PictureRecord
 from unlearn.files.text import shown
-from unlearn.workflows.tasks import WRITTEN_AS_PNG
+from unlearn.protection.manifest import PictureRecord
+from unlearn.protection.worker import WRITTEN_AS_PNG
 
 CREDENTIALS: Final = "content credentials (C2PA) were removed, since any change breaks them"
 _NAMED: Final = 3  # pictures named in a line; the record has them all

@@ -31,7 +31,7 @@ from unlearn.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from unlearn.workflows.settings import ProtectOptions
+    from unlearn.protection.options import ProtectOptions
 
 _MOST_WORKERS: Final = 8
 _FORMATS: Final = ("auto", "keep", "png", "webp", "tiff")
@@ -226,8 +226,8 @@ def protect(
 
     Sources are only read. Run the same line again to continue or to add new pictures.
     """
-    from unlearn.data.scan import Selection
-    from unlearn.workflows.settings import ProtectOptions
+    from unlearn.protection.options import ProtectOptions
+    from unlearn.protection.scan import Selection
 
     output = Output(as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
     options = ProtectOptions(
@@ -260,9 +260,9 @@ def protect(
 
 def _generator_path(name: str) -> Path:
     """Return the file of a generator by its name or path."""
-    from unlearn import generators
+    from unlearn.generators import catalogue
 
-    return generators.resolve(name)
+    return catalogue.resolve(name)
 
 
 def _most_workers() -> int:
@@ -273,7 +273,7 @@ def _most_workers() -> int:
 def _run(options: "ProtectOptions", output: Output) -> int:
     """Run the workflow with progress on standard error, and print its account."""
     from unlearn.cli.protect_text import Telling, as_plain, print_result
-    from unlearn.workflows import protect as workflow
+    from unlearn.protection import run as workflow
 
     title = "Reading" if options.dry_run else "Protecting"
     with output.meter(title, None) as meter:

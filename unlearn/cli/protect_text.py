@@ -12,11 +12,11 @@ from unlearn.cli.console import Output
 from unlearn.cli.meter import Meter, duration_text
 from unlearn.cli.notice_text import notice_lines
 from unlearn.cli.survival_text import survival_lines
-from unlearn.data.manifest import FILE_NAME, PictureRecord
 from unlearn.files.text import shown, size_text
-from unlearn.workflows.outcome import Event, Notice, Progress, ProtectResult, Started
-from unlearn.workflows.survival import as_plain as survival_as_plain
-from unlearn.workflows.tasks import WRITTEN_AS_PNG
+from unlearn.protection.events import Event, Notice, Progress, ProtectResult, Started
+from unlearn.protection.manifest import FILE_NAME, PictureRecord
+from unlearn.protection.survival import as_plain as survival_as_plain
+from unlearn.protection.worker import WRITTEN_AS_PNG
 
 # How much must be done until the time can be told; the first picture counts the workers' start.
 _MEASURED: Final = 3

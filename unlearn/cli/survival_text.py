@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from unlearn.data.survival import TRANSFORMATIONS
 from unlearn.files.text import shown
-from unlearn.workflows.outcome import SurvivalReport
+from unlearn.pictures.survival import TRANSFORMATIONS
+from unlearn.protection.events import SurvivalReport
 
 
 def survival_lines(survival: SurvivalReport | None) -> Iterator[str]:

@@ -35,7 +35,7 @@ from unlearn.cli.options import (
 from unlearn.radius import Radius
 
 if TYPE_CHECKING:
-    from unlearn.workflows.train_generator import Started, Stepped, Trained, TrainOptions
+    from unlearn.generators.train import Started, Stepped, Trained, TrainOptions
 
 RECIPE: Final = "the recipe's"
 _FIRST_STEPS: Final = 5  # steps to wait for before the time is estimated
@@ -353,9 +353,9 @@ def train_generator(
     --arch resnet-small --batch-size 32 --steps 1600 first.
     """
     output = Output(as_json, quiet, verbose, debug)
-    from unlearn.workflows.recipe import Attacks, method_of
-    from unlearn.workflows.train_generator import TrainOptions
-    from unlearn.workflows.train_generator import train_generator as work
+    from unlearn.generators.recipes import Attacks, method_of
+    from unlearn.generators.train import TrainOptions
+    from unlearn.generators.train import train_generator as work
 
     first, *others = arch or ["resnet18"]
     named = {
@@ -434,7 +434,7 @@ class _Teller:
 
     def __call__(self, event: "Started | Stepped") -> None:
         """Tell one event."""
-        from unlearn.workflows.train_generator import Started
+        from unlearn.generators.train import Started
 
         if isinstance(event, Started):
             self._started(event)

@@ -80,7 +80,7 @@ def verify(
     Exit code 0 only if every source has an output within the bound, and nothing else is there.
     """
     from unlearn.cli.verify_text import as_plain, print_result, write_csv
-    from unlearn.workflows import verify as workflow
+    from unlearn.verification import run as workflow
 
     output = Output(as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
     if len(paths) > 2:

@@ -13,8 +13,8 @@ from unlearn.cli.console import Output
 from unlearn.errors import UsageProblem
 from unlearn.files.replace import TEMPORARY_PREFIX
 from unlearn.files.text import shown
-from unlearn.workflows.checks import Check, State
-from unlearn.workflows.verify import VerifyResult
+from unlearn.verification.run import VerifyResult
+from unlearn.verification.verdicts import Check, State
 
 TITLES: Final[dict[State, str]] = {
     "ok": "Within bound",

@@ -7,7 +7,7 @@ from fractions import Fraction
 from PIL import Image
 from torch import Tensor
 
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 from unlearn.rng import Rng
 
 Stored = Callable[[Image.Image, int], Image.Image]  # an RGB picture and its own seed -> RGB

@@ -11,7 +11,7 @@ from unlearn.countermeasures.base import Countermeasure
 from unlearn.countermeasures.denoiser import STEPS, Denoiser, load_denoiser
 from unlearn.countermeasures.drawing import normal
 from unlearn.countermeasures.sets import each_batch
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 from unlearn.errors import UsageProblem
 from unlearn.rng import Rng
 

@@ -3,7 +3,7 @@
 import torch
 
 from unlearn.countermeasures.base import Countermeasure
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 from unlearn.rng import Rng
 
 _SHARE = 0.15

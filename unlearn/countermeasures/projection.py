@@ -7,7 +7,7 @@ from torch import Tensor
 
 from unlearn.countermeasures.base import Countermeasure
 from unlearn.countermeasures.sets import with_pixels
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 
 _EPOCHS = 20
 _FEWEST_STEPS = 980  # what the authors' 50 000 pictures get in 20 epochs

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from unlearn.countermeasures.base import Once
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 from unlearn.rng import Rng
 
 _TOGETHER = 256

@@ -5,7 +5,7 @@ from typing import ClassVar, Protocol
 
 from torch import Tensor, nn
 
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 from unlearn.device import Run
 from unlearn.radius import Radius
 from unlearn.rng import Rng

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.attack import Pgd, frozen, pgd
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 from unlearn.device import Run
 from unlearn.methods.base import Spec
 from unlearn.methods.checks import check

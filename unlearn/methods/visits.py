@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 from unlearn.device import Run
 from unlearn.radius import Radius
 from unlearn.tensors import to_delta, to_levels

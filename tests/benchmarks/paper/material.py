@@ -10,16 +10,16 @@ import numpy as np
 import torch
 
 from tests.benchmarks.paper.plan import CIFAR10, CIFAR100, SURROGATE_SEED, Scale
-from unlearn.audit.arms import placebo
-from unlearn.data import cache
-from unlearn.data.arrays import Data
-from unlearn.data.cifar import find_cifar, load_cifar
-from unlearn.data.folder import some_of_each
+from unlearn.audits.arms import placebo
+from unlearn.audits.copies import noisy
+from unlearn.datasets import stored
+from unlearn.datasets.cifar import find_cifar, load_cifar
+from unlearn.datasets.folders import some_of_each
+from unlearn.datasets.labelled import Data
 from unlearn.device import Run
-from unlearn.generator import NoiseGenerator
+from unlearn.generators.artefact import NoiseGenerator
 from unlearn.radius import Radius
 from unlearn.rng import Rng
-from unlearn.workflows.protection import noisy
 
 _CLASSES = {10: CIFAR10, 100: CIFAR100}
 _PLACEBO_SEED = 99
@@ -110,7 +110,7 @@ def protected(clean: Data, stem: Path, run: Run, check: Callable[[], None]) -> D
     if not path.exists():
         generator = NoiseGenerator.load(stem.with_suffix(".safetensors"), run)
         _in_parts(clean, path, make, check)
-    return cache.load(path)
+    return stored.load(path)
 
 
 def placebos(
@@ -128,7 +128,7 @@ def placebos(
     path = _named(stem, "placebo")
     if not path.exists():
         _in_parts(clean, path, make, check)
-    return cache.load(path)
+    return stored.load(path)
 
 
 def forget(stem: Path) -> None:
@@ -148,9 +148,9 @@ def _in_parts(
         if not parts[-1].exists():
             check()
             index = torch.arange(len(clean))[place]
-            cache.store(make(clean.subset(index), place), parts[-1])
-    pixels = torch.cat([cache.load(part).pixels for part in parts])
-    cache.store(Data(pixels, clean.labels, clean.classes, clean.ids), path)
+            stored.store(make(clean.subset(index), place), parts[-1])
+    pixels = torch.cat([stored.load(part).pixels for part in parts])
+    stored.store(Data(pixels, clean.labels, clean.classes, clean.ids), path)
     for part in parts:
         part.unlink()
 

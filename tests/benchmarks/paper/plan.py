@@ -9,7 +9,7 @@ from functools import cache
 from itertools import product
 from typing import Any
 
-from unlearn.audit.plan import NONE, WHOLE, Arm, Cell, Decay, Training
+from unlearn.audits.plan import NONE, WHOLE, Arm, Cell, Decay, Training
 from unlearn.config import to_plain
 from unlearn.methods import RECIPES, MinMaxMin
 from unlearn.radius import Radius

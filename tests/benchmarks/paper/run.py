@@ -17,22 +17,16 @@ from tests.benchmarks.paper.journal import Journal, Line, identity
 from tests.benchmarks.paper.material import Archive, forget, placebos, protected
 from tests.benchmarks.paper.plan import SURROGATE_SEED, Noise, Scale, Unit, Victim
 from unlearn import __version__
-from unlearn.audit.arms import Sets, training_set
-from unlearn.audit.report import Point
-from unlearn.audit.victim import Surroundings, fit_victim
-from unlearn.audit.watch import StoppedError
+from unlearn.audits.arms import Sets, training_set
+from unlearn.audits.report import Point
+from unlearn.audits.victim import Surroundings, fit_victim
+from unlearn.audits.watch import StoppedError
 from unlearn.checkpoint import Checkpoint
 from unlearn.countermeasures import NONE
-from unlearn.data.arrays import Data
+from unlearn.datasets.labelled import Data
 from unlearn.device import Run, select_run
 from unlearn.errors import UnlearnError
-from unlearn.workflows.train_generator import (
-    Started,
-    Stepped,
-    Stopped,
-    TrainOptions,
-    train_generator,
-)
+from unlearn.generators.train import Started, Stepped, Stopped, TrainOptions, train_generator
 
 Outcome = Literal["done", "stopped", "failed"]
 

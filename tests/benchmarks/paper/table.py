@@ -23,7 +23,7 @@ from tests.benchmarks.paper.plan import (
     Victim,
     units,
 )
-from unlearn.audit.plan import WHOLE, Decay
+from unlearn.audits.plan import WHOLE, Decay
 
 _TITLES = {
     "table3": "Table 3: victims trained adversarially with different radii",

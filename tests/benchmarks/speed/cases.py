@@ -12,8 +12,8 @@ from tests.benchmarks.speed.agreement import agreements
 from tests.benchmarks.speed.floors import attack_operations, training_operations
 from tests.benchmarks.speed.measure import Bench, Record, Way, auto_precision, take_turns
 from unlearn.attack import Pgd, frozen, pgd
-from unlearn.audit.plan import Cell, Training
-from unlearn.audit.victim import Surroundings, step_losses
+from unlearn.audits.plan import Cell, Training
+from unlearn.audits.victim import Surroundings, step_losses
 from unlearn.countermeasures import NONE
 from unlearn.device import Run
 from unlearn.methods import RECIPES, MinMaxMin, Spec

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from unlearn.data.prepare import Preparation, prepare
+from unlearn import demo
 from unlearn.errors import PictureError
-from unlearn.workflows import demo
+from unlearn.pictures.read import Preparation, prepare
 
 LEAST_PIXELS = 8_000_000  # of a given photo; smaller ones are left out
 PHOTO, SMALL = (4000, 3000), (224, 224)

@@ -10,10 +10,10 @@ import torch
 from tests.benchmarks.speed import photos, stages
 from tests.benchmarks.speed.floors import attack_operations
 from tests.benchmarks.speed.measure import FEWEST, Bench, Record, median, say, turns
-from unlearn import generators
 from unlearn.device import select_run
-from unlearn.generator import NoiseGenerator
-from unlearn.workflows.protect import ProtectOptions, protect
+from unlearn.generators import catalogue
+from unlearn.generators.artefact import NoiseGenerator
+from unlearn.protection.run import ProtectOptions, protect
 
 MOST_WORKERS = 8
 
@@ -40,7 +40,7 @@ def default_workers() -> int:
 def protect_case(folder: Folder, bench: Bench) -> Record:
     """Time the stages, the whole run over the same files, and the slowest stage alone."""
     workers = folder.workers or default_workers()
-    artefact = generators.resolve(generators.BUNDLED)
+    artefact = catalogue.resolve(catalogue.BUNDLED)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         files = photos.fill(work / "once", folder.count, folder.size, folder.given)
@@ -108,7 +108,7 @@ def whole(files: list[Path], out: Path, bench: Bench, workers: int) -> float:
     options = ProtectOptions(
         inputs=(str(files[0].parent),),
         out=out,
-        generator=generators.resolve(generators.BUNDLED),
+        generator=catalogue.resolve(catalogue.BUNDLED),
         labels="one",
         key=key,
         device=str(bench.device),

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.data.compare import difference, mismatch
-from unlearn.data.encode import ENCODERS, Canvas
-from unlearn.data.grid import Upsampling, to_grid
-from unlearn.data.prepare import Picture, Preparation, prepare
-from unlearn.data.upright import Upright
-from unlearn.data.writer import output_format
+from unlearn.pictures.compare import difference, mismatch
+from unlearn.pictures.encode import ENCODERS, Canvas
+from unlearn.pictures.grid import Upsampling, to_grid
+from unlearn.pictures.read import Picture, Preparation, prepare
+from unlearn.pictures.upright import Upright
+from unlearn.pictures.write import output_format
 
 LEVELS = 8
 _GAIN = 1.5  # of noise that is enlarged, as `protect` has it; any other takes as long
@@ -173,7 +173,7 @@ def one_core(path: Path) -> Any:
     import torch
 
     from unlearn.device import select_run
-    from unlearn.generator import NoiseGenerator
+    from unlearn.generators.artefact import NoiseGenerator
 
     torch.set_num_threads(1)
     return NoiseGenerator.load(path, select_run("cpu"))

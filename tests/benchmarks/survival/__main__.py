@@ -4,7 +4,7 @@
 
 `--photos` is a folder of large pictures, `--small` one of class folders with small ones, of which
 some of each class are taken. The noise of every kind is added as `protect` adds it, and measured by
-`unlearn.data.survival`, as `protect --report-survival` does. Writes OUT.json with a line for each
+`unlearn.pictures.survival`, like `protect --report-survival`. Writes OUT.json with a line for each
 picture and kind of noise, and OUT.md, the page made from it.
 """
 
@@ -22,9 +22,9 @@ from PIL import features
 
 from tests.benchmarks.survival.noises import DEFAULT, NOISES, Noises
 from tests.benchmarks.survival.page import JUDGED, page
-from unlearn.data.prepare import Picture, Preparation, prepare
-from unlearn.data.survival import TRANSFORMATIONS, survival
 from unlearn.errors import PictureError
+from unlearn.pictures.read import Picture, Preparation, prepare
+from unlearn.pictures.survival import TRANSFORMATIONS, survival
 
 COMMAND = "python -m tests.benchmarks.survival --photos photos --small imagenette5/val"
 DIGITS = 3

@@ -3,15 +3,15 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from unlearn.data.grid import add_noise, grid_size, to_grid
-from unlearn.data.key import Key, stream_seed
-from unlearn.data.prepare import Picture
 from unlearn.device import select_run
 from unlearn.files.replace import file_sha256
-from unlearn.generator import NoiseGenerator
-from unlearn.generators import resolve
+from unlearn.generators.artefact import NoiseGenerator
+from unlearn.generators.catalogue import resolve
+from unlearn.pictures.grid import add_noise, grid_size, to_grid
+from unlearn.pictures.read import Picture
+from unlearn.protection.key import Key, stream_seed
+from unlearn.protection.recorder import GAIN
 from unlearn.radius import Radius
-from unlearn.workflows.real_batch import GAIN
 
 RHO = Radius.of_levels(8)
 KEY = b"\x07" * 32  # the benchmarks' own, so that the numbers can be repeated

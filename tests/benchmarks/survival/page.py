@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterator
 
 from tests.benchmarks.survival.noises import DEFAULT, GRID, NOISES
-from unlearn.data.survival import TRANSFORMATIONS, Summary, Survival, summary
+from unlearn.pictures.survival import TRANSFORMATIONS, Summary, Survival, summary
 
 TARGET = 0.8
 WIDTH = 99
@@ -24,7 +24,7 @@ default). What is left is the difference between the two.
 *strength* times *correlation*: strength is how large what is left is beside the noise, whatever
 its pattern, and correlation how much of it has the noise's own. Strength alone flatters: an
 encoder treats two different files differently, and what it adds is counted too, so that it may
-exceed 1. The exact definitions are in `unlearn/data/survival.py`.
+exceed 1. The exact definitions are in `unlearn/pictures/survival.py`.
 
 **This is the strength of the noise, not protection.** Noise can survive and teach nothing, and
 weak noise can work. What a model learns from pictures that were stored anew is measured by

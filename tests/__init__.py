@@ -1,0 +1,1 @@
+"""The tests of unlearn; they mirror the package."""

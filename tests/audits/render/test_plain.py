@@ -1,0 +1,148 @@
+"""report.json, results.csv and curves.csv: exactly known for a known report."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+
+import pytest
+
+from tests.support.reports import HOSTILE, hostile, smallest, usual
+from unlearn import __version__
+from unlearn.audits.render import REPORTS, as_object
+from unlearn.limits import LIMITS
+
+
+def loaded(report):
+    return json.loads(REPORTS["report.json"](report))
+
+
+def table(name, report):
+    return list(csv.DictReader(io.StringIO(REPORTS[name](report))))
+
+
+def test_a_small_report_is_exactly_this_json():
+    setting = {
+        "architecture": "resnet18",
+        "rho_a": "4/255",
+        "fraction": "1",
+        "countermeasure": "none",
+        "schedule": "cosine",
+    }
+    counts = {"chance": 0.25, "trained": 800, "tested": 400}
+    learned = {"accuracy_last": 0.82, "accuracy_best": 0.84, "best_epoch": 2, "train_accuracy": 0.9}
+    hidden = {"accuracy_last": 0.32, "accuracy_best": 0.34, "best_epoch": 2, "train_accuracy": 0.9}
+    found = loaded(smallest())
+    assert found.pop("settings")["training"]["pgd_steps"] == 10
+    assert found.pop("subject")["classes"] == ["a", "b", "c", "d"]
+    assert found == {
+        "tool": __version__,
+        "budget": "quick",
+        "definition": "Protection accuracy: accuracy on held-out clean pictures of a victim "
+        "trained on protected pictures; lower is better.",
+        "chance": 0.25,
+        "results": [
+            {"arm": "clean", **setting, "seed": 7, **learned, **counts},
+            {"arm": "protected", **setting, "seed": 7, **hidden, **counts},
+        ],
+        "summaries": [
+            {
+                "arm": "clean",
+                **setting,
+                "seeds": 1,
+                "last": {"mean": 0.82, "spread": None, "low": 0.779362, "high": 0.85455},
+                "best": {"mean": 0.84, "spread": None, "low": 0.800864, "high": 0.872667},
+                "train": 0.9,
+                "minus_clean": None,
+                "minus_remainder": None,
+                **counts,
+            },
+            {
+                "arm": "protected",
+                **setting,
+                "seeds": 1,
+                "last": {"mean": 0.32, "spread": None, "low": 0.276184, "high": 0.36724},
+                "best": {"mean": 0.34, "spread": None, "low": 0.295296, "high": 0.387748},
+                "train": 0.9,
+                "minus_clean": -0.5,
+                "minus_remainder": None,
+                **counts,
+            },
+        ],
+        "flags": [
+            {"name": "too-few", "message": "20 pictures", "page": "docs/audit-flags.md#too-few"}
+        ],
+        "environment": {"unlearn": "1.0", "device": "CPU, fp32", "threads": ""},
+        "limits": LIMITS,
+        "timings": [
+            {"arm": "clean", **setting, "seed": 7, "seconds": 12.346},
+            {"arm": "protected", **setting, "seed": 7, "seconds": 12.346},
+        ],
+    }
+
+
+def test_a_small_report_is_exactly_these_tables():
+    assert REPORTS["results.csv"](smallest()) == (
+        "arm,architecture,rho_a,fraction,countermeasure,schedule,seed,accuracy_last,accuracy_best,"
+        "best_epoch,train_accuracy,chance,trained,tested\n"
+        "clean,resnet18,4/255,1,none,cosine,7,0.82,0.84,2,0.9,0.25,800,400\n"
+        "protected,resnet18,4/255,1,none,cosine,7,0.32,0.34,2,0.9,0.25,800,400\n"
+    )
+    assert REPORTS["curves.csv"](smallest()) == (
+        "arm,architecture,rho_a,fraction,countermeasure,schedule,seed,epoch,accuracy,"
+        "train_accuracy\n"
+        "clean,resnet18,4/255,1,none,cosine,7,1,0.82,0.9\n"
+        "protected,resnet18,4/255,1,none,cosine,7,1,0.32,0.9\n"
+    )
+
+
+def test_the_table_has_the_cells_of_the_json():
+    report = usual()
+    rows = [{key: str(value) for key, value in row.items()} for row in loaded(report)["results"]]
+    assert table("results.csv", report) == rows
+    assert len(rows) == len(report.plan.cells()) == len(report.results)
+    assert len(table("curves.csv", report)) == 3 * len(rows)
+
+
+def test_a_mixed_set_is_compared_with_its_remainder_and_with_all_clean():
+    (mixed,) = [
+        summary
+        for summary in loaded(usual())["summaries"]
+        if (summary["arm"], summary["fraction"], summary["rho_a"]) == ("protected", "1/2", "0/255")
+    ]
+    assert mixed["seeds"] == 3
+    assert mixed["last"]["mean"] == pytest.approx(0.67)
+    assert mixed["last"]["spread"] == pytest.approx(0.01)
+    assert mixed["minus_remainder"] == pytest.approx(0.05)
+    assert mixed["minus_clean"] == pytest.approx(-0.15)
+
+
+def test_a_countermeasure_is_compared_with_a_clean_control_that_suffers_it_too():
+    summaries = {
+        (summary["arm"], summary["countermeasure"], summary["rho_a"]): summary
+        for summary in loaded(usual(fractions=usual().plan.fractions[:1]))["summaries"]
+    }
+    assert summaries["protected", "grey", "0/255"]["minus_clean"] == pytest.approx(-0.3)
+    assert summaries["protected", "none", "0/255"]["minus_clean"] == pytest.approx(-0.6)
+    assert summaries["clean", "grey", "0/255"]["minus_clean"] is None
+
+
+def test_a_run_that_took_another_time_differs_in_its_timings_only():
+    slow = replace(
+        usual(), results=tuple(replace(result, seconds=99.0) for result in usual().results)
+    )
+    first, second = as_object(usual()), as_object(slow)
+    assert first.pop("timings") != second.pop("timings")
+    assert first == second
+    for name in ("results.csv", "curves.csv", "report.html"):
+        assert REPORTS[name](usual()) == REPORTS[name](slow)
+
+
+def test_any_name_can_be_written_and_read_back():
+    text = REPORTS["report.json"](hostile())
+    assert text.isascii()
+    assert json.loads(text)["subject"]["clean"] == HOSTILE
+    strange = replace(usual().results[0].cell, architecture=HOSTILE)
+    report = replace(usual(), results=(replace(usual().results[0], cell=strange),))
+    plan = replace(report.plan, architectures=(HOSTILE,))
+    assert "\\udcff" in REPORTS["results.csv"](replace(report, plan=plan))

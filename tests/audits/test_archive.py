@@ -1,0 +1,127 @@
+"""Audits of CIFAR archives: copies are made and checked in memory."""
+
+import pickle
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from unlearn.audits import run as workflow
+from unlearn.audits.copies import NotProtected, check_arrays
+from unlearn.audits.pictures import Material, gather
+from unlearn.audits.run import AuditOptions, audit
+from unlearn.datasets import stored
+from unlearn.datasets.labelled import Data
+from unlearn.errors import UsageProblem
+from unlearn.generators.artefact import NoiseGenerator, header_of
+from unlearn.methods import RECIPES, MinMaxMin, Spec
+from unlearn.radius import Radius
+from unlearn.training import Schedule
+
+EIGHT = Radius.of_levels(8)
+
+
+def ignore(event):
+    pass
+
+
+@pytest.fixture
+def archive(tmp_path):
+    folder = tmp_path / "cifar-10-batches-py"
+    folder.mkdir()
+    stream = np.random.default_rng(0)
+
+    def write(name, count):
+        data = stream.integers(0, 256, (count, 3072), np.uint8)
+        content = {b"data": data, b"labels": [n % 2 for n in range(count)]}
+        (folder / name).write_bytes(pickle.dumps(content, protocol=2))
+
+    (folder / "batches.meta").write_bytes(pickle.dumps({b"label_names": [b"cat", b"dog"]}))
+    for number in range(1, 6):
+        write(f"data_batch_{number}", 4)
+    write("test_batch", 6)
+    return folder
+
+
+@pytest.fixture
+def options(archive, tmp_path):
+    method = MinMaxMin(unlearn=replace(MinMaxMin().unlearn, steps=1, views=1))
+    module = method.build(Spec("resnet-small", 2))
+    header = header_of(
+        method, architecture="resnet-small", classes=("a", "b"), image_size=32, working_size=32
+    )
+    path = tmp_path / "gen.safetensors"
+    NoiseGenerator(method, module, header).save(path)
+    return AuditOptions(
+        clean=archive,
+        protected=None,
+        out=tmp_path / "report",
+        rho_a=(Radius.of_levels(0),),
+        epochs=1,
+        batch_size=4,
+        countermeasures=("none",),
+        generator=str(path),
+        device="cpu",
+        precision="fp32",
+        workers=0,
+    )
+
+
+def test_an_archive_is_protected_in_memory_and_tried_on_its_own_test_pictures(options):
+    done = audit(options, ignore)
+    subject = done.report.subject
+    assert (subject.trained, subject.tested, subject.verified) == (20, 6, 20)
+    clean, protected = (
+        stored.load(options.out / "sets" / f"{arm}.safetensors") for arm in ("clean", "protected")
+    )
+    change = (clean.pixels.int() - protected.pixels.int()).abs()
+    assert int(change.max()) == subject.largest_change <= 8
+    assert len(done.report.previews) == 2
+
+
+def test_a_method_is_trained_once_on_the_training_pictures(options, monkeypatch):
+    small = replace(RECIPES["error-minimising"], schedule=Schedule(steps=2, batch_size=4))
+    monkeypatch.setattr(workflow, "recipe_of", lambda name, budget: (small, "resnet-small"))
+    options = replace(options, method="error-minimising")
+    audit(options, ignore)
+    artefact = options.out / "generator.safetensors"
+    before = artefact.stat().st_mtime_ns
+    report = audit(options, ignore).report
+    assert artefact.stat().st_mtime_ns == before
+    assert report.subject.protection.startswith("generator error-minimising (SHA-256 ")
+
+
+def test_a_generator_of_fewer_classes_is_refused(options, archive):
+    (archive / "batches.meta").write_bytes(
+        pickle.dumps({b"label_names": [b"cat", b"dog", b"owl"]}, protocol=2)
+    )
+    batch = pickle.loads((archive / "data_batch_1").read_bytes())  # noqa: S301 - made above
+    test = pickle.loads((archive / "test_batch").read_bytes())  # noqa: S301 - made above
+    for name, content in (("data_batch_1", batch), ("test_batch", test)):
+        content[b"labels"][0] = 2
+        (archive / name).write_bytes(pickle.dumps(content, protocol=2))
+    with pytest.raises(NotProtected, match="tells 2 classes apart, the data has 3"):
+        audit(options, ignore)
+
+
+def test_copies_of_an_archive_cannot_be_given(options, archive):
+    with pytest.raises(UsageProblem, match="made on the fly"):
+        audit(replace(options, protected=archive), ignore)
+
+
+def test_arrays_over_the_bound_or_unchanged_are_refused(archive):
+    material = gather(archive, None, None, None)
+    assert isinstance(material, Material)
+
+    def moved(levels: int, untouched: int = 0) -> Data:
+        pixels = material.train.pixels.int()
+        shift = torch.where(pixels < 128, levels, -levels)
+        shift[:untouched] = 0
+        return replace(material.train, pixels=(pixels + shift).to(torch.uint8))
+
+    assert check_arrays(material, moved(8), EIGHT, "").largest_change == 8
+    with pytest.raises(NotProtected, match="changed by 9/255"):
+        check_arrays(material, moved(9), EIGHT, "")
+    with pytest.raises(NotProtected, match="picture 0 is unchanged"):
+        check_arrays(material, moved(8, untouched=1), EIGHT, "")

@@ -1,0 +1,69 @@
+"""What an audit says it will cost: passes are counted exactly, seconds grow with the work."""
+
+from fractions import Fraction
+
+import pytest
+
+from tests.support.making import CPU
+from unlearn.audits.budgets import BUDGETS, budget_of, recipe_of
+from unlearn.audits.costs import Costs, estimate, seen
+from unlearn.audits.plan import WHOLE, AuditPlan, Cell, Training
+from unlearn.audits.worker import file_name
+from unlearn.errors import UsageProblem
+from unlearn.methods import RECIPES
+from unlearn.radius import Radius
+
+NONE, FOUR = Radius.of_levels(0), Radius.of_levels(4)
+TRAINING = Training(16, 16, epochs=3, batch_size=4, pgd_steps=5)
+
+
+def cell(arm="protected", rho_a=FOUR, fraction=WHOLE, seed=101) -> Cell:
+    return Cell(arm, "resnet-small", rho_a, fraction, "none", "cosine", seed)
+
+
+@pytest.mark.parametrize(
+    ("arm", "fraction", "expected"),
+    [("clean", WHOLE, (24, 6)), ("remainder", Fraction(1, 2), (12, 3))],
+)
+def test_a_victim_is_shown_whole_batches_of_each_epoch(arm, fraction, expected):
+    assert seen(TRAINING, cell(arm, fraction=fraction), 10) == expected
+
+
+def test_passes_are_those_of_updates_and_of_the_adversary():
+    plan = AuditPlan(TRAINING, ("resnet-small",), (NONE, FOUR), placebo=False)
+    costs = estimate(plan, 10, ("a", "b"), CPU)
+    assert costs.passes == 2 * 24 + 2 * 24 * (5 + 1)
+    assert costs.by_cell[cell()] > costs.by_cell[cell(rho_a=NONE)] > 0
+
+
+def test_time_is_shared_by_workers_but_for_the_longest_victim():
+    costs = Costs({cell(seed=n): float(n) for n in (1, 2, 9)}, 0)
+    assert costs.seconds(1) == 12
+    assert costs.seconds(2) == 9
+    assert costs.seconds(0) == 12
+
+
+@pytest.mark.parametrize("name", BUDGETS)
+@pytest.mark.parametrize("side", [32, 500])
+def test_every_budget_makes_a_plan(name, side):
+    training = budget_of(name).training(side)
+    assert training.source_size >= training.image_size
+    assert (training.source_size == training.image_size) == (side == 32)
+
+
+def test_recipes_are_small_under_the_quick_budget_only():
+    assert recipe_of("min-max-min", "paper") == (RECIPES["min-max-min"], "resnet18")
+    quick, network = recipe_of("error-minimising", "quick")
+    assert (quick.schedule.steps, quick.unlearn.views, network) == (600, 1, "resnet-small")
+    with pytest.raises(UsageProblem, match="min-max-min"):
+        recipe_of("minmax", "quick")
+
+
+def test_file_names_of_cells_are_plain_and_differ():
+    names = {
+        file_name(cell(arm, fraction=f))
+        for arm in ("clean", "placebo")
+        for f in (WHOLE, Fraction(1, 2))
+    }
+    assert len(names) == 4
+    assert all(name.replace("_", "").replace("-", "").replace(".", "").isalnum() for name in names)

@@ -1,0 +1,369 @@
+"""Audits end to end: what is trained on what, the reports, resuming, and what is refused."""
+
+import json
+import signal
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from unlearn.audits import run as workflow
+from unlearn.audits import runner
+from unlearn.audits.copies import NotProtected
+from unlearn.audits.pictures import gather
+from unlearn.audits.run import Audited, AuditOptions, Ready, audit
+from unlearn.audits.runner import CellsProgress
+from unlearn.countermeasures import COUNTERMEASURES
+from unlearn.datasets import stored
+from unlearn.errors import EnvironmentProblem, NothingFound, UsageProblem
+from unlearn.generators.artefact import NoiseGenerator, header_of
+from unlearn.methods import MinMaxMin, Spec
+from unlearn.protection.events import Progress
+from unlearn.radius import Radius
+
+CLASSES = ("cats", "dogs", "owls")
+ORDINARY = (Radius.of_levels(0),)
+
+
+def ignore(event):
+    pass
+
+
+def draw(folder: Path, per_class: int = 6, side: int = 32, seed: int = 0) -> Path:
+    """Fill class folders with random pictures."""
+    stream = np.random.default_rng(seed)
+    for name in CLASSES:
+        for n in range(per_class):
+            path = folder / name / f"{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            small = Image.fromarray(stream.integers(40, 216, (8, 8, 3), np.uint8))
+            small.resize((side, side), Image.Resampling.BICUBIC).save(path)
+    return folder
+
+
+def copy_with_noise(clean: Path, folder: Path, levels: int = 8) -> Path:
+    """Write copies that differ by ±levels."""
+    stream = np.random.default_rng(1)
+    for path in sorted(clean.glob("*/*.png")):
+        pixels = np.asarray(Image.open(path)).astype(np.int16)
+        noisy = pixels + stream.choice([-levels, levels], pixels.shape)
+        target = folder / path.relative_to(clean)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(target)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def generator(tmp_path_factory) -> Path:
+    """A generator file with random weights: 3 classes, working size 32, cheap noise."""
+    path = tmp_path_factory.mktemp("generator") / "tiny.safetensors"
+    method = MinMaxMin(unlearn=replace(MinMaxMin().unlearn, steps=1, views=1))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = method.build(Spec("resnet-small", 3))
+    header = header_of(
+        method, architecture="resnet-small", classes=CLASSES, image_size=32, working_size=32
+    )
+    NoiseGenerator(method, module, header).save(path)
+    return path
+
+
+@pytest.fixture
+def options(tmp_path, generator) -> AuditOptions:
+    clean = draw(tmp_path / "clean")
+    return AuditOptions(
+        clean=clean,
+        protected=copy_with_noise(clean, tmp_path / "copies"),
+        out=tmp_path / "report",
+        rho_a=ORDINARY,
+        epochs=2,
+        batch_size=4,
+        countermeasures=("none",),
+        generator=str(generator),
+        device="cpu",
+        precision="fp32",
+        workers=0,
+        command="unlearn audit clean copies",
+    )
+
+
+def results_of(options: AuditOptions) -> dict[str, object]:
+    """The written report without what may differ between equal audits."""
+    report = json.loads((options.out / "report.json").read_text())
+    report.pop("timings")
+    for name in ("started", "threads"):
+        report["environment"].pop(name)
+    return report
+
+
+def test_an_audit_trains_controls_and_writes_every_report(options):
+    done = audit(options, ignore)
+    arms = [result.cell.arm for result in done.report.results]
+    assert arms == ["clean", "placebo", "protected"]
+    assert {path.name for path in done.files} == {
+        "report.json",
+        "report.html",
+        "results.csv",
+        "curves.csv",
+    }
+    assert all(path.stat().st_size for path in done.files)
+    subject = done.report.subject
+    assert (subject.largest_change, subject.verified) == (8, subject.trained)
+    assert (subject.trained, subject.tested) == (15, 3)
+    assert len(done.report.previews) == 3
+
+
+def test_a_victim_never_sees_a_held_out_picture_and_its_set_is_what_its_arm_says(options):
+    audit(options, ignore)
+    sets = {
+        arm: stored.load(options.out / "sets" / f"{arm}.safetensors")
+        for arm in ("clean", "protected", "placebo", "test")
+    }
+    assert not torch.isin(sets["test"].ids, sets["clean"].ids).any()
+    change = (sets["protected"].pixels.int() - sets["clean"].pixels.int()).abs()
+    noise = (sets["placebo"].pixels.int() - sets["clean"].pixels.int()).abs()
+    assert change.max() == 8
+    assert noise.max() <= 8
+    assert float(noise.float().mean()) == pytest.approx(float(change.float().mean()), rel=0.1)
+    for number, name in enumerate(gather(options.clean, 32, None, None).names):
+        pixels = np.asarray(Image.open(options.protected / name)).transpose(2, 0, 1)
+        assert np.array_equal(sets["protected"].pixels[number].numpy(), pixels)
+
+
+def test_copies_made_on_the_fly_are_protected_files_of_the_training_pictures_only(options):
+    options = replace(options, protected=None, rho=Radius.of_levels(4))
+    done = audit(options, ignore)
+    written = {
+        p.relative_to(options.out / "protected").as_posix()
+        for p in (options.out / "protected").rglob("*.png")
+    }
+    assert written == set(gather(options.clean, 32, None, None).names)
+    assert done.report.subject.largest_change <= 4
+    assert "tiny" in done.report.subject.protection
+
+
+def test_an_interruption_while_protecting_is_none_of_the_copies_fault(options):
+    options = replace(options, protected=None)
+
+    def stop_at_the_first(event):
+        if isinstance(event, Progress) and event.done == 1:
+            signal.raise_signal(signal.SIGINT)
+
+    assert audit(options, stop_at_the_first) == Audited(None, ())
+    assert not (options.out / "journal.jsonl").exists()
+    done = audit(options, ignore)
+    assert done.report.subject.verified == len(gather(options.clean, 32, None, None).names)
+
+
+def test_a_second_run_trains_nothing_and_reports_the_same(options, monkeypatch):
+    audit(options, ignore)
+    before = results_of(options)
+    monkeypatch.setattr(runner, "train_victim", None)
+    audit(options, ignore)
+    assert results_of(options) == before
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2])
+def test_an_audit_killed_anywhere_ends_with_the_same_report(options, kept):
+    audit(options, ignore)
+    before = results_of(options)
+    journal = options.out / "journal.jsonl"
+    lines = journal.read_bytes().splitlines(keepends=True)
+    torn = lines[kept + 1][:20]
+    journal.write_bytes(b"".join(lines[: kept + 1]) + torn)
+    (options.out / "report.json").unlink()
+    events = []
+    audit(options, events.append)
+    assert results_of(options) == before
+    assert [e.finished for e in events if isinstance(e, Ready)] == [kept]
+
+
+def test_workers_do_not_change_a_number(options):
+    audit(options, ignore)
+    other = replace(options, out=options.out.with_name("other"), workers=2)
+    audit(other, ignore)
+    assert results_of(other) == results_of(options)
+
+
+def test_a_journal_of_other_settings_is_refused_and_left_alone(options):
+    audit(options, ignore)
+    before = (options.out / "journal.jsonl").read_bytes()
+    with pytest.raises(UsageProblem, match="other settings or pictures"):
+        audit(replace(options, epochs=1), ignore)
+    assert (options.out / "journal.jsonl").read_bytes() == before
+    audit(replace(options, epochs=1, resume=False), ignore)
+    assert (options.out / "journal.jsonl").read_bytes() != before
+
+
+def test_compiled_passes_make_another_audit(options, monkeypatch):
+    calls = []
+
+    def compiled(function, **_):
+        return lambda images: calls.append(images) or function(images)
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    options = replace(options, rho_a=(Radius.of_levels(4),), epochs=1, pgd_steps=1, placebo=False)
+    plain = audit(options, ignore).report
+    assert not calls
+    with pytest.raises(UsageProblem, match="other settings or pictures"):
+        audit(replace(options, compiled=True), ignore)
+    report = audit(replace(options, compiled=True, resume=False), ignore).report
+    assert calls
+    assert report.environment["device"] == plain.environment["device"] + ", compiled"
+    curves = [[result.curve for result in each.results] for each in (plain, report)]
+    assert curves[0] == curves[1]  # the stand-in changes no number
+
+
+def test_changed_pictures_make_another_audit(options):
+    audit(options, ignore)
+    draw(options.clean, seed=5)
+    copy_with_noise(options.clean, options.protected)
+    with pytest.raises(UsageProblem, match="other settings or pictures"):
+        audit(options, ignore)
+
+
+def test_copies_over_the_bound_stop_the_audit_before_any_training(options):
+    copy_with_noise(options.clean, options.protected, levels=9)
+    with pytest.raises(NotProtected, match=r"not a protected copy.*over"):
+        audit(options, ignore)
+    assert not (options.out / "journal.jsonl").exists()
+
+
+def test_an_unchanged_copy_stops_the_audit(options):
+    (options.protected / "cats/3.png").write_bytes((options.clean / "cats/3.png").read_bytes())
+    with pytest.raises(NotProtected, match=r"cats/3\.png: unchanged"):
+        audit(options, ignore)
+
+
+def test_copies_of_other_pictures_stop_the_audit(options, tmp_path):
+    other = copy_with_noise(draw(tmp_path / "other", seed=9), tmp_path / "other copies")
+    with pytest.raises(NotProtected, match="is not a protected copy of"):
+        audit(replace(options, protected=other), ignore)
+
+
+def test_a_missing_copy_stops_the_audit(options):
+    (options.protected / "dogs/1.png").unlink()
+    with pytest.raises(NotProtected, match=r"dogs/1\.png: missing"):
+        audit(options, ignore)
+
+
+def test_fractions_bring_the_remainder_control(options):
+    options = replace(options, fractions=(Fraction(1, 2), Fraction(1)), epochs=1)
+    done = audit(options, ignore)
+    found = [(r.cell.arm, str(r.cell.fraction), r.trained) for r in done.report.results]
+    assert sorted(found) == sorted(
+        [
+            ("clean", "1", 15),
+            ("placebo", "1/2", 15),
+            ("placebo", "1", 15),
+            ("remainder", "1/2", 9),
+            ("protected", "1/2", 15),
+            ("protected", "1", 15),
+        ]
+    )
+
+
+def test_countermeasures_on_files_get_sets_of_their_own(options):
+    audit(replace(options, countermeasures=("none", "jpeg75"), epochs=1), ignore)
+    for arm, folder in (("clean", options.clean), ("protected", options.protected)):
+        changed_set = stored.load(options.out / "sets" / f"{arm}-jpeg75.safetensors")
+        name = gather(options.clean, 32, None, None).names[0]
+        changed = COUNTERMEASURES["jpeg75"].stored(Image.open(folder / name), 0)
+        assert np.array_equal(changed_set.pixels[0].permute(1, 2, 0).numpy(), np.asarray(changed))
+        assert torch.equal(changed_set.ids, stored.load(options.out / "sets/clean.safetensors").ids)
+
+
+def test_held_out_pictures_may_come_from_a_folder(options, tmp_path):
+    test = draw(tmp_path / "test", per_class=2, seed=7)
+    done = audit(replace(options, test=test, epochs=1), ignore)
+    assert (done.report.subject.trained, done.report.subject.tested) == (18, 6)
+
+
+def test_held_out_pictures_found_in_training_raise_a_flag(options):
+    done = audit(replace(options, test=options.clean, epochs=1), ignore)
+    assert done.report.subject.duplicates == 18
+    assert "test-in-training" in {flag.name for flag in done.report.flags}
+
+
+def test_thin_data_is_flagged(options):
+    flags = {flag.name for flag in audit(options, ignore).report.flags}
+    assert {"too-few", "one-seed"} <= flags
+
+
+def test_progress_ends_with_everything_done(options):
+    events = []
+    audit(options, events.append)
+    last = [event for event in events if isinstance(event, CellsProgress)][-1]
+    assert (last.done, last.total, last.share) == (3, 3, 1.0)
+
+
+def test_the_parts_of_a_data_set_are_no_classes(tmp_path, options):
+    draw(tmp_path / "set/train"), draw(tmp_path / "set/val", seed=3)
+    with pytest.raises(UsageProblem, match=r"audit .*train --test .*val"):
+        audit(replace(options, clean=tmp_path / "set", protected=None), ignore)
+
+
+def test_one_class_is_refused_with_what_to_do(tmp_path, options):
+    for path in (options.clean / "dogs", options.clean / "owls"):
+        path.rename(tmp_path / path.name)
+    with pytest.raises(UsageProblem, match="one folder per class"):
+        audit(options, ignore)
+
+
+def test_a_class_without_pictures_is_refused(options):
+    (options.clean / "newts").mkdir()
+    with pytest.raises(NothingFound, match="newts"):
+        audit(options, ignore)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"architectures": ("resnet81",)}, "resnet81"),
+        ({"countermeasures": ("gray",)}, "grey"),
+        ({"countermeasures": ("diffusion",)}, "--purifier"),
+        ({"fractions": (Fraction(3, 2),)}, "3/2"),
+        ({"clean": Path("/nowhere")}, "nowhere"),
+    ],
+)
+def test_wrong_settings_are_refused_before_anything_is_written(options, change, words):
+    with pytest.raises(UsageProblem, match=words):
+        audit(replace(options, **change), ignore)
+    assert not (options.out / "sets").exists()
+
+
+def test_a_report_inside_the_pictures_is_refused(options):
+    with pytest.raises(UsageProblem, match="outside"):
+        audit(replace(options, out=options.clean / "report"), ignore)
+
+
+def test_no_room_for_the_sets_is_an_environment_problem(options, monkeypatch):
+    monkeypatch.setattr("unlearn.files.places.free_bytes", lambda path: 1000)
+    with pytest.raises(EnvironmentProblem, match="Not enough disk"):
+        audit(options, ignore)
+    assert not (options.out / "journal.jsonl").exists()
+
+
+def test_sources_and_copies_are_only_read(options):
+    def state():
+        return {
+            p: (p.stat().st_mtime_ns, p.read_bytes())
+            for folder in (options.clean, options.protected)
+            for p in folder.rglob("*.png")
+        }
+
+    before = state()
+    audit(options, ignore)
+    assert state() == before
+
+
+def test_victims_never_share_a_seed_with_a_generator(options):
+    options = replace(options, epochs=None, batch_size=None)
+    plan = workflow.plan_of(options, workflow.budget_of("paper"), 32)
+    assert min(plan.seeds) > 100
+    assert (plan.training.steps, plan.training.pgd_steps) == (40_000, 10)
+    assert plan.training.step_share == Fraction(1, 5)

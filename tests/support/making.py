@@ -1,0 +1,160 @@
+"""What the tests are made of: tiny pictures, networks, tasks, methods and generators."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import torch
+from hypothesis import settings
+from torch import Tensor, nn
+
+from unlearn.attack import Pgd
+from unlearn.datasets.labelled import Data
+from unlearn.device import Run
+from unlearn.generators.artefact import NoiseGenerator, header_of
+from unlearn.methods import MinMaxMin, Spec
+from unlearn.models import build_classifier
+from unlearn.models.classifier import Classifier
+from unlearn.radius import Radius
+from unlearn.rng import Rng
+from unlearn.tensors import to_images
+from unlearn.training import Schedule
+from unlearn.views import Views
+
+CPU = Run(torch.device("cpu"))
+CLASSES = ("across", "down", "falling", "rising")
+property_test = settings(deadline=None, max_examples=60, derandomize=True)
+few_examples = settings(deadline=None, max_examples=15, derandomize=True)
+
+
+def make_rng(count: int, seed: int = 0) -> Rng:
+    return Rng.for_images(seed, torch.arange(count))
+
+
+def make_pixels(count: int, size: int = 8, seed: int = 0, channels: int = 3) -> Tensor:
+    return make_rng(count, seed).integers(256, channels, size, size).to(torch.uint8)
+
+
+def make_images(count: int, size: int = 8, seed: int = 0, channels: int = 3) -> Tensor:
+    return to_images(make_pixels(count, size, seed, channels))
+
+
+def make_labels(count: int, classes: int = 4) -> Tensor:
+    return torch.arange(count) % classes
+
+
+def make_data(count: int, size: int = 8, seed: int = 0) -> Data:
+    """Random pictures: nothing but their identity can be learned."""
+    return Data(make_pixels(count, size, seed), make_labels(count), CLASSES)
+
+
+def make_stripes(count: int, seed: int = 0, strength: float = 0.22, grain: float = 0.3) -> Data:
+    """Four classes of 8x8 pictures, told apart by the direction of their stripes.
+
+    A mirrored picture may belong to another class, so views of them do not flip.
+    """
+    rng, labels = make_rng(count, seed), make_labels(count)
+    down, across = torch.meshgrid(torch.arange(8.0), torch.arange(8.0), indexing="ij")
+    slopes = torch.stack([down, across, down + across, down - across])[labels]
+    frequency, phase = rng.uniform(1, 1, low=1.2, high=2.2), 6.28 * rng.uniform(1, 1)
+    wave = torch.sin(slopes * frequency + phase)[:, None]
+    colour = rng.uniform(3, 1, 1, low=0.4, high=1.0)
+    noise = rng.uniform(3, 8, 8, low=-grain, high=grain)
+    pictures = (0.5 + strength * wave * colour + noise).clamp(0, 1)
+    return Data((pictures * 255).round().to(torch.uint8), labels, CLASSES)
+
+
+def seeded(make: Callable[[], nn.Module], seed: int = 0) -> Any:
+    """Build a module whose weights depend on the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+def make_network(architecture: str = "resnet-small", classes: int = 4, seed: int = 0) -> Classifier:
+    return seeded(lambda: build_classifier(architecture, classes), seed)
+
+
+def make_small_net(classes: int = 4, seed: int = 0) -> Classifier:
+    """Two layers: a convolution with batch norm, and the head."""
+
+    def make() -> nn.Module:
+        body = nn.Sequential(
+            nn.Conv2d(3, 8, 3, padding=1, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
+        )
+        return Classifier(body, 32, classes)
+
+    return seeded(make, seed)
+
+
+def shake_norms(model: nn.Module, seed: int = 0) -> None:
+    """Give every batch norm statistics and weights such as training leaves behind."""
+    stream = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for norm in model.modules():
+            if isinstance(norm, nn.BatchNorm2d):
+                norm.running_mean.copy_(0.3 * torch.randn(norm.num_features, generator=stream))
+                norm.running_var.copy_(0.5 + torch.rand(norm.num_features, generator=stream))
+                norm.weight.copy_(0.5 + torch.rand(norm.num_features, generator=stream))
+                norm.bias.copy_(0.2 * torch.randn(norm.num_features, generator=stream))
+
+
+def make_pgd(levels: float = 8, step: float = 1.6, **changes: Any) -> Pgd:
+    return Pgd(Radius.of_levels(levels), Radius.of_levels(step), **changes)
+
+
+def make_method(**changes: Any) -> MinMaxMin:
+    """Min-max-min with few steps, for 8x8 pictures."""
+    small = MinMaxMin(
+        unlearn=make_pgd(8, 2, steps=3, views=2),
+        adversary=make_pgd(4, 2, steps=2),
+        views=Views(flip=False, pad=1),
+        schedule=Schedule(steps=3, batch_size=4, learning_rate=0.05),
+    )
+    return replace(small, **changes)
+
+
+def make_generator(method: MinMaxMin | None = None, seed: int = 0) -> NoiseGenerator:
+    """An untrained generator of four classes."""
+    method = method or make_method()
+    module = seeded(lambda: method.build(Spec("resnet-small", len(CLASSES))), seed).eval()
+    header = header_of(
+        method, architecture="resnet-small", classes=CLASSES, image_size=8, working_size=8
+    )
+    return NoiseGenerator(method, module, header, run=CPU)
+
+
+def linear_losses(weights: Tensor) -> Callable[[Tensor], Tensor]:
+    """Return w·x for each image, whose best perturbation is known in closed form."""
+    return lambda images: (images * weights).flatten(1).sum(1)
+
+
+def numbers_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return a copy of all weights and statistics."""
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def flags_of(model: nn.Module) -> list[bool]:
+    """Return the mode of every submodule and the gradient flag of every parameter."""
+    modes = [module.training for module in model.modules()]
+    return modes + [parameter.requires_grad for parameter in model.parameters()]
+
+
+def same_numbers(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+@contextmanager
+def counted_calls(module: nn.Module) -> Iterator[list[Tensor]]:
+    """Collect the input of every forward pass of a module."""
+    calls: list[Tensor] = []
+    hook = module.register_forward_pre_hook(lambda _, inputs: calls.append(inputs[0].detach()))
+    try:
+        yield calls
+    finally:
+        hook.remove()

@@ -1,0 +1,143 @@
+"""Budgets: how much an audit may cost, from minutes on a CPU to the published schedule."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from unlearn.audits.plan import NONE, Decay, Training
+from unlearn.errors import UsageProblem
+from unlearn.methods import RECIPES, MinMaxMin
+
+_SMALL_SIDE = 64  # pictures up to this side are shown whole, larger ones through random crops
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The settings that a budget stands for; every one of them can be overridden.
+
+    pictures caps the training set. photo_size is the side that networks see of photos, photo_source
+    the side that they are stored at; small pictures keep theirs.
+    """
+
+    summary: str
+    architectures: tuple[str, ...]
+    seeds: int
+    epochs: int
+    batch_size: int
+    pgd_steps: int
+    step_share: Fraction
+    countermeasures: tuple[str, ...]
+    photo_size: int
+    photo_source: int
+    steps: int | None = None
+    adversarial_epochs: int | None = None  # where ρa > 0; None: as many
+    pictures: int | None = None
+    decays: tuple[Decay, ...] = ("cosine",)
+
+    def training(self, side: int) -> Training:
+        """Return how victims train on pictures that are `side` pixels wide, or photos if wider."""
+        photos = side > _SMALL_SIDE
+        return Training(
+            image_size=self.photo_size if photos else side,
+            source_size=self.photo_source if photos else side,
+            epochs=self.epochs,
+            steps=self.steps,
+            adversarial_epochs=self.adversarial_epochs,
+            batch_size=self.batch_size,
+            pgd_steps=self.pgd_steps,
+            step_share=self.step_share,
+        )
+
+
+_COMMON = (NONE, "grey", "jpeg75", "jpeg10", "resize256", "blur", "early-stopping")
+_ALL = (
+    *_COMMON,
+    "bits2",
+    "median",
+    "gaussian-noise",
+    "cutout",
+    "mixup",
+    "cutmix",
+    "randaugment",
+    "ueraser",
+    "projection",
+    "label-noise",
+)
+
+BUDGETS: Mapping[str, Budget] = {
+    "quick": Budget(
+        "minutes on two CPU cores: a small network, one seed, 2,000 pictures, PGD-3",
+        ("resnet-small",),
+        seeds=1,
+        epochs=25,  # at 15 a victim has not found the bundled generator's noise yet
+        adversarial_epochs=15,
+        batch_size=64,
+        pgd_steps=3,
+        step_share=Fraction(1, 2),
+        countermeasures=(NONE, "grey"),
+        photo_size=64,
+        photo_source=112,
+        pictures=2000,
+    ),
+    "standard": Budget(
+        "about an hour on a GPU: ResNet-18, three seeds, the usual countermeasures, PGD-10",
+        ("resnet18",),
+        seeds=3,
+        epochs=30,
+        batch_size=128,
+        pgd_steps=10,
+        step_share=Fraction(1, 5),
+        countermeasures=_COMMON,
+        photo_size=64,
+        photo_source=112,
+    ),
+    "thorough": Budget(
+        "most of a day on a GPU: four architectures, three seeds, all countermeasures, PGD-10",
+        ("resnet18", "vgg16", "densenet121", "resnet50"),
+        seeds=3,
+        epochs=60,
+        batch_size=128,
+        pgd_steps=10,
+        step_share=Fraction(1, 5),
+        countermeasures=_ALL,
+        photo_size=128,
+        photo_source=160,
+    ),
+    "paper": Budget(
+        "the authors' schedule: ResNet-18, 40,000 steps, PGD-10, the rate decayed and constant",
+        ("resnet18",),
+        seeds=3,
+        epochs=1,
+        batch_size=128,
+        pgd_steps=10,
+        step_share=Fraction(1, 5),
+        countermeasures=(NONE,),
+        photo_size=224,
+        photo_source=256,
+        steps=40_000,
+        decays=("decayed", "constant"),
+    ),
+}
+
+
+def budget_of(name: str) -> Budget:
+    """Return a budget by name; raises UsageProblem for an unknown one."""
+    if name not in BUDGETS:
+        raise UsageProblem(f"unknown budget {name!r}; choose one of {', '.join(BUDGETS)}")
+    return BUDGETS[name]
+
+
+def recipe_of(name: str, budget: str) -> tuple[MinMaxMin, str]:
+    """Return a method's recipe and network: as published, or small for the quick budget.
+
+    Raises UsageProblem for an unknown method.
+    """
+    if name not in RECIPES:
+        raise UsageProblem(f"unknown method {name!r}; choose one of {', '.join(RECIPES)}")
+    recipe = RECIPES[name]
+    if budget != "quick":
+        return recipe, "resnet18"
+    schedule = replace(recipe.schedule, steps=600)
+    return replace(recipe, unlearn=replace(recipe.unlearn, views=1), schedule=schedule), (
+        "resnet-small"
+    )

@@ -1,0 +1,158 @@
+"""The pictures of an audit: read, split into training and held-out ones, and paired with copies."""
+
+import glob
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from unlearn.audits.arms import split
+from unlearn.datasets.cifar import find_cifar
+from unlearn.datasets.folders import (
+    Change,
+    class_folders,
+    files_below,
+    load_classes,
+    load_labelled,
+    load_squares,
+    pick_evenly,
+    typical_side,
+)
+from unlearn.datasets.labelled import Data
+from unlearn.errors import NothingFound, UsageProblem
+from unlearn.files.text import shown
+from unlearn.protection.scan import Selection
+
+SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test"}
+
+
+@dataclass(frozen=True)
+class Material:
+    """Clean training and held-out pictures.
+
+    names are the training pictures' paths under the folder; an archive has none.
+    """
+
+    folder: Path
+    train: Data
+    test: Data
+    names: tuple[str, ...]
+    unreadable: tuple[tuple[str, str], ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The training pictures' files."""
+        return tuple(self.folder / name for name in self.names)
+
+    @property
+    def selection(self) -> Selection:
+        """The training pictures and no others, for protect and verify."""
+        return Selection(include=tuple(glob.escape(name) for name in self.names))
+
+    @property
+    def duplicates(self) -> int:
+        """How many held-out pictures have the contents of a training picture."""
+        return int(torch.isin(self.test.ids, self.train.ids).sum())
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 prefixes of both sets."""
+        return f"{self.train.fingerprint[:16]}-{self.test.fingerprint[:16]}"
+
+
+def side_of(folder: Path) -> int:
+    """Return the side of the pictures: 32 for an archive, else that of a sample of the files.
+
+    Raises UsageProblem for what is no labelled folder.
+    """
+    _refuse_splits(folder)
+    if find_cifar(folder):
+        return 32
+    classes = class_folders(folder)
+    if len(classes) < 2:
+        raise UsageProblem(
+            "An audit needs labelled classes: put pictures into one folder per class "
+            f"({shown(folder)} has {len(classes)}); unlearn demo draws such a folder to try it on"
+        )
+    side = typical_side([path for name in classes for path in files_below(folder / name)])
+    if side is None:
+        raise NothingFound(f"there are no pictures in the class folders of {shown(folder)}")
+    return side
+
+
+def gather(
+    folder: Path, size: int | None, test: Path | Fraction | None, pictures: int | None
+) -> Material:
+    """Read a labelled folder or archive and hold some of it out.
+
+    size is the side that photos are stored at (None: what fits). test is a folder with the same
+    classes, a share, or None for an archive's own test pictures and a fifth of anything else.
+    pictures caps the training set, drawn evenly from the classes. Raises UsageProblem for data
+    without classes or a split that leaves nothing.
+    """
+    loaded = load_labelled(folder, None if find_cifar(folder) else size)
+    data, names, unreadable = loaded.data, loaded.names, loaded.unreadable
+    if isinstance(test, Path):
+        extra = load_classes(test, data.classes, data.size)
+        kept, held = torch.arange(len(data)), extra.data
+        unreadable += extra.unreadable
+    elif loaded.test is not None and test is None:
+        kept, held = torch.arange(len(data)), loaded.test
+    else:
+        kept, held_out = split(data, test or Fraction(1, 5))
+        held = data.subset(held_out)
+    if pictures is not None and pictures < len(kept):
+        kept = kept[pick_evenly(data.subset(kept), pictures, seed=0)]
+    _check_classes(data.subset(kept), held)
+    names = tuple(names[n] for n in kept.tolist()) if names else ()
+    return Material(folder, data.subset(kept), held, names, unreadable)
+
+
+def _refuse_splits(folder: Path) -> None:
+    """Refuse a folder whose "classes" are the parts of a split data set."""
+    if not folder.is_dir():
+        raise UsageProblem(f"there is no folder {shown(folder)}; check the path")
+    found = class_folders(folder)
+    parts = [name for name in found if name.lower() in SPLIT_NAMES]
+    if len(parts) > 1 and len(parts) == len(found) and not find_cifar(folder):
+        train = next((name for name in parts if name.lower().startswith("train")), parts[0])
+        test = next(name for name in reversed(parts) if name != train)
+        raise UsageProblem(
+            f"{shown(folder)} holds the parts of a data set, not classes; "
+            f"name them: unlearn audit {shown(folder / train)} --test {shown(folder / test)}"
+        )
+
+
+def _check_classes(train: Data, test: Data) -> None:
+    """Raise unless both sides have pictures of every class."""
+    for what, data in (("training", train), ("held-out", test)):
+        counts = torch.bincount(data.labels, minlength=len(data.classes))
+        empty = [name for name, n in zip(data.classes, counts.tolist(), strict=True) if not n]
+        if empty:
+            raise NothingFound(
+                f"class {empty[0]!r} has no {what} picture; every class needs some of both"
+            )
+
+
+def keep(material: Material, index: Tensor) -> Material:
+    """Return the material with some of its training pictures only."""
+    names = tuple(material.names[n] for n in index.tolist()) if material.names else ()
+    return replace(material, train=material.train.subset(index), names=names)
+
+
+def read_copies(like: Data, files: Sequence[Path], change: Change | None = None) -> Data:
+    """Read one file for each picture of a set, stored like it: same labels, size and order.
+
+    The pictures keep the set's ids, so that clean and protected ones meet the same random crops.
+    Raises NothingFound for a file that cannot be read.
+    """
+    squares = load_squares(files, like.size, change)
+    for file, square in zip(files, squares, strict=True):
+        if isinstance(square, str):
+            raise NothingFound(f"{shown(file)} can no longer be read: {square}")
+    pixels = torch.from_numpy(np.stack([s for s in squares if not isinstance(s, str)]))
+    return Data(pixels, like.labels, like.classes, like.ids)

@@ -1,0 +1,49 @@
+"""Three sheets that show what was done to the audited pictures, as PNG files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from unlearn.audits.copies import Copies
+from unlearn.errors import PictureError
+from unlearn.files.text import shown
+from unlearn.pictures.decoded import Picture, Pixels, Preparation
+from unlearn.pictures.metadata.kept import Metadata
+from unlearn.pictures.preview import preview_sheet
+from unlearn.pictures.read import prepare
+
+_SHEETS = 3
+
+
+def preview_sheets(copies: Copies, folder: Path) -> tuple[tuple[str, bytes], ...]:
+    """Draw sheets of pictures of different classes; return their names and PNG bytes."""
+    folder.mkdir(exist_ok=True)
+    sheets: list[tuple[str, bytes]] = []
+    for number in _spread(copies):
+        name = copies.material.names[number] if copies.files else f"picture {number}"
+        target = folder / f"{len(sheets) + 1}.png"
+        try:
+            source, protected = _pair(copies, number)
+            preview_sheet(source, protected, target, shown(name))
+        except PictureError:
+            continue  # a sheet less is no reason to lose an audit
+        sheets.append((name, target.read_bytes()))
+    return tuple(sheets)
+
+
+def _spread(copies: Copies) -> list[int]:
+    """Return the first picture of each of a few classes."""
+    labels = copies.data.labels.tolist()
+    return [labels.index(label) for label in sorted(set(labels))[:_SHEETS]]
+
+
+def _pair(copies: Copies, number: int) -> tuple[Picture, Pixels]:
+    """Return a clean picture and its protected pixels, at full size."""
+    if copies.files:
+        clean = prepare(copies.material.files[number], Preparation())
+        return clean, prepare(copies.files[number], Preparation()).pixels
+    clean_pixels, pixels = (
+        np.ascontiguousarray(data.pixels[number].permute(1, 2, 0).numpy())
+        for data in (copies.material.train, copies.data)
+    )
+    return Picture(clean_pixels, None, "PNG", "", Metadata()), pixels

@@ -1,0 +1,142 @@
+"""What each flag means and what to do about it; docs/audit-flags.md is written from here."""
+
+import textwrap
+from dataclasses import dataclass
+from typing import Final
+
+from unlearn.audits.flags import (
+    FEWEST_TESTED,
+    FEWEST_TRAINED,
+    FITTED,
+    FITTED_HARDER,
+    MARGIN,
+    NOTICEABLE,
+    PEAK,
+)
+
+_WIDTH: Final = 118
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g}"
+
+
+@dataclass(frozen=True)
+class FlagText:
+    """When a flag is raised, what that means, and what to do; options stand in backticks."""
+
+    raised: str
+    means: str
+    do: str
+
+    @property
+    def paragraph(self) -> str:
+        """The three as one paragraph."""
+        return f"Raised if {self.raised} It means {self.means} Do: {self.do}"
+
+
+FLAG_TEXTS: Final[dict[str, FlagText]] = {
+    "diverged": FlagText(
+        "the loss of a victim is no longer a finite number.",
+        "that its training broke down; its accuracy says nothing about the pictures.",
+        "leave this number out, and train again with other `--epochs`, `--batch-size` or `--arch`.",
+    ),
+    "control-did-not-learn": FlagText(
+        "the 95 % interval of a victim that trained on clean pictures reaches down to "
+        f"{_percent(MARGIN)} points above guessing or less (with four classes or more, also if its "
+        "accuracy is at most twice that of guessing).",
+        "that the audit cannot show protection in this setting: a network that learns little from "
+        "clean pictures looks just like one that was kept from learning.",
+        "train longer, on more pictures or at a smaller ρa, until the clean control is well above "
+        "guessing.",
+    ),
+    "victim-did-not-fit": FlagText(
+        "a victim that trained on clean or on protected pictures does badly on these very "
+        f"pictures: below {_percent(FITTED)} % of the way from guessing to perfect, or below "
+        f"{_percent(FITTED_HARDER)} % of it with an adversary or a countermeasure.",
+        "that it was not trained to the end, so that a low accuracy on held-out pictures may come "
+        "from too little training and not from the noise.",
+        "raise `--epochs` and look at the training curves; protection shows as a high accuracy on "
+        "the protected pictures and a low one on clean ones.",
+    ),
+    "control-below-protected": FlagText(
+        "the clean control is below the victim that trained on protected pictures, their 95 % "
+        "intervals apart.",
+        "that this setting shows no protection, or that the control trained badly.",
+        "look at the training curve of the clean control, use more seeds, and claim no protection "
+        "in this setting unless the order turns.",
+    ),
+    "no-effect": FlagText(
+        "a victim of wholly protected pictures ends less than "
+        f"{_percent(NOTICEABLE)} points below its clean control.",
+        "that the pictures are not protected against a copier who trains like this one, although "
+        "the noise is there and within its bound.",
+        "claim nothing for this setting; noise often shows only after long training, so try more "
+        "`--epochs`, and a generator that was made for pictures and a ρa like these.",
+    ),
+    "placebo-as-strong": FlagText(
+        f"protected pictures cost the copier at least {_percent(NOTICEABLE)} points, and random "
+        "noise of the same size costs at least half as much.",
+        "that much of the effect is that of any noise of this size.",
+        "do not credit the generator with it; use one that was made for pictures and a ρa like "
+        "these.",
+    ),
+    "best-far-above-last": FlagText(
+        "the best epoch of a victim that trained on protected pictures is at least "
+        f"{_percent(PEAK)} points above its last.",
+        "that the network learned something useful early and lost it later; a copier who stops in "
+        "time keeps it.",
+        "quote the best epoch beside the last, and try `--countermeasures early-stopping`, which "
+        "chooses the epoch on a few clean pictures.",
+    ),
+    "protected-helps": FlagText(
+        "a partly protected set gives a better victim than its unprotected pictures alone.",
+        "that the protected pictures still help a copier who mixes them with clean ones.",
+        "protect a larger share, and do not call the protected pictures of a mixed set useless.",
+    ),
+    "below-chance": FlagText(
+        "the 95 % interval of a victim lies wholly below guessing on held-out clean pictures.",
+        "that it learned to be wrong in a regular way, by reading the noise; a copier who notices "
+        "can turn that round.",
+        "read the number as no better than guessing, and look at the training curve.",
+    ),
+    "test-in-training": FlagText(
+        "held-out pictures are also in the training set, by their contents.",
+        "that a part of the test measures memory; accuracies are too high, most of all that of the "
+        "clean control.",
+        "remove the duplicates from the data set and audit again.",
+    ),
+    "too-few": FlagText(
+        f"there are fewer than 2 classes, fewer than {FEWEST_TRAINED} training pictures in the "
+        f"smallest class, or fewer than {FEWEST_TESTED} held-out pictures.",
+        "that there are too few pictures to conclude: any of the numbers may be chance.",
+        "audit with more pictures; until then take the report for a test of the set-up only.",
+    ),
+    "one-seed": FlagText(
+        "a setting was trained with one seed only.",
+        "that nobody knows how far its numbers move from one training to the next.",
+        "use `--seeds 3` or more before you quote a difference.",
+    ),
+}
+
+
+def as_markdown() -> str:
+    """Return docs/audit-flags.md."""
+    opening = (
+        "A flag is a reason to doubt a number of an audit. `unlearn audit` prints flags under its "
+        "table, and the report shows them right below its headline. A flag does not change the "
+        "numbers, and an audit without flags is not a proof."
+    )
+    parts = ["# Flags of an audit", _wrapped(opening)]
+    for name, text in FLAG_TEXTS.items():
+        sentences = (
+            f"**Raised if** {text.raised}",
+            f"**Means** {text.means}",
+            f"**Do:** {text.do}",
+        )
+        parts += [f"## {name}", _wrapped(" ".join(sentences))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)

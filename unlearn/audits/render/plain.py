@@ -1,0 +1,158 @@
+"""The report as plain values: the JSON object and the two tables of numbers."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from typing import Any, Final
+
+from unlearn import __version__
+from unlearn.audits.plan import Cell
+from unlearn.audits.render.comparison import Row, compare
+from unlearn.audits.render.words import DEFINITION
+from unlearn.audits.report import AuditReport, Result
+from unlearn.audits.statistics import Estimate, summaries
+from unlearn.config import to_plain
+from unlearn.files.text import shown
+from unlearn.limits import LIMITS
+
+FLAGS_PAGE: Final = "docs/audit-flags.md"
+_PLACES: Final = 6  # of an accuracy: finer than one picture in a million
+
+_CELL_COLUMNS: Final = (
+    "arm",
+    "architecture",
+    "rho_a",
+    "fraction",
+    "countermeasure",
+    "schedule",
+    "seed",
+)
+_RESULT_COLUMNS: Final = (
+    *_CELL_COLUMNS,
+    "accuracy_last",
+    "accuracy_best",
+    "best_epoch",
+    "train_accuracy",
+    "chance",
+    "trained",
+    "tested",
+)
+
+
+def as_object(report: AuditReport) -> dict[str, Any]:
+    """Return the whole report as one JSON object; accuracies are in 0…1.
+
+    Two audits of the same pictures with the same plan and machine differ in `timings` only.
+    """
+    return {
+        "tool": __version__,
+        "budget": report.budget,
+        "settings": to_plain(report.plan),
+        "subject": to_plain(report.subject),
+        "definition": DEFINITION,
+        "chance": _rounded(report.chance),
+        "results": [_result(result, report.chance) for result in report.results],
+        "summaries": _summaries(report),
+        "flags": [asdict(flag) | {"page": f"{FLAGS_PAGE}#{flag.name}"} for flag in report.flags],
+        "environment": dict(report.environment),
+        "limits": LIMITS,
+        "timings": [
+            _setting(result.cell) | {"seed": result.cell.seed, "seconds": round(result.seconds, 3)}
+            for result in report.results
+        ],
+    }
+
+
+def as_json(report: AuditReport) -> str:
+    """Return report.json: pure ASCII, so that no name of a file can break it."""
+    return json.dumps(as_object(report), indent=2, allow_nan=False) + "\n"
+
+
+def results_csv(report: AuditReport) -> str:
+    """Return results.csv: a row a cell, columns as in the JSON."""
+    rows = [_result(result, report.chance) for result in report.results]
+    return _csv(list(_RESULT_COLUMNS), (row.values() for row in rows))
+
+
+def curves_csv(report: AuditReport) -> str:
+    """Return curves.csv: a row for each epoch of each cell."""
+    rows = [
+        {
+            **_setting(result.cell),
+            "seed": result.cell.seed,
+            "epoch": point.epoch,
+            "accuracy": _rounded(point.accuracy),
+            "train_accuracy": _rounded(point.train_accuracy),
+        }
+        for result in report.results
+        for point in result.curve
+    ]
+    columns = [*_CELL_COLUMNS, "epoch", "accuracy", "train_accuracy"]
+    return _csv(columns, (row.values() for row in rows))
+
+
+def _setting(cell: Cell) -> dict[str, Any]:
+    return {
+        "arm": cell.arm,
+        "architecture": cell.architecture,
+        "rho_a": str(cell.rho_a),
+        "fraction": str(cell.fraction),
+        "countermeasure": cell.countermeasure,
+        "schedule": cell.decay,
+    }
+
+
+def _result(result: Result, chance: float) -> dict[str, Any]:
+    return {
+        **_setting(result.cell),
+        "seed": result.cell.seed,
+        "accuracy_last": _rounded(result.accuracy_last),
+        "accuracy_best": _rounded(result.accuracy_best),
+        "best_epoch": result.best_epoch,
+        "train_accuracy": _rounded(result.train_accuracy),
+        "chance": _rounded(chance),
+        "trained": result.trained,
+        "tested": result.tested,
+    }
+
+
+def _summaries(report: AuditReport) -> list[dict[str, Any]]:
+    """Return the settings in the plan's order, each with its distance from its controls."""
+    rows = {row.summary.setting: row for row in compare(report)}
+    return [_summary(rows[summary.setting], report.chance) for summary in summaries(report)]
+
+
+def _summary(row: Row, chance: float) -> dict[str, Any]:
+    summary = row.summary
+    return {
+        **_setting(summary.cell),
+        "seeds": summary.count,
+        "last": _estimate(summary.last),
+        "best": _estimate(summary.best),
+        "train": _rounded(summary.train),
+        "minus_clean": _rounded(row.minus_clean),
+        "minus_remainder": _rounded(row.minus_remainder),
+        "chance": _rounded(chance),
+        "trained": summary.trained,
+        "tested": summary.tested,
+    }
+
+
+def _estimate(estimate: Estimate) -> dict[str, float | None]:
+    return {name: _rounded(value) for name, value in asdict(estimate).items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _PLACES)
+
+
+def _csv(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """Return a table with a header; texts are made printable, so that any file can hold them."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for row in rows:
+        writer.writerow([shown(value) if isinstance(value, str) else value for value in row])
+    return text.getvalue()

@@ -1,0 +1,156 @@
+"""Words: how an audit's numbers are written, and the sentences that stand around them."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from unlearn.audits.plan import NONE, Arm, Cell
+from unlearn.audits.render.comparison import Row, compare, control_of, main_fraction_rows
+from unlearn.audits.report import AuditReport
+from unlearn.audits.statistics import Estimate
+from unlearn.radius import WHITE, Radius
+
+DEFINITION: Final = (
+    "Protection accuracy: accuracy on held-out clean pictures of a victim trained on protected "
+    "pictures; lower is better."
+)
+ARM_MEANINGS: Final[dict[Arm, str]] = {
+    "clean": "the pictures without any noise: what a copier gets from unprotected pictures",
+    "placebo": "the pictures with random noise of the same size: what any such noise would do",
+    "remainder": "only the pictures of a partly protected set that are not protected",
+    "protected": "the pictures with the protective noise, or the set that they are a part of",
+}
+TOO_FEW: Final = "Too few pictures to conclude"
+MINUS: Final = "\N{MINUS SIGN}"
+
+
+def percent(accuracy: float) -> str:
+    """Write an accuracy in 0…1 as "23.4 %"."""
+    return f"{100 * accuracy:.1f} %"
+
+
+def spread_text(estimate: Estimate) -> str:
+    """Write a mean with its standard deviation over seeds, if there are several."""
+    spread = "" if estimate.spread is None else f" ± {100 * estimate.spread:.1f}"
+    return percent(estimate.mean) + spread
+
+
+def interval_text(estimate: Estimate) -> str:
+    """Write the 95 % interval of a mean."""
+    return f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f} %"
+
+
+def points(difference: float) -> str:
+    """Write a difference of accuracies in points with its sign."""
+    value = f"{100 * difference:+.1f}"
+    return "0.0" if value in {"+0.0", "-0.0"} else value.replace("-", MINUS)
+
+
+def radius_text(radius: Radius) -> str:
+    """Write a radius, and no adversary as a plain 0."""
+    return str(radius) if radius.value else "0"
+
+
+def levels_text(radius: Radius) -> str:
+    """Write a radius in 255ths, for an axis."""
+    return f"{float(radius.value * WHITE):.3g}"
+
+
+def count(number: int, noun: str, plural: str = "s") -> str:
+    """Write a number with its noun."""
+    return f"{number:,} {noun}" + ("" if number == 1 else plural)
+
+
+def countermeasure_text(name: str) -> str:
+    """Write a countermeasure inside a sentence."""
+    return "no countermeasure" if name == NONE else f"countermeasure {name}"
+
+
+def subject_text(report: AuditReport) -> str:
+    """Return what was audited and how its numbers are written."""
+    subject = report.subject
+    seeds = len(report.plan.seeds)
+    means = (
+        f" Numbers are means over {seeds} seeds ± their standard deviation." if seeds > 1 else ""
+    )
+    return (
+        f"Data set {subject.clean}: {count(len(subject.classes), 'class', 'es')}, "
+        f"{count(subject.trained, 'training picture')}, "
+        f"{count(subject.tested, 'held-out clean picture')}; guessing gets "
+        f"{percent(report.chance)} of them right. Protection: {subject.protection}, rho "
+        f"{subject.rho}. Accuracies are those at the end of training.{means}"
+    )
+
+
+def headline(report: AuditReport) -> tuple[str, ...]:
+    """Return the main numbers in plain sentences, each with all that it depends on beside it."""
+    rows = [row for row in main_fraction_rows(report) if _is_first(report, row.cell)]
+    told = [row for row in rows if row.cell.arm == "protected"]
+    sentences = [_sentence(report, row, rows) for row in told]
+    return (*sentences, *_strongest(report, told))
+
+
+def _is_first(report: AuditReport, cell: Cell) -> bool:
+    plan = report.plan
+    return (cell.architecture, cell.decay) == (plan.architectures[0], plan.decays[0])
+
+
+def _sentence(report: AuditReport, row: Row, rows: list[Row]) -> str:
+    """Return what one network learned from protected pictures at one ρa, and from its controls."""
+    cell = row.cell
+    beside = {
+        other.cell.arm: spread_text(other.summary.last)
+        for other in rows
+        if other.cell.rho_a == cell.rho_a
+    }
+    sentence = (
+        f"On {report.subject.clean}, {_victim(cell)} on {_set_text(cell)}, with "
+        f"{countermeasure_text(cell.countermeasure)}, got {spread_text(row.summary.last)} of the "
+        "held-out clean pictures right."
+    )
+    controls = " and ".join(_controls(beside))
+    return f"{sentence} Trained alike, it got {controls}." if controls else sentence
+
+
+def _victim(cell: Cell) -> str:
+    """Return the network and how it trains."""
+    training = "adversarially" if cell.rho_a.value else "in the ordinary way"
+    return f"a {cell.architecture} that trained {training} (ρa {radius_text(cell.rho_a)})"
+
+
+def _set_text(cell: Cell) -> str:
+    if cell.fraction == 1:
+        return "protected pictures"
+    return f"a set of which {cell.fraction} is protected"
+
+
+def _controls(beside: dict[Arm, str]) -> Iterator[str]:
+    if "clean" in beside:
+        yield f"{beside['clean']} from clean pictures"
+    if "placebo" in beside:
+        yield f"{beside['placebo']} from pictures with random noise of the same size"
+
+
+def _strongest(report: AuditReport, told: list[Row]) -> Iterator[str]:
+    """Yield where the copier got most out of wholly protected pictures, if it is not told yet."""
+    rows = compare(report)
+    whole = [row for row in rows if row.cell.arm == "protected" and row.cell.fraction == 1]
+    others = [row for row in whole if row not in told]
+    if not others:
+        return
+    row = max(whole, key=lambda row: row.summary.last.mean)
+    cell = row.cell
+    if row in told:
+        yield (
+            f"In none of the {len(others)} other settings tried here (networks, schedules or "
+            "countermeasures) did the copier get more than the highest of these."
+        )
+        return
+    clean = [other for other in rows if other.summary.setting == control_of(cell)]
+    beside = "".join(
+        f"; from clean pictures treated alike, {spread_text(other.summary.last)}" for other in clean
+    )
+    yield (
+        f"The copier got most out of the protected pictures of {report.subject.clean} with "
+        f"{countermeasure_text(cell.countermeasure)} ({cell.architecture}, ρa "
+        f"{radius_text(cell.rho_a)}): {spread_text(row.summary.last)}{beside}."
+    )

@@ -1,0 +1,159 @@
+"""The victim: a copier's model, trained on what it is given and tried on clean pictures."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearn.attack import Pgd, frozen, pgd
+from unlearn.audits.crops import cropped, shown
+from unlearn.audits.plan import Cell, Training
+from unlearn.audits.report import Result
+from unlearn.audits.watch import DivergedError, Surroundings, Watch
+from unlearn.countermeasures.base import Countermeasure
+from unlearn.datasets.labelled import Data
+from unlearn.device import Run
+from unlearn.errors import UsageProblem
+from unlearn.models import build_classifier
+from unlearn.models.classifier import Classifier
+from unlearn.models.pretrained import build_pretrained, is_pretrained
+from unlearn.objectives import cross_entropy
+from unlearn.radius import Radius
+from unlearn.rng import Rng
+from unlearn.training import Schedule, StepLosses, train
+
+__all__ = ["Surroundings", "fit_victim", "step_losses"]
+
+_FINETUNE = "finetune:"
+_TRANSFORMERS = ("vit", "vit-imagenet", "torchvision:vit_b_16")
+_TRANSFORMER_RATE = 0.1  # of a convolutional network's, at which vit stays at its first loss
+_FINETUNING_RATE = 0.01  # of the rate from scratch: 1e-3, usual for pretrained weights
+_MEASUREMENTS = 20  # of a training whose length is given in steps
+_CROPS, _ADVERSARY, _COUNTERMEASURE = range(3)  # tags of a picture's streams within one step
+
+
+def fit_victim(
+    cell: Cell, training: Training, data: Data, test: Data, surroundings: Surroundings
+) -> Result:
+    """Train one victim on data and try it on the clean pictures of test.
+
+    Equal arguments give equal results, whether resumed from the checkpoint or not, but for the
+    seconds. A loss that is no longer a number ends the training: the result says so. Raises
+    UsageProblem for data of another size than the training's source_size.
+    """
+    if data.size != training.source_size:
+        raise UsageProblem(
+            f"pictures of {data.size} pixels do not fit a training with a source size of "
+            f"{training.source_size}"
+        )
+    run = replace(surroundings.run, seed=cell.seed)
+    surroundings = replace(surroundings, run=run)
+    data = surroundings.countermeasure.once(data.to(run.device), cell.seed)
+    schedule = _schedule(cell, training, len(data))
+    losses = step_losses(cell, training, len(data.classes), surroundings)
+    tried = replace(test, pixels=shown(test.pixels, training.image_size))
+    watch = Watch(cell, tried, surroundings, _period(training, len(data)))
+    with _own_random_numbers(run.device):
+        torch.manual_seed(cell.seed)
+        model = _build(cell.architecture, len(data.classes), surroundings)
+        try:
+            train(model, losses, data, schedule, run, watch)
+        except DivergedError:
+            watch.diverged = True
+    return watch.result(len(data))
+
+
+def _build(name: str, classes: int, surroundings: Surroundings) -> Classifier:
+    """Build a network with fresh or, where its name says so, pretrained weights."""
+    if is_pretrained(name):
+        return build_pretrained(name, classes, surroundings.weights, offline=surroundings.offline)
+    return build_classifier(name, classes)
+
+
+def _schedule(cell: Cell, training: Training, pictures: int) -> Schedule:
+    """Return the steps and their rates: cosine, x0.1 every 2/5 of the steps, or constant."""
+    share = _FINETUNING_RATE if cell.architecture.startswith(_FINETUNE) else 1.0
+    if cell.architecture in _TRANSFORMERS:
+        share = _TRANSFORMER_RATE
+    return Schedule(
+        steps=training.steps_for(pictures),
+        batch_size=training.batch_size,
+        learning_rate=training.learning_rate * share,
+        weight_decay=training.weight_decay,
+        decay_every=Fraction(1) if cell.decay == "constant" else Fraction(2, 5),
+        shape="cosine" if cell.decay == "cosine" else "steps",
+    )
+
+
+def _period(training: Training, pictures: int) -> int:
+    """Return after how many steps a victim is tried."""
+    if training.steps is not None:
+        return max(1, training.steps // _MEASUREMENTS)
+    return max(1, training.steps_for(pictures) // training.epochs)
+
+
+def step_losses(
+    cell: Cell, training: Training, classes: int, surroundings: Surroundings
+) -> StepLosses:
+    """Return what a victim minimises: crop, countermeasure, adversary, cross entropy."""
+    run, countermeasure = surroundings.run, surroundings.countermeasure
+    adversary = None
+    if cell.rho_a.value:
+        step = Radius(cell.rho_a.value * training.step_share)
+        adversary = Pgd(cell.rho_a, step, training.pgd_steps)
+
+    def losses(model: nn.Module, pixels: Tensor, labels: Tensor, rng: Rng) -> dict[str, Tensor]:
+        images = cropped(pixels, training.image_size, training.smallest_crop, rng.fork(_CROPS))
+        targets = F.one_hot(labels, classes).float()
+        images, targets = countered(countermeasure, model, run, images, targets, rng)
+        if adversary:
+            with frozen(model, run.precision, compiled=run.compiled) as network:
+                images = images + pgd(
+                    lambda x: cross_entropy(network(x), targets),
+                    images,
+                    adversary,
+                    "maximise",
+                    rng.fork(_ADVERSARY),
+                )
+        with run.autocast():
+            logits = model(images)
+        right = logits.argmax(dim=1) == targets.argmax(dim=1)
+        loss = cross_entropy(logits, targets).mean()
+        return {"loss": loss, "hits": right.sum(), "seen": torch.tensor(len(right))}
+
+    return losses
+
+
+@torch.no_grad()
+def countered(
+    countermeasure: Countermeasure,
+    model: nn.Module,
+    run: Run,
+    images: Tensor,
+    targets: Tensor,
+    rng: Rng,
+) -> tuple[Tensor, Tensor]:
+    """Apply a countermeasure to a batch; of several draws keep each picture's hardest."""
+    draws = [
+        countermeasure.each(images, targets, rng.fork(_COUNTERMEASURE + draw))
+        for draw in range(countermeasure.draws)
+    ]
+    if len(draws) == 1:
+        return draws[0]
+    with frozen(model, run.precision) as network:
+        losses = torch.stack([cross_entropy(network(x), y) for x, y in draws])
+    hardest = losses.argmax(dim=0)
+    everyone = torch.arange(len(images), device=images.device)
+    drawn_images, drawn_targets = (torch.stack(parts) for parts in zip(*draws, strict=True))
+    return drawn_images[hardest, everyone], drawn_targets[hardest, everyone]
+
+
+@contextmanager
+def _own_random_numbers(device: torch.device) -> Iterator[None]:
+    """Leave torch's global random numbers as they were."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        yield

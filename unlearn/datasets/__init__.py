@@ -1,0 +1,1 @@
+"""Labelled pictures as tensors: what surrogates and victims are trained on."""

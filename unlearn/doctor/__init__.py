@@ -1,0 +1,1 @@
+"""Doctor: what this machine offers, and whether protecting works on it."""

@@ -1,0 +1,153 @@
+"""NoiseGenerator: a trained method in one safetensors file, and the noise it makes."""
+
+import hashlib
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from unlearn.config import from_plain, to_plain
+from unlearn.datasets.labelled import Data
+from unlearn.device import Run, select_run
+from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.generators.header import Header, read_header, serialised
+from unlearn.methods import METHODS, MinMaxMin, Spec
+from unlearn.methods.surrogates import all_settled
+from unlearn.radius import Radius
+from unlearn.rng import Rng, id_of_digest
+from unlearn.tensors import to_images
+from unlearn.training import SILENT
+
+
+@dataclass(frozen=True)
+class NoiseGenerator:
+    """A method, the module that it trained, and the header that travels with them.
+
+    settled is a stand-in for the module that makes the same noise, and that threads may share; only
+    loaded generators have one, whose module no longer changes.
+    """
+
+    method: MinMaxMin
+    module: nn.Module
+    header: Header
+    sha256: str = ""
+    run: Run = field(default_factory=select_run)
+    settled: nn.Module | None = None
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes it was trained on; classes to protect take their places."""
+        return self.header.classes
+
+    @property
+    def working_size(self) -> int:
+        """The short side in pixels of the grid on which it makes noise."""
+        return self.header.working_size
+
+    @property
+    def radius(self) -> Radius:
+        """ρu, the radius of its noise."""
+        return self.method.radius
+
+    @classmethod
+    def load(cls, path: Path, run: Run | None = None) -> "NoiseGenerator":
+        """Read an artefact; raises EnvironmentProblem for anything but a whole generator."""
+        header = read_header(path)
+        if header.method not in METHODS:
+            raise EnvironmentProblem(
+                f"{path}: unknown method {header.method!r}; this unlearn has {', '.join(METHODS)}"
+            )
+        content = path.read_bytes()
+        try:
+            method = from_plain(METHODS[header.method], header.config, "method")
+            module = method.build(Spec(header.architecture, len(header.classes), header.image_size))
+            module.load_state_dict(_finite(safetensors.torch.load(content)))
+        except (RuntimeError, UsageProblem, safetensors.SafetensorError) as error:
+            reason = textwrap.shorten(str(error), 300)  # torch names each tensor on its own line
+            raise EnvironmentProblem(
+                f"{path}: not a generator this version can use: {reason}"
+            ) from error
+        chosen = run or select_run()
+        module.to(chosen.device).eval()
+        settled = all_settled(module, chosen.precision)
+        return cls(method, module, header, hashlib.sha256(content).hexdigest(), chosen, settled)
+
+    def save(self, path: Path) -> str:
+        """Write the artefact through a temporary file; return its SHA-256."""
+        tensors = {
+            name: tensor.detach().cpu().contiguous()
+            for name, tensor in self.module.state_dict().items()
+        }
+        return serialised(tensors, self.header, path)
+
+    def noise_for_picture(
+        self,
+        pixels: NDArray[np.uint8],
+        target: int,
+        stream_seed: int,
+        content_sha256: str,
+        radius: Radius | None = None,
+    ) -> NDArray[np.float32]:
+        """Return δ (h, w, C) for one picture (h, w, C), C = 1 or 3, drawn towards class `target`.
+
+        In shares of the colour range, |δ| ≤ radius (default: the generator's own). It depends on
+        the arguments alone; each picture goes through the network by itself, so neither batch size
+        nor order can change it. Threads may call it at the same time if the generator was loaded.
+        """
+        images = to_images(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None])
+        device = self.run.device
+        ids = torch.tensor([id_of_digest(content_sha256)], device=device)
+        delta = self.method.within(radius or self.radius).noise(
+            self.module if self.settled is None else self.settled,
+            images.to(device),
+            torch.tensor([target], device=device),
+            self.run,
+            Rng.for_images(stream_seed, ids),
+        )
+        return np.ascontiguousarray(delta[0].permute(1, 2, 0).cpu().numpy())
+
+
+def _finite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors; raises UsageProblem for nan, whose noise would be a placebo."""
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise UsageProblem(f"{name} holds numbers that are not finite")
+    return tensors
+
+
+def header_of(method: MinMaxMin, **fields: object) -> Header:
+    """Return a header whose method fields are filled in from the method."""
+    return Header(
+        method=method.name,
+        config=to_plain(method),
+        rho=str(method.radius),
+        rho_a=str(method.adversary.radius),
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def generator_from(
+    data: Data, method: MinMaxMin, architecture: str, run: Run, **fields: object
+) -> NoiseGenerator:
+    """Train a method on a set, unwatched, and return its generator; fields go into the header."""
+    torch.manual_seed(run.seed)
+    module = method.build(Spec(architecture, len(data.classes), data.size))
+    method.fit(module, data, run, SILENT)
+    header = header_of(
+        method,
+        architecture=architecture,
+        classes=data.classes,
+        image_size=data.size,
+        working_size=data.size,
+        precision=run.precision,
+        seed=run.seed,
+        data_fingerprint=data.fingerprint,
+        data_count=len(data),
+        **fields,
+    )
+    return NoiseGenerator(method, module, header, run=run)

@@ -1,0 +1,1 @@
+"""JPEG files that stay JPEG, every decoded pixel within the bound."""

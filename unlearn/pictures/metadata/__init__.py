@@ -1,0 +1,1 @@
+"""What travels with a picture besides its pixels."""

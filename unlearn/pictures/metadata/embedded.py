@@ -1,0 +1,101 @@
+"""Clean copies of a picture inside its own file, named; none of them ever reaches an output.
+
+Outputs are built from pixels and chosen metadata alone, so nothing has to be removed here. What is
+found is what the person is told.
+"""
+
+import re
+from typing import Final
+
+from PIL import Image
+
+from unlearn.pictures.kinds import Data, chunks, end_of_png, holds_picture
+
+_EXTENDED_XMP: Final = b"http://ns.adobe.com/xmp/extension/\0"
+_GAIN_MAP: Final = b"urn:iso:std:iso:ts:21496:-1\0"
+_MOTION_TAIL: Final = re.compile(rb"\0\0\0.ftyp(mp4|iso|qt )|MotionPhoto_Data", re.DOTALL)
+_PHOTOSHOP_PREVIEW: Final = re.compile(rb"8BIM\x04[\x09\x0c]")
+_TIFF_TAGS: Final = {37724: "photoshop-layers", 330: "sub-image", 33723: "iptc", 52545: "c2pa"}
+_SOS, _EOI = 0xDA, b"\xff\xd9"
+_SEGMENTS: Final = (
+    ("APP1", _EXTENDED_XMP, "extended-xmp"),
+    ("APP2", b"MPF\0", "mpf-preview"),
+    ("APP2", _GAIN_MAP, "gain-map"),
+    ("APP2", b"FPXR\0", "flashpix"),
+    ("APP11", b"JP", "c2pa"),
+)
+_OF_THE_PICTURE: Final = frozenset(
+    {b"IDAT", b"iCCP", b"tEXt", b"zTXt", b"iTXt", b"eXIf"}
+    | {b"VP8 ", b"VP8L", b"ALPH", b"ANMF", b"ICCP", b"EXIF", b"XMP "}
+)
+
+
+def second_pictures(image: Image.Image, data: Data, name: str) -> list[str]:
+    """Name the clean copies and credentials that stay behind in the source file."""
+    if name == "JPEG":
+        return _in_jpeg(image, data)
+    if name == "TIFF":
+        return _in_tiff(image)
+    if name in ("PNG", "WEBP"):
+        return _in_chunks(data, name)
+    if name in ("AVIF", "HEIC"):
+        return ["motion-photo"] if _MOTION_TAIL.search(data, 64) else []
+    return []
+
+
+def _in_tiff(image: Image.Image) -> list[str]:
+    """Name what the tags of a TIFF hold."""
+    tags = getattr(image, "tag_v2", {})
+    named = [what for tag, what in _TIFF_TAGS.items() if tag in tags]
+    if 34377 in tags:
+        found = _PHOTOSHOP_PREVIEW.search(bytes(tags[34377]))
+        named.append("photoshop-preview" if found else "photoshop-resources")
+    return named
+
+
+def _in_chunks(data: Data, name: str) -> list[str]:
+    """Name what the chunks of a PNG or WebP hold, and what follows the last of them."""
+    credentials = b"caBX" if name == "PNG" else b"C2PA"
+    named = []
+    for chunk, content in chunks(data, name):
+        if chunk == credentials:
+            named.append("c2pa")
+        elif chunk not in _OF_THE_PICTURE and holds_picture(content):
+            named.append("chunk-picture")
+    end = 8 + int.from_bytes(data[4:8], "little")
+    if name == "PNG":
+        end = end_of_png(data)
+    return named + _in_tail(data[end:])
+
+
+def _in_jpeg(image: Image.Image, data: Data) -> list[str]:
+    """Name what the application segments and the tail of a JPEG hold."""
+    named: list[str] = []
+    for segment, content in getattr(image, "applist", ()):
+        if segment == "APP0" and (content.startswith(b"JFXX") or len(content) > 14):
+            named.append("jfif-thumbnail")
+        named += [
+            what
+            for marker, start, what in _SEGMENTS
+            if segment == marker and content.startswith(start)
+        ]
+    resources = image.info.get("photoshop", {})
+    named += ["photoshop-preview"] if {0x0409, 0x040C} & resources.keys() else []
+    named += ["iptc"] if 0x0404 in resources else []
+    tail = _in_tail(data[_end_of_jpeg(data) :])
+    return named + [what for what in tail if what == "motion-photo" or "mpf-preview" not in named]
+
+
+def _in_tail(tail: bytes) -> list[str]:
+    """Name what was put behind the end of a picture."""
+    named = ["appended-picture"] if holds_picture(tail) else []
+    return named + (["motion-photo"] if _MOTION_TAIL.search(tail) else [])
+
+
+def _end_of_jpeg(data: Data) -> int:
+    """Return where the first picture of a JPEG file ends, its embedded ones not being counted."""
+    at = 2
+    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SOS:
+        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    end = data.find(_EOI, at)
+    return len(data) if end < 0 else end + 2

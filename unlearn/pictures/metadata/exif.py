@@ -1,0 +1,193 @@
+"""EXIF blocks read and written entry by entry, with every kept value byte for byte.
+
+An EXIF block is a small TIFF: directories of 12-byte entries. Only tags known to describe the
+picture are kept. Everything that can hide a second picture is left out: the thumbnail directory,
+maker notes (many hold a preview, and their offsets break when they move), directories of
+sub-images, and any value with the start of a picture inside.
+"""
+
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from unlearn.pictures.kinds import Data, holds_picture
+
+Order = Literal["<", ">"]
+
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
+_VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+_LARGEST_TEXT = 65_536
+_LARGEST_OPAQUE = 4_096  # no standard tag but UserComment needs more
+
+ORIENTATION, ARTIST, COPYRIGHT = 274, 315, 33432
+PHOTO_POINTER, GPS_POINTER, MAKER_NOTE, USER_COMMENT = 34665, 34853, 37500, 37510
+_PIXEL_WIDTH, _PIXEL_HEIGHT = 40962, 40963
+_IMAGE_TAGS = frozenset(
+    {269, 270, 271, 272, ORIENTATION, 282, 283, 285, 296, 305, 306, ARTIST, 316, 318, 319}
+    | {18246, 18249, COPYRIGHT, 40091, 40092, 40093, 40094, 40095, PHOTO_POINTER, GPS_POINTER}
+)
+_PHOTO_TAGS = frozenset(range(33434, 42241)) - {34665, 34853, MAKER_NOTE, 37724, 40965}
+_GPS_TAGS = frozenset(range(32))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One value: its TIFF type, how many of them, and their bytes in the block's byte order."""
+
+    kind: int
+    count: int
+    raw: bytes
+
+
+Directory = Mapping[int, Entry]
+
+
+@dataclass(frozen=True)
+class Exif:
+    """The kept entries of one block, its byte order, and what had to be left out."""
+
+    order: Order = "<"
+    image: Directory = field(default_factory=dict)
+    photo: Directory = field(default_factory=dict)
+    gps: Directory = field(default_factory=dict)
+    damaged: int = 0
+    dropped: tuple[str, ...] = ()
+
+    @property
+    def orientation(self) -> int:
+        """The EXIF orientation, 1 to 8; 1 where the block says nothing sensible."""
+        value = self.number(self.image.get(ORIENTATION))
+        return value if 1 <= value <= 8 else 1
+
+    def number(self, entry: Entry | None) -> int:
+        """Return the first value of a whole-number entry, 0 where there is none."""
+        code = {BYTE: "B", SHORT: "H", LONG: "I"}.get(entry.kind) if entry else None
+        if entry is None or code is None or not entry.raw:
+            return 0
+        return int(struct.unpack_from(self.order + code, entry.raw)[0])
+
+
+def read_exif(block: Data) -> Exif:
+    """Read a block; raises ValueError when its header or first directory makes no sense."""
+    while block[:6] == b"Exif\0\0":
+        block = block[6:]
+    order: Order = "<" if block[:4] == b"II*\0" else ">"
+    if len(block) < 14 or block[:4] not in (b"II*\0", b"MM\0*"):
+        raise ValueError("no EXIF header")
+    reader = _Reader(block, order)
+    (start,) = struct.unpack_from(order + "I", block, 4)
+    if not 8 <= start <= len(block) - 6:
+        raise ValueError("no EXIF directory")
+    image, following = reader.directory(start, _IMAGE_TAGS)
+    found = Exif(order, image)
+    photo, _ = reader.directory(found.number(image.pop(PHOTO_POINTER, None)), _PHOTO_TAGS)
+    gps, _ = reader.directory(found.number(image.pop(GPS_POINTER, None)), _GPS_TAGS)
+    if following:
+        reader.dropped.append("exif-thumbnail")
+    dropped = tuple(dict.fromkeys(reader.dropped))
+    return Exif(order, image, photo, gps, reader.damaged, dropped)
+
+
+class _Reader:
+    """Walks the directories of one block, counting damaged entries and naming dropped ones."""
+
+    def __init__(self, block: Data, order: Order) -> None:
+        self.block, self.order = block, order
+        self.damaged = 0
+        self.dropped: list[str] = []
+
+    def directory(self, start: int, wanted: frozenset[int]) -> tuple[dict[int, Entry], int]:
+        """Return the wanted entries of a directory, and where the next one is (0: none)."""
+        entries: dict[int, Entry] = {}
+        if not 8 <= start <= len(self.block) - 2:
+            return entries, 0
+        (count,) = struct.unpack_from(self.order + "H", self.block, start)
+        end = start + 2 + 12 * count
+        for at in range(start + 2, min(end, len(self.block) - 11), 12):
+            tag, kind, values = struct.unpack_from(self.order + "HHI", self.block, at)
+            if tag == MAKER_NOTE:
+                self.dropped.append("maker-note")
+            elif tag in wanted and (entry := self._entry(at + 8, tag, kind, values)):
+                entries[tag] = entry
+        if end + 4 > len(self.block):
+            return entries, 0
+        return entries, struct.unpack_from(self.order + "I", self.block, end)[0]
+
+    def _entry(self, at: int, tag: int, kind: int, count: int) -> Entry | None:
+        """Return one entry, or None for a damaged, oversized or picture-bearing value."""
+        size = _VALUE_BYTES.get(kind, 0) * count
+        opaque = kind in (BYTE, UNDEFINED) and tag != USER_COMMENT
+        limit = _LARGEST_OPAQUE if opaque else _LARGEST_TEXT
+        if size > 4:
+            (at,) = struct.unpack_from(self.order + "I", self.block, at)
+        raw = self.block[at : at + size] if size <= limit else b""
+        if not size or len(raw) < size:
+            self.damaged += 1
+            return None
+        if holds_picture(raw):
+            self.dropped.append("exif-picture")
+            return None
+        return Entry(kind, count, raw)
+
+
+def for_output(exif: Exif, size: tuple[int, int], *, copyright_only: bool = False) -> Exif:
+    """Return the block for an output of `size` (width, height): upright, with its own size."""
+    if copyright_only:
+        kept = {tag: exif.image[tag] for tag in (ARTIST, COPYRIGHT) if tag in exif.image}
+        return Exif(exif.order, kept)
+    image = {**exif.image, ORIENTATION: whole(exif.order, SHORT, 1)}
+    photo = dict(exif.photo)
+    for tag, length in zip((_PIXEL_WIDTH, _PIXEL_HEIGHT), size, strict=True):
+        if tag in photo:
+            photo[tag] = whole(exif.order, LONG, length)
+    return Exif(exif.order, image, photo, exif.gps)
+
+
+def whole(order: Order, kind: int, *values: int) -> Entry:
+    """Return an entry of whole numbers; `kind` is SHORT or LONG."""
+    code = "H" if kind == SHORT else "I"
+    return Entry(kind, len(values), struct.pack(f"{order}{len(values)}{code}", *values))
+
+
+def write_exif(exif: Exif) -> bytes:
+    """Return the block as bytes, without the "Exif" prefix; empty when nothing is kept."""
+    if not (exif.image or exif.photo or exif.gps):
+        return b""
+    return header(exif.order, 8) + pack_directories(exif, {}, 8)
+
+
+def header(order: Order, start: int) -> bytes:
+    """Return the eight bytes that open a TIFF structure whose first directory is at `start`."""
+    return (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, start)
+
+
+def pack_directories(exif: Exif, extra: Directory, start: int) -> bytes:
+    """Return the main directory, with the `extra` entries, and its sub-directories at `start`."""
+    main = {**exif.image, **extra}
+    pointers = [
+        (tag, part) for tag, part in ((PHOTO_POINTER, exif.photo), (GPS_POINTER, exif.gps)) if part
+    ]
+    for tag, _ in pointers:
+        main[tag] = whole(exif.order, LONG, 0)
+    place = start + len(_pack(main, exif.order, start))
+    parts = b""
+    for tag, part in pointers:
+        main[tag] = whole(exif.order, LONG, place + len(parts))
+        parts += _pack(part, exif.order, place + len(parts))
+    return _pack(main, exif.order, start) + parts
+
+
+def _pack(directory: Directory, order: Order, start: int) -> bytes:
+    """Return one directory placed at `start`, its long values behind it, its length even."""
+    table = struct.pack(order + "H", len(directory))
+    behind = b""
+    place = start + 2 + 12 * len(directory) + 4
+    for tag, entry in sorted(directory.items()):
+        table += struct.pack(order + "HHI", tag, entry.kind, entry.count)
+        if len(entry.raw) <= 4:
+            table += entry.raw.ljust(4, b"\0")
+        else:
+            table += struct.pack(order + "I", place + len(behind))
+            behind += entry.raw + b"\0" * (len(entry.raw) % 2)
+    return table + b"\0\0\0\0" + behind

@@ -1,0 +1,192 @@
+"""What travels with a picture besides its pixels, and which clean copies are left behind.
+
+Kept: the colour profile byte for byte, EXIF entry by entry, XMP, the text chunks of a PNG and its
+colour chunks. Left out and named: every place where a camera or an editor stores a second, clean
+picture, and content credentials, whose signature any change breaks.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from PIL import Image
+
+from unlearn.pictures.kinds import Data, chunks, holds_picture
+from unlearn.pictures.metadata.embedded import second_pictures
+from unlearn.pictures.metadata.exif import Exif, for_output, read_exif, write_exif
+from unlearn.pictures.metadata.isobmff import Container
+
+MetadataChoice = Literal["keep", "copyright", "none"]
+
+_COLOUR_CHUNKS = (b"cICP", b"cHRM", b"gAMA", b"sRGB")
+_LARGEST_COLOUR = 32
+_XMP_OPEN = re.compile(rb"<(?:xmp|xap):Thumbnails\b[^>]{0,1000}>")
+_XMP_CLOSE = re.compile(rb"</(?:xmp|xap):Thumbnails\s{0,9}>")
+_XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|GImage:|GDepth:|[A-Za-z0-9+/]{4096}")
+_XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([0-9])")
+_PROFILE_FITS = {b"GRAY": ("L", "LA", "I;16"), b"RGB ": ("RGB", "RGBA")}
+_PROFILE_SPACES = frozenset({b"GRAY", b"RGB ", b"CMYK", b"Lab ", b"XYZ ", b"YCbr", b"HSV "})
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """What an output may carry: colour profile and chunks, EXIF block, XMP packet, text."""
+
+    icc: bytes | None = None
+    exif: Exif | None = None
+    xmp: bytes | None = None
+    text: tuple[tuple[str, str], ...] = ()
+    colour: tuple[tuple[bytes, bytes], ...] = ()
+
+    def chosen(self, choice: MetadataChoice, size: tuple[int, int]) -> "Metadata":
+        """Return what an output of `size` (width, height) carries under the user's choice."""
+        if choice == "none":
+            return Metadata(self.icc, colour=self.colour)
+        exif = self.exif and for_output(self.exif, size, copyright_only=choice == "copyright")
+        if choice == "copyright":
+            return Metadata(self.icc, exif, colour=self.colour)
+        return Metadata(self.icc, exif, self.xmp, self.text, self.colour)
+
+    @property
+    def exif_block(self) -> bytes:
+        """The EXIF as bytes without the "Exif" prefix, empty when there is none."""
+        return write_exif(self.exif) if self.exif else b""
+
+
+@dataclass
+class Findings:
+    """What reading one file's metadata brought to light."""
+
+    metadata: Metadata = field(default_factory=Metadata)
+    orientation: int = 1
+    dropped: list[str] = field(default_factory=list)
+    notices: list[str] = field(default_factory=list)
+
+
+def read_metadata(
+    image: Image.Image, data: Data, name: str, container: Container | None, mode: str
+) -> Findings:
+    """Collect the metadata of a decoded picture whose file has the bytes `data`.
+
+    `image` is loaded, because PNG and TIFF may store their notes behind the pixels; `mode` is the
+    one its colours were brought to.
+    """
+    found = Findings()
+    exif = _exif(image, data, name, found)
+    xmp = _xmp(image, found)
+    found.orientation = _orientation(exif, image, name)
+    found.dropped += second_pictures(image, data, name)
+    found.dropped += container.beside if container else ()
+    icc = _profile(image, mode, found)
+    colour = tuple(_colour(data, name, container, profiled=icc is not None))
+    found.metadata = Metadata(icc, exif, xmp, _text(image, name, found), colour)
+    found.dropped = list(dict.fromkeys(found.dropped))
+    return found
+
+
+def _profile(image: Image.Image, mode: str, found: Findings) -> bytes | None:
+    """Return the colour profile byte for byte if it speaks of colours such as the output has."""
+    profile = image.info.get("icc_profile")
+    if "icc_profile" in image.info and not profile:
+        found.notices.append("the colour profile is damaged and was left out")
+    if not profile or image.mode == "CMYK":
+        return None  # what became of CMYK has been said
+    space = bytes(profile[16:20])
+    if space in _PROFILE_SPACES and mode not in _PROFILE_FITS.get(space, ()):
+        kind = space.decode().strip()
+        found.notices.append(f"a colour profile for {kind} does not fit the output; left out")
+        return None
+    return bytes(profile)
+
+
+def _colour(
+    data: Data, name: str, container: Container | None, *, profiled: bool
+) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the PNG chunks that say what the colours are."""
+    for chunk, content in chunks(data, name) if name == "PNG" else ():
+        if chunk in _COLOUR_CHUNKS and len(content) <= _LARGEST_COLOUR:
+            yield chunk, bytes(content)
+    # A profile says more, and in a PNG this chunk would be believed before it.
+    if container is not None and container.cicp and not profiled:
+        yield b"cICP", container.cicp
+
+
+def _exif(image: Image.Image, data: Data, name: str, found: Findings) -> Exif | None:
+    """Return the EXIF block, or None with a notice when it cannot be read."""
+    block = data if name == "TIFF" else image.info.get("exif")
+    if block is None and (profile := image.info.get("Raw profile type exif")):
+        hexadecimal = "".join(str(profile).split("\n")[3:])
+        block = (
+            bytes.fromhex(hexadecimal) if re.fullmatch("([0-9a-fA-F]{2})*", hexadecimal) else b"?"
+        )
+    if not block:
+        return None
+    try:
+        exif = read_exif(block)
+    except ValueError:
+        found.notices.append("the EXIF block is damaged and was left out")
+        return None
+    if exif.damaged:
+        found.notices.append(f"{exif.damaged} damaged or oversized EXIF entries were left out")
+    found.dropped += exif.dropped
+    return exif if exif.image or exif.photo or exif.gps else None
+
+
+def _xmp(image: Image.Image, found: Findings) -> bytes | None:
+    """Return the XMP packet upright and without embedded pictures, or None."""
+    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    packet = packet.encode() if isinstance(packet, str) else bytes(packet)
+    packet, thumbnails = _without_thumbnails(packet)
+    if thumbnails:
+        found.dropped.append("xmp-thumbnail")
+    if b"hdrgm:" in packet:
+        found.dropped.append("gain-map")
+    if _XMP_PICTURES.search(packet) or holds_picture(packet):
+        found.dropped.append("xmp-picture")
+        return None
+    return _XMP_ORIENTATION.sub(rb"\g<1>1", packet) or None
+
+
+def _without_thumbnails(packet: bytes) -> tuple[bytes, int]:
+    """Return the packet without its lists of thumbnails, and how many there were."""
+    kept, at, count = b"", 0, 0
+    while opening := _XMP_OPEN.search(packet, at):
+        single = opening[0].endswith(b"/>")
+        closing = opening if single else _XMP_CLOSE.search(packet, opening.end())
+        if closing is None:
+            break
+        kept += packet[at : opening.start()]
+        at = closing.end()
+        count += 1
+    return kept + packet[at:], count
+
+
+def _orientation(exif: Exif | None, image: Image.Image, name: str) -> int:
+    """Return the orientation still to be applied, 1 to 8, from EXIF or else from XMP."""
+    if name == "TIFF":
+        return 1  # Pillow turns TIFF while it decodes
+    if exif is not None and 274 in exif.image:
+        return exif.orientation
+    if name in ("AVIF", "HEIC"):
+        return 1  # their boxes say it, which Pillow puts into EXIF and pi-heif applies
+    packet = image.info.get("XML:com.adobe.xmp") or image.info.get("xmp") or b""
+    packet = packet.encode() if isinstance(packet, str) else packet
+    match = _XMP_ORIENTATION.search(packet)
+    value = int(match[2]) if match else 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _text(image: Image.Image, name: str, found: Findings) -> tuple[tuple[str, str], ...]:
+    """Return the text that describes the picture and holds none: a PNG's chunks, or a comment."""
+    texts: dict[str, str] = dict(getattr(image, "text", {})) if name == "PNG" else {}
+    comment = image.info.get("comment")
+    if isinstance(comment, bytes):
+        texts["Comment"] = comment.decode("utf-8", "replace")
+    kept: list[tuple[str, str]] = []
+    for key, value in texts.items():
+        if key.startswith("Raw profile type") or holds_picture(value.encode("utf-8", "replace")):
+            found.dropped.append("text-profile" if key.startswith("Raw") else "text-picture")
+        elif key != "XML:com.adobe.xmp":
+            kept.append((key, str(value)))
+    return tuple(kept)

@@ -1,0 +1,115 @@
+"""The one preparation of a picture that protecting, verifying and auditing share.
+
+Decode, turn upright, widen to grey or RGB with the alpha apart, shrink. It is a pure function of
+the file's bytes and the Preparation, which is what makes the bound provable.
+"""
+
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image, UnidentifiedImageError
+
+from unlearn.errors import PictureError
+from unlearn.pictures.colour import raw_mode, widen
+from unlearn.pictures.contents import Contents, contents
+from unlearn.pictures.decoded import Picture, Preparation
+from unlearn.pictures.heif import enable_heif
+from unlearn.pictures.kinds import Data, Kind, chunks, tiff_pages
+from unlearn.pictures.metadata.isobmff import read_container
+from unlearn.pictures.metadata.kept import Findings, read_metadata
+from unlearn.pictures.pillow import decoding
+from unlearn.pictures.refusals import refuse, refuse_frames, refuse_size
+from unlearn.pictures.upright import Upright
+
+__all__ = ["Picture", "Preparation", "open_upright", "prepare"]
+
+_CONTAINERS = ("AVIF", "HEIC")
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def prepare(path: Path, preparation: Preparation) -> Picture:
+    """Read one picture; raises PictureError with the reason for anything it cannot do."""
+    return open_upright(path, preparation).picture()
+
+
+def open_upright(path: Path, preparation: Preparation) -> Upright:
+    """Read one picture as Pillow holds it; raises as prepare does."""
+    with contents(path, preparation.max_pixels) as source:
+        name, lossless = source.kind.name, _lossless(source.data, source.kind.name)
+        with decoding(name, preparation.max_pixels):
+            image, found = _decode(source, preparation)
+    image.info = {}  # an encoder must find only what it is given
+    return Upright(
+        image,
+        name,
+        source.sha256,
+        found.metadata,
+        tuple(found.dropped),
+        tuple(found.notices),
+        lossless=lossless,
+        orientation=found.orientation,
+    )
+
+
+def _decode(source: Contents, preparation: Preparation) -> tuple[Image.Image, Findings]:
+    """Return the picture upright, in one of the working modes, and what its file says about it."""
+    data, kind, max_pixels = source.data, source.kind, preparation.max_pixels
+    if kind.name == "TIFF" and (pages := tiff_pages(data)) > 1:
+        raise PictureError(
+            f"{pages} pages; only TIFF of a single page is supported, save each page by itself"
+        )
+    if kind.plugin == "HEIF":
+        enable_heif()
+    container = read_container(data) if kind.name in _CONTAINERS else None
+    if container is not None:
+        refuse_frames(container.frames)  # not every decoder opens what moves
+    with _open(source.file, kind) as image:
+        refuse(image, kind, max_pixels)
+        raw = raw_mode(image)
+        image.load()
+        refuse_size(image, max_pixels)
+        notices: list[str] = []
+        wide = widen(image, raw, container, notices)
+        found = read_metadata(image, data, kind.name, container, wide.mode)
+    found.notices[:0] = notices
+    return _shrink(_turn(wide, found.orientation), preparation.max_side), found
+
+
+def _lossless(data: Data, name: str) -> bool:
+    """Tell whether the coding of the file keeps every value."""
+    if name == "WEBP":
+        return any(chunk == b"VP8L" for chunk, _ in chunks(data, name))
+    return name not in ("JPEG", *_CONTAINERS)
+
+
+def _open(file: BinaryIO, kind: Kind) -> Image.Image:
+    """Open a file with the one plugin of its kind."""
+    try:
+        return Image.open(file, formats=[kind.plugin or kind.name])
+    except UnidentifiedImageError:
+        reason = f"damaged or unsupported {kind.name} file; save it again as PNG or JPEG"
+        raise PictureError(reason) from None
+
+
+def _turn(image: Image.Image, orientation: int) -> Image.Image:
+    """Return the picture upright."""
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _shrink(image: Image.Image, max_side: int | None) -> Image.Image:
+    """Return the picture with its long side at most `max_side`, never enlarged."""
+    longest = max(image.size)
+    if max_side is None or longest <= max_side:
+        return image
+    width, height = (max(1, round(side * max_side / longest)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)

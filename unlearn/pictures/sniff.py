@@ -1,0 +1,64 @@
+"""Sniff: what a file is by its first bytes, and how many pixels its header promises."""
+
+import struct
+import warnings
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from PIL import Image
+
+from unlearn.pictures.kinds import HEAD_BYTES, KINDS
+from unlearn.pictures.metadata.isobmff import read_container
+
+LOSSLESS_WEBP: Final = "WEBP lossless"
+# Content that makes a file a picture whatever it is called; shorter signatures also begin texts.
+_TELLING: Final = frozenset({"JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "HEIC"})
+_LARGEST_META: Final = 1 << 20  # the boxes before the coded pictures take some thousand bytes
+_WEBP_CHUNKS: Final = 64  # metadata before the pixels is a handful of chunks; more is not a picture
+
+
+def sniff(path: Path) -> str:
+    """Return the picture format that the content starts like, or "" for anything else.
+
+    WebP comes as "WEBP" or LOSSLESS_WEBP, since only the latter can be written as WebP again
+    without loss.
+    """
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        kind = next((kind.name for kind in KINDS if kind.begins.match(head)), "")
+        return _webp(file) if kind == "WEBP" else kind if kind in _TELLING else ""
+
+
+def picture_size(path: Path) -> tuple[int, int] | None:
+    """Return the width and height that the header states, or None if it states none."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as image:
+                return image.size
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, struct.error):
+        return _container_size(path)
+
+
+def _container_size(path: Path) -> tuple[int, int] | None:
+    """Return the size that the boxes of a HEIC state, which Pillow alone does not open."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_LARGEST_META)
+    except OSError:
+        return None
+    return read_container(head).size if head[4:8] == b"ftyp" else None
+
+
+def _webp(file: BinaryIO) -> str:
+    """Tell lossless from lossy WebP by its first chunk of pixels."""
+    file.seek(12)
+    for _ in range(_WEBP_CHUNKS):
+        header = file.read(8)
+        if header[:4] == b"VP8L":
+            return LOSSLESS_WEBP
+        if len(header) < 8 or header[:4] in (b"VP8 ", b"ANMF"):
+            break
+        size = int.from_bytes(header[4:], "little")
+        file.seek(size + size % 2, 1)
+    return "WEBP"

@@ -1,0 +1,209 @@
+"""Writing a protected picture so that the file on disk, not the array in memory, keeps the bound.
+
+The file is encoded beside its target, decoded again as every reader of pictures here does, compared
+with its source, and only then given its name. A lossless file must hold exactly the values whose
+distance from the source was measured; of any other the decoded values are measured.
+"""
+
+import errno
+import math
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+import numpy as np
+
+from unlearn.errors import EnvironmentProblem, PictureError
+from unlearn.files.replace import TEMPORARY_PREFIX
+from unlearn.pictures.compare import Difference, Tally, difference, mismatch
+from unlearn.pictures.decoded import DEEP, Picture, Pixels, Preparation
+from unlearn.pictures.digests import Prints
+from unlearn.pictures.encode import ENCODERS, Canvas
+from unlearn.pictures.metadata.kept import MetadataChoice
+from unlearn.pictures.read import open_upright, prepare
+from unlearn.pictures.upright import Upright
+
+FormatChoice = Literal["auto", "keep", "png", "webp", "tiff"]
+Rows = Callable[[int, Pixels], Pixels]
+FORMATS: dict[str, str] = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
+_DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+__all__ = [
+    "FORMATS",
+    "Difference",
+    "FormatChoice",
+    "Written",
+    "difference",
+    "mismatch",
+    "output_format",
+    "temporary_beside",
+    "write_data",
+    "write_picture",
+    "write_rows",
+]
+
+
+@dataclass(frozen=True)
+class Written:
+    """One file on disk: its hash and size, and its measured distance from the prepared source."""
+
+    sha256: str
+    size_bytes: int
+    linf: int
+    mean_abs: float
+    psnr: float
+
+
+def output_format(picture: Picture, choice: FormatChoice) -> tuple[str, str]:
+    """Return (format, suffix) of the output: always lossless, the source's own where that is."""
+    name = choice.upper()
+    if choice == "auto":
+        name = picture.format if picture.format in FORMATS and picture.lossless else "PNG"
+    return name, FORMATS[name]
+
+
+def write_picture(
+    picture: Picture,
+    protected: Pixels,
+    target: Path,
+    *,
+    format: str,
+    metadata: MetadataChoice,
+    levels: int,
+) -> Written:
+    """Write `protected` (H, W, C) without loss as `target`; see write_rows."""
+    if (protected.shape, protected.dtype) != (picture.pixels.shape, picture.pixels.dtype):
+        raise ValueError(f"protected is {protected.dtype} {protected.shape}, not the picture's")
+
+    def rows(top: int, strip: Pixels) -> Pixels:
+        """Return the protected rows in the place of a strip."""
+        return protected[top : top + len(strip)]
+
+    source = Upright.of(picture)
+    return write_rows(source, rows, target, format=format, metadata=metadata, levels=levels)
+
+
+def write_rows(
+    source: Upright,
+    rows: Rows,
+    target: Path,
+    *,
+    format: str,
+    metadata: MetadataChoice,
+    levels: int,
+) -> Written:
+    """Write a picture without loss if its decoded file is within `levels` of `source`.
+
+    `rows` takes the number of a strip's first row and its colours (h, W, C), and returns what they
+    become; pixels whose alpha is 0 stay as they are. `source` is used up: its memory is needed for
+    the file's. Raises PictureError, and leaves no file, when the file is over the bound, unchanged
+    or not what was meant; EnvironmentProblem when the disk is full or read-only.
+    """
+    size = source.size
+    found, meant = _replace(source, rows)
+    _refuse(found, levels)
+    canvas = Canvas(source.image, source.metadata.chosen(metadata, size))
+
+    def check(temporary: Path) -> str:
+        """Compare the decoded file with what was meant, and return its hash."""
+        source.image.close()
+        decoded = open_upright(temporary, Preparation(max_pixels=math.prod(size)))
+        if decoded.size != size:
+            raise PictureError("the written file did not keep the size")
+        meant.compare(Prints.of(decoded, meant.channels))
+        return decoded.sha256
+
+    placed = _place(target, lambda file: ENCODERS[format](canvas, file), check)
+    return Written(*placed, found.linf, found.mean_abs, found.psnr)
+
+
+def write_data(picture: Picture, data: bytes, target: Path, *, levels: int) -> Written:
+    """Write a file's bytes as `target` if they decode within `levels` of `picture`.
+
+    Raises as write_rows does.
+    """
+    measured: list[Difference] = []
+
+    def check(temporary: Path) -> str:
+        """Measure the decoded file and return its hash."""
+        decoded = prepare(temporary, Preparation(max_pixels=math.prod(picture.size)))
+        problem = mismatch(picture, decoded)
+        if problem:
+            raise PictureError(f"the written file did not keep the {problem}")
+        measured.append(difference(picture, decoded))
+        _refuse(measured[0], levels)
+        return decoded.sha256
+
+    placed = _place(target, lambda file: file.write(data), check)
+    return Written(*placed, measured[0].linf, measured[0].mean_abs, measured[0].psnr)
+
+
+def _replace(source: Upright, rows: Rows) -> tuple[Difference, Prints]:
+    """Replace the colours of a picture; return how far that is, and what its file must hold."""
+    tally = Tally(DEEP if source.deep else 1)
+    meant = Prints(source.channels)
+    for top, pixels, alpha in source.strips():
+        protected = rows(top, pixels)
+        if alpha is not None:
+            protected = np.where(alpha[..., None] == 0, pixels, protected)
+        tally.add(pixels, protected, alpha, top)
+        meant.add(protected, alpha)
+        source.put(top, protected, alpha)
+    return tally.difference(), meant
+
+
+def _refuse(found: Difference, levels: int) -> None:
+    """Raise PictureError for a picture that does not keep the promise."""
+    if found.linf > levels:
+        raise PictureError(f"over the bound after writing: {found.linf}, allowed {levels} levels")
+    if found.hidden:
+        raise PictureError("transparent pixels were changed")
+    if not found.linf:
+        raise PictureError("nothing changed: the noise is invisible to this picture")
+
+
+def _place(
+    target: Path, fill: Callable[[BinaryIO], object], check: Callable[[Path], str]
+) -> tuple[str, int]:
+    """Fill a temporary file, check it, and only then give it its name; return hash and size."""
+    with temporary_beside(target) as temporary:
+        with temporary.open("r+b") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        sha256, size_bytes = check(temporary), temporary.stat().st_size
+        temporary.replace(target)
+        _sync_folder(target.parent)
+    return sha256, size_bytes
+
+
+@contextmanager
+def temporary_beside(target: Path) -> Iterator[Path]:
+    """Yield a new empty file in the target's folder that is gone afterwards, whatever happens."""
+    suffix = target.suffix
+    path = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{suffix}")
+    try:
+        path.open("xb").close()  # permissions follow the umask
+        yield path
+    except OSError as problem:
+        reason = problem.strerror or str(problem)
+        if problem.errno in _DISK_PROBLEMS:
+            raise EnvironmentProblem(f"{target.parent}: {reason}") from problem
+        raise PictureError(f"cannot be written ({reason})") from problem
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name durable where folders can be synchronised (not on Windows)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,218 @@
+"""The plan: everything that will be read and written, settled and checked before any work."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from unlearn.errors import NothingFound, UsageProblem
+from unlearn.files.names import LONGEST_NAME, PICTURE_SUFFIXES, output_names, windows_problem
+from unlearn.files.places import check_destination, overlaps
+from unlearn.files.text import shown
+from unlearn.pictures.sniff import LOSSLESS_WEBP
+from unlearn.pictures.write import FormatChoice
+from unlearn.protection.labels import Labelling, check_choice, label
+from unlearn.protection.scan import Refusal, Scan, Selection, Source, scan
+
+_LOOKED_FOR: Final = "jpg png webp tif bmp gif avif heic"
+_NOT_KEPT: Final = "lossy {} cannot be kept within the bound; use --format png"
+# For each choice: what content (as sniff names it) is written as, and as what if that fails.
+_FORMATS: Final[Mapping[str, Mapping[str, tuple[str, str | None]]]] = {
+    "auto": {LOSSLESS_WEBP: ("WEBP", None), "TIFF": ("TIFF", None), "JPEG": ("JPEG", "PNG")},
+    "keep": {
+        LOSSLESS_WEBP: ("WEBP", None),
+        "TIFF": ("TIFF", None),
+        "JPEG": ("JPEG", None),
+        "BMP": ("BMP", "PNG"),
+    },
+}
+_NAMED: Final = 3  # how many names a notice lists before it only counts
+
+
+@dataclass(frozen=True)
+class PlanRequest:
+    """What the person asked for, as far as it decides which files are read and written."""
+
+    inputs: tuple[str, ...]
+    out: Path
+    selection: Selection = Selection()
+    labels: str = "auto"
+    format: FormatChoice = "auto"
+
+
+@dataclass(frozen=True)
+class PlannedPicture:
+    """One picture: where it is read, what it is called, and what is written for it."""
+
+    source: Path
+    name: str  # under the inputs, with forward slashes
+    out: str  # under the output folder, with forward slashes
+    format: str  # of the output: "PNG", "WEBP", "TIFF", "JPEG" or "BMP"
+    label: str
+    fallback: str | None = None  # the name of a PNG that is written if that format cannot be
+
+    @property
+    def outs(self) -> tuple[str, ...]:
+        """Every name that may be written, the wanted one first."""
+        return (self.out,) if self.fallback is None else (self.out, self.fallback)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The whole of a run before it starts; `refused` fails for sure, `skipped` counts the rest."""
+
+    inputs: tuple[Path, ...]
+    out: Path
+    records: Path
+    pictures: tuple[PlannedPicture, ...]
+    refused: tuple[Refusal, ...]
+    skipped: Mapping[str, int]
+    labelling: Labelling
+    notices: tuple[str, ...]
+
+    @property
+    def folders(self) -> int:
+        """How many folders hold the pictures."""
+        return len({picture.source.parent for picture in self.pictures})
+
+
+def records_folder(out: Path) -> Path:
+    """Return the folder of records, beside the output and never inside."""
+    absolute = Path(os.path.abspath(out))  # noqa: PTH100 - a link keeps its own name
+    name = f"{absolute.name}.unlearn"
+    return out.with_name(name) if out.name == absolute.name else absolute.with_name(name)
+
+
+def make_plan(request: PlanRequest) -> Plan:
+    """Settle what will be read and written, without decoding anything and without writing.
+
+    Raises UsageProblem for missing or overlapping paths and labels that do not fit, NothingFound
+    without pictures, EnvironmentProblem for a destination that cannot be written.
+    """
+    check_choice(request.labels)
+    out, records = request.out, records_folder(request.out)
+    check_destination(out, records)
+    found = scan(request.inputs, request.selection)
+    _refuse_overlap(found, out, records)
+    if not found.sources and not found.refused:
+        raise NothingFound(_nothing(found, request.selection))
+    labelling = label(found, request.labels)
+    pictures, lossy = _pictures(found.sources, labelling.labels, request.format)
+    writable, too_long = _split_long(pictures)
+    refused = (*found.refused, *lossy, *too_long)
+    notices = (*_notices(writable), *_changed_formats(found.sources, request.format))
+    return Plan(found.inputs, out, records, writable, refused, found.skipped, labelling, notices)
+
+
+def _pictures(
+    sources: Sequence[Source], labels: Sequence[str], choice: FormatChoice
+) -> tuple[tuple[PlannedPicture, ...], tuple[Refusal, ...]]:
+    """Return what is planned for every source, and what a choice of format excludes.
+
+    Names for a failure are reserved like all others, so that none ever takes another's place.
+    """
+    lossy = {"WEBP": "WebP", "AVIF": "AVIF"} if choice == "keep" else {}
+    refused = tuple(
+        Refusal(s.name, _NOT_KEPT.format(lossy[s.format])) for s in sources if s.format in lossy
+    )
+    pairs = [(s, cls) for s, cls in zip(sources, labels, strict=True) if s.format not in lossy]
+    formats = [_output_formats(source.format, choice) for source, _ in pairs]
+    wanted = [(source.name, kind) for (source, _), (kind, _) in zip(pairs, formats, strict=True)]
+    spare = [
+        (source.name, other)
+        for (source, _), (_, other) in zip(pairs, formats, strict=True)
+        if other is not None
+    ]
+    names = output_names([*wanted, *spare])
+    spares = dict(zip((name for name, _ in spare), names[len(wanted) :], strict=True))
+    return tuple(
+        PlannedPicture(source.path, source.name, name, kind, cls, spares.get(source.name))
+        for (source, cls), name, (kind, _) in zip(pairs, names, formats, strict=False)
+    ), refused
+
+
+def _output_formats(content: str, choice: FormatChoice) -> tuple[str, str | None]:
+    """Return the output's format for content as sniff names it, and what is tried if that fails."""
+    table = _FORMATS.get(choice)
+    return (choice.upper(), None) if table is None else table.get(content, ("PNG", None))
+
+
+def _changed_formats(sources: Sequence[Source], choice: FormatChoice) -> tuple[str, ...]:
+    """Return what the person should know about formats that cannot be kept."""
+    counts = Counter(s.format for s in sources if s.format in ("GIF", "HEIC"))
+    if choice != "keep":
+        return ()
+    return tuple(
+        f"{count} {kind} {'is' if count == 1 else 'are'} written as PNG, since {kind} cannot hold "
+        "the noise within the bound"
+        for kind, count in sorted(counts.items())
+    )
+
+
+def _refuse_overlap(found: Scan, out: Path, records: Path) -> None:
+    """Raise UsageProblem if output and inputs share a folder, by whatever path."""
+    for path in found.inputs:
+        for ours, what in ((out, "Output folder"), (records, "Folder of records")):
+            how = overlaps(ours, path)
+            if how is not None:
+                raise UsageProblem(
+                    f"{what} {shown(ours)} {how} the input {shown(path)}; choose a folder beside it"
+                )
+    ours_real = [os.path.join(os.path.realpath(path), "") for path in (out, records)]  # noqa: PTH118
+    for source in found.sources:
+        if os.path.realpath(source.path).startswith(tuple(ours_real)):
+            raise UsageProblem(
+                f"{shown(source.path)} is a link into the output folder {shown(out)}; "
+                "choose another --out, or leave it out with --exclude"
+            )
+
+
+def _nothing(found: Scan, selection: Selection) -> str:
+    """Return the sentence for inputs without pictures, with a hint where one is known."""
+    others = sum(found.skipped.values())
+    places = ", ".join(shown(path) for path in found.inputs)
+    text = f"No pictures in {places} (looked for {_LOOKED_FOR}; {others} other files)."
+    if selection.include or selection.exclude:
+        return f"{text} Check --include and --exclude"
+    for path in found.inputs:
+        for folder in sorted(path.iterdir()) if path.is_dir() and not selection.recursive else []:
+            if folder.is_dir() and any(
+                f.suffix.lower() in PICTURE_SUFFIXES for f in folder.iterdir()
+            ):
+                return f"{text} Did you mean {shown(folder)}?"
+    return text
+
+
+def _split_long(
+    pictures: Sequence[PlannedPicture],
+) -> tuple[tuple[PlannedPicture, ...], tuple[Refusal, ...]]:
+    """Part what can be written from what has a name that no file system would take."""
+    reason = f"output name would be longer than {LONGEST_NAME} bytes; rename it"
+    long = {
+        p.name
+        for p in pictures
+        if any(len(os.fsencode(out.rpartition("/")[2])) > LONGEST_NAME for out in p.outs)
+    }
+    refused = tuple(Refusal(p.name, reason) for p in pictures if p.name in long)
+    return tuple(p for p in pictures if p.name not in long), refused
+
+
+def _notices(pictures: Sequence[PlannedPicture]) -> tuple[str, ...]:
+    """Return what the person should know about the names."""
+    problems = [problem for p in pictures if (problem := windows_problem(p.out))]
+    renamed = sum(p.out.rpartition(".")[0] != p.name.rpartition(".")[0] for p in pictures)
+    notices = [_listed(problems)] if problems else []
+    if renamed:
+        notices.append(
+            f"{renamed} pictures keep their full name, since two would have had the same one"
+        )
+    return tuple(notices)
+
+
+def _listed(problems: Sequence[str]) -> str:
+    """Return the first few problems in one line, with the number of the others."""
+    distinct = list(Counter(problems))
+    more = f" and {len(distinct) - _NAMED} more" if len(distinct) > _NAMED else ""
+    return "; ".join(distinct[:_NAMED]) + more

@@ -1,0 +1,125 @@
+"""Resume: what an earlier run finished, what is left, and what in the output no longer fits."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from unlearn.errors import UsageProblem
+from unlearn.files.replace import file_sha256
+from unlearn.files.text import shown
+from unlearn.protection.manifest import Manifest, PictureRecord
+from unlearn.protection.plan import Plan
+
+_HASHING_THREADS = 4
+
+
+@dataclass(frozen=True)
+class Work:
+    """The plan's pictures, by number: finished before, or still to do; and outdated outputs."""
+
+    finished: Mapping[int, PictureRecord]
+    pending: tuple[int, ...]
+    outdated: tuple[str, ...]
+    edited: tuple[str, ...]  # outdated, but changed by somebody else since: left alone
+
+
+def sort_work(
+    plan: Plan, manifest: Manifest, fingerprints: Sequence[str | None], *, force: bool
+) -> Work:
+    """Compare the plan with the disk; a picture is finished if source, settings and output agree.
+
+    An outdated output belongs to a picture that has to be done again, or that can no longer be
+    done. Raises UsageProblem where an output would replace something that unlearn did not write,
+    unless `force`.
+    """
+    current = _current(plan, manifest, fingerprints)
+    finished = {} if force else current
+    pending = tuple(n for n in range(len(plan.pictures)) if n not in finished)
+    _refuse_clashes(plan, manifest, pending, force=force)
+    outdated, edited = _outdated(plan, manifest, current, pending)
+    return Work(finished, pending, outdated, edited)
+
+
+def _current(
+    plan: Plan, manifest: Manifest, fingerprints: Sequence[str | None]
+) -> dict[int, PictureRecord]:
+    """Return the records of the pictures whose output is what a run now would write."""
+    candidates = []
+    for number, picture in enumerate(plan.pictures):
+        record, asked = manifest.records.get(picture.name), fingerprints[number]
+        if asked is None or record is None or record.status != "ok":
+            continue
+        out = str(record.out)
+        if record.settings == asked and out in picture.outs and manifest.outputs.get(out) == record:
+            candidates.append((number, record))
+
+    def agrees(candidate: tuple[int, PictureRecord]) -> bool:
+        """Tell whether source and output still are what the record says."""
+        number, record = candidate
+        picture = plan.pictures[number]
+        return (
+            file_sha256(plan.out / str(record.out)) == record.out_sha256
+            and file_sha256(picture.source) == record.src_sha256
+        )
+
+    with ThreadPoolExecutor(_HASHING_THREADS) as threads:
+        verdicts = list(threads.map(agrees, candidates))
+    return {n: r for (n, r), verdict in zip(candidates, verdicts, strict=True) if verdict}
+
+
+def _refuse_clashes(plan: Plan, manifest: Manifest, pending: Sequence[int], *, force: bool) -> None:
+    """Raise UsageProblem for outputs that would replace what unlearn did not write."""
+    outs = [out for number in pending for out in plan.pictures[number].outs]
+    parents = {str(parent) for out in outs for parent in PurePosixPath(out).parents}
+    _refuse(plan, sorted(p for p in parents if _is_other(plan.out / p, Path.is_dir)), "no folder")
+    _refuse(plan, sorted(p for p in parents - {"."} if (plan.out / p).is_symlink()), "a link")
+    _refuse(plan, [out for out in outs if (plan.out / out).is_dir()], "a folder")
+    if not force:
+        foreign = [
+            out for out in outs if out not in manifest.outputs and os.path.lexists(plan.out / out)
+        ]
+        _refuse(plan, foreign, "not written by unlearn", "or --force to replace it")
+
+
+def _is_other(path: Path, kind: Callable[[Path], bool]) -> bool:
+    """Tell whether something is there and is not of the kind."""
+    return os.path.lexists(path) and not kind(path)
+
+
+def _refuse(plan: Plan, outs: Sequence[str], what: str, otherwise: str = "") -> None:
+    """Raise UsageProblem that names the first of these outputs, if there is one."""
+    if outs:
+        more = f" (and {len(outs) - 1} more like it)" if len(outs) > 1 else ""
+        advice = ", ".join(filter(None, ["choose another --out", otherwise]))
+        raise UsageProblem(f"{shown(plan.out / outs[0])} exists and is {what}{more}; {advice}")
+
+
+def _outdated(
+    plan: Plan,
+    manifest: Manifest,
+    current: Mapping[int, PictureRecord],
+    pending: Sequence[int],
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return earlier outputs that belong to no current picture, and those edited since."""
+    written: dict[str, list[str]] = defaultdict(list)
+    for out, record in manifest.outputs.items():
+        if record is not None:
+            written[record.src].append(out)
+    kept = {record.out for record in current.values()}
+    planned = {out for number in pending for out in plan.pictures[number].outs}
+    names = [plan.pictures[number].name for number in pending]
+    names += [refusal.name for refusal in plan.refused]
+    candidates = {out for name in names for out in written[name]}
+    candidates |= planned & manifest.outputs.keys()
+    outdated: list[str] = []
+    edited: list[str] = []
+    for out in sorted(candidates - kept):
+        if not os.path.lexists(plan.out / out):
+            continue
+        record = manifest.outputs[out]
+        ours = record is None or file_sha256(plan.out / out) == record.out_sha256
+        (outdated if ours or out in planned else edited).append(out)
+    return tuple(outdated), tuple(edited)

@@ -1,0 +1,255 @@
+"""Protect: plan, compare with earlier runs, make noise, write, check, record.
+
+"Protected" means: noise written, and its bound checked on the written file. Nothing else is
+promised.
+"""
+
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import wait
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path, PurePosixPath
+
+from unlearn import __version__
+from unlearn.config import to_plain
+from unlearn.errors import UsageProblem
+from unlearn.files.lock import locked, refuse_if_locked
+from unlearn.files.places import check_space, free_bytes, remove_leftovers
+from unlearn.files.replace import file_sha256
+from unlearn.files.text import shown
+from unlearn.generators.header import Header, read_header
+from unlearn.protection import worker
+from unlearn.protection.events import Notice, ProtectResult, Report, Started
+from unlearn.protection.key import Key, load_key, permutation
+from unlearn.protection.labels import check_classes
+from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes, read_manifest
+from unlearn.protection.options import NOISE_VERSION, ProtectOptions, Settings
+from unlearn.protection.pipeline import Pipeline
+from unlearn.protection.plan import Plan, make_plan
+from unlearn.protection.recorder import Noise, RealBatch
+from unlearn.protection.resume import sort_work
+from unlearn.protection.space import EITHER, estimate_bytes
+from unlearn.protection.steps import Batch, Groundwork
+from unlearn.protection.survival import with_survival
+from unlearn.protection.worker import Failure, PreviewJob
+from unlearn.workers.pool import Interruption, Pool
+
+__all__ = ["ProtectOptions", "ProtectResult", "load_generator", "protect"]
+
+_MOST_THREADS = 8
+_STOPPING = "Stopping after the pictures under way; press Ctrl-C again to stop at once"
+
+
+def load_generator(path: Path, device: str) -> tuple[Noise, str]:
+    """Load a generator and return it with the name of the device it computes on."""
+    import torch
+
+    from unlearn.device import select_run
+    from unlearn.generators.artefact import NoiseGenerator
+
+    run = select_run(device)
+    if run.device.type == "cpu":
+        # Pictures are what runs side by side, and bytes must not depend on how many threads do.
+        torch.set_num_threads(1)
+    return NoiseGenerator.load(path, run), f"{run.device} ({run.precision})"
+
+
+def protect(options: ProtectOptions, report: Report) -> ProtectResult:
+    """Protect every picture that can be, and account for every one that cannot.
+
+    Raises UsageProblem, NothingFound or EnvironmentProblem before anything is written if the run as
+    a whole cannot be done, and EnvironmentProblem if the disk fills up on the way.
+    """
+    began = time.monotonic()
+    plan = make_plan(options.request)
+    header = read_header(options.generator)
+    check_classes(plan.labelling, len(header.classes), options.generator_name)
+    ground = _lay_ground(options, plan, header, load_key(options.key, create=False))
+    idle = not (ground.work.pending or ground.work.outdated or plan.refused)
+    if options.dry_run or idle:
+        check_space(ground.needed_bytes, plan.out)
+        result = _look_through(ground, report)
+    else:
+        result = _write(ground, header, report)
+    if options.report_survival:
+        result = with_survival(result, plan, options, report)
+    return replace(result, seconds=time.monotonic() - began)
+
+
+def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | None) -> Groundwork:
+    """Compare the plan with what earlier runs left.
+
+    Raises UsageProblem if they were made with other settings, or if something is in the way.
+    """
+    manifest = read_manifest(plan.records)
+    sha256 = file_sha256(options.generator) or ""
+    settings = Settings(options, key, sha256, options.grid or header.working_size)
+    conflict = None if options.force else settings.conflict(manifest.header)
+    if conflict is not None:
+        raise UsageProblem(
+            f"{shown(plan.out)} was made with {conflict}. "
+            "Choose another --out, or --force to redo all."
+        )
+    room = len(header.classes)
+    places = permutation(key, room) if key else [0] * room
+    order = dict(zip(plan.labelling.classes, places, strict=False))
+    targets = tuple(order[picture.label] for picture in plan.pictures)
+    fingerprints = tuple(
+        settings.fingerprint(target, picture.format)
+        for target, picture in zip(targets, plan.pictures, strict=True)
+    )
+    work = sort_work(plan, manifest, fingerprints, force=options.force)
+    todo = [plan.pictures[number] for number in work.pending]
+    kinds = [(p.source, EITHER if p.format == "JPEG" and p.fallback else p.format) for p in todo]
+    needed = estimate_bytes(kinds, options.max_side)
+    return Groundwork(options, plan, manifest, settings, targets, fingerprints, work, needed)
+
+
+def _look_through(ground: Groundwork, report: Report) -> ProtectResult:
+    """Read every picture that is left to do, and write nothing."""
+    _announce(ground, ground.options.device, report)
+    batch = Batch(ground, report)
+    with (
+        _interruption(report) as interruption,
+        Pool(ground.options.workers, ground.options.batch_size) as pool,
+    ):
+        Pipeline(pool, batch, lambda: interruption.requested or batch.stop).run(ground.work.pending)
+    result = batch.result(interrupted=interruption.requested)
+    return replace(result, dry_run=ground.options.dry_run)
+
+
+def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
+    """Protect what is left to do, under the lock of the output folder."""
+    options, plan = ground.options, ground.plan
+    refuse_if_locked(plan.out, plan.records)
+    check_space(ground.needed_bytes, plan.out)
+    generator, device = load_generator(options.generator, options.device)
+    key = load_key(options.key, create=True)
+    if key is None:
+        raise AssertionError("load_key(create=True) returns a key or raises")
+    with locked(plan.out, plan.records):
+        if ground.settings.key != key or manifest_bytes(plan.records) != ground.manifest.bytes:
+            ground = _lay_ground(options, plan, header, key)
+        _announce(ground, device, report)
+        with ManifestWriter(plan.records) as manifest:
+            manifest.header(_run_header(ground, key, device))
+            batch = RealBatch(ground, report, generator, key, manifest)
+            try:
+                return _run(batch, device, report)
+            finally:
+                _tidy(ground)
+
+
+def _run(batch: RealBatch, device: str, report: Report) -> ProtectResult:
+    """Remove what is outdated, then do the pictures and their previews."""
+    ground, options = batch.ground, batch.ground.options
+    # An accelerator has one queue; more threads than these would wait for Python's lock.
+    threads = min(options.workers, _MOST_THREADS) if device.startswith("cpu") else 0
+    _tidy(ground)
+    for out in ground.work.outdated:
+        (ground.plan.out / out).unlink(missing_ok=True)
+    batch.record_refused()
+    with (
+        _interruption(report) as interruption,
+        Pool(options.workers, options.batch_size, threads) as pool,
+    ):
+        Pipeline(pool, batch, lambda: interruption.requested or batch.stop).run(ground.work.pending)
+        batch.raise_if_full()
+        jobs = [] if interruption.requested else batch.preview_jobs()
+        previews = _draw(jobs, ground.plan.records / "preview", pool, report)
+    return batch.result(interrupted=interruption.requested, previews=previews)
+
+
+def _draw(jobs: Sequence[PreviewJob], folder: Path, pool: Pool, report: Report) -> tuple[Path, ...]:
+    """Draw the preview sheets in place of those of earlier runs."""
+    if jobs:
+        folder.mkdir(exist_ok=True)
+        for old in folder.glob("[0-9]*-*.png"):
+            old.unlink()
+    futures = [pool.submit(worker.preview, job) for job in jobs]
+    wait(futures)
+    sheets = []
+    for job, future in zip(jobs, futures, strict=True):
+        error = future.exception()
+        drawn = Failure(str(error)) if error else future.result()
+        if isinstance(drawn, Failure):
+            report(Notice(f"No preview of {shown(job.source)}: {drawn.reason}"))
+        else:
+            sheets.append(drawn)
+    return tuple(sheets)
+
+
+def _interruption(report: Report) -> Interruption:
+    """Return a guard that says what the first Ctrl-C does."""
+    return Interruption(lambda: report(Notice(_STOPPING)))
+
+
+def _tidy(ground: Groundwork) -> None:
+    """Remove temporary files of killed workers, and folders that were made and stayed empty."""
+    out = ground.plan.out
+    remove_leftovers(out)
+    remove_leftovers(ground.plan.records)
+    names = [out for picture in ground.plan.pictures for out in picture.outs]
+    names += ground.work.outdated
+    folders = {parent for name in names for parent in PurePosixPath(name).parents[:-1]}
+    for folder in sorted(folders, key=lambda path: -len(path.parts)):
+        with contextlib.suppress(OSError):
+            (out / folder).rmdir()
+
+
+def _announce(ground: Groundwork, device: str, report: Report) -> None:
+    """Say what is about to be done."""
+    plan = ground.plan
+    report(
+        Started(
+            plan=plan,
+            generator=ground.options.generator_name,
+            generator_sha256=ground.settings.generator_sha256,
+            rho=str(ground.options.rho),
+            device=device,
+            pending=len(ground.work.pending),
+            needed_bytes=ground.needed_bytes,
+            free_bytes=free_bytes(plan.out),
+        )
+    )
+    notices = list(plan.notices)
+    if ground.manifest.broken_lines:
+        notices.append(f"{ground.manifest.broken_lines} broken lines in the manifest are ignored")
+    if ground.work.outdated and not ground.options.dry_run:
+        notices.append(f"{len(ground.work.outdated)} outdated outputs of earlier runs are removed")
+    for out in ground.work.edited:
+        notices.append(
+            f"{shown(plan.out / out)} is outdated, was changed since, and was left there"
+        )
+    for text in notices:
+        report(Notice(text))
+
+
+def _run_header(ground: Groundwork, key: Key, device: str) -> RunHeader:
+    """Return the manifest's header of this run."""
+    options = ground.options
+    return RunHeader(
+        tool=__version__,
+        torch=version("torch"),
+        pillow=version("pillow"),
+        generator=options.generator_name,
+        generator_sha256=ground.settings.generator_sha256,
+        rho=str(options.rho),
+        seed=options.seed,
+        labels=ground.plan.labelling.mode,
+        format=options.format,
+        metadata=options.metadata,
+        max_side=options.max_side,
+        grid=ground.settings.grid,
+        noise=NOISE_VERSION,
+        key=key.fingerprint,
+        device=device,
+        inputs=tuple(os.path.abspath(path) for path in ground.plan.inputs),  # noqa: PTH100
+        argv=options.argv,
+        selection=to_plain(options.selection),
+        started=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+    )

@@ -1,0 +1,221 @@
+"""Scan: find every picture among files, folders and patterns, and account for the rest."""
+
+import functools
+import glob
+import itertools
+import os
+import stat
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+from unlearn.errors import UsageProblem
+from unlearn.files.names import PICTURE_SUFFIXES
+from unlearn.files.text import shown
+from unlearn.pictures.sniff import sniff
+
+# Files that are pictures to their owner but that no one can protect as they are.
+_RAW = "nef nrw cr2 cr3 crw arw sr2 dng orf rw2 raf pef srw x3f 3fr iiq"
+_OTHERS = "psd psb xcf kra clip svg jxl jp2 j2k ai eps tga dds exr hdr pfm ppm pgm pbm pnm sgi rgb"
+_UNREADABLE = {
+    f".{suffix}": reason
+    for suffixes, reason in (
+        (_RAW, "camera raw is not a picture to publish; export JPEG, PNG or TIFF first"),
+        (_OTHERS, "this format is not supported; export JPEG, PNG or TIFF first"),
+    )
+    for suffix in suffixes.split()
+}
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which files under the inputs are wanted; patterns match paths and names in any case."""
+
+    recursive: bool = True
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    follow_symlinks: bool = False
+
+    def wants(self, relative: PurePosixPath) -> bool:
+        """Tell whether the patterns let a file through; they may also name a folder above it."""
+        texts = [relative, *relative.parents[:-1]]
+        candidates = {t.lower() for path in texts for t in (str(path), path.name)}
+
+        def matched(plain: frozenset[str], patterns: Sequence[str]) -> bool:
+            """Tell whether a candidate is a plain name, or any pattern matches one."""
+            return not plain.isdisjoint(candidates) or any(
+                fnmatchcase(c, p) for p in patterns for c in candidates
+            )
+
+        return (not self.include or matched(*_sorted_out(self.include))) and not matched(
+            *_sorted_out(self.exclude)
+        )
+
+
+@functools.cache
+def _sorted_out(patterns: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, ...]]:
+    """Return patterns in lower case, plain names apart: those may be thousands."""
+    lower = [pattern.lower() for pattern in patterns]
+    plain = frozenset(p for p in lower if not glob.has_magic(p))
+    return plain, tuple(p for p in lower if p not in plain)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file that may be a picture."""
+
+    path: Path
+    name: str  # its place under the inputs, with forward slashes
+    relative: str  # the same under its own input folder
+    root: str  # that input folder's name; "" for a file that was given by itself
+    format: str  # by content, as sniff names it; "" if only the suffix says picture
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Something that is wanted and cannot be protected, known before it is decoded."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What the inputs hold; `skipped` counts other files by suffix."""
+
+    inputs: tuple[Path, ...]
+    sources: tuple[Source, ...]
+    refused: tuple[Refusal, ...]
+    skipped: Mapping[str, int]
+
+
+@dataclass
+class _Findings:
+    """What has been found so far."""
+
+    selection: Selection
+    sources: dict[str, Source] = field(default_factory=dict)  # by absolute path
+    refused: list[Refusal] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+
+def expand(inputs: Sequence[str | Path]) -> tuple[Path, ...]:
+    """Return the inputs as paths, patterns that the shell left alone expanded, in the given order.
+
+    Raises UsageProblem for an input that is not there.
+    """
+    found: list[Path] = []
+    for text in map(str, inputs):
+        matches = [text] if os.path.lexists(text) else []
+        if not matches and glob.has_magic(text):
+            matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - absolute patterns too
+        if not matches:
+            kind = "Nothing matches" if glob.has_magic(text) else "There is no file or folder"
+            raise UsageProblem(f"{kind} {shown(text)}; check the path")
+        found += map(Path, matches)
+    return tuple(dict.fromkeys(found))
+
+
+def scan(inputs: Sequence[str | Path], selection: Selection) -> Scan:
+    """Find the candidates in files, folders and patterns, sorted by name; nothing is decoded.
+
+    One folder is mirrored as it is; of several inputs each folder keeps its own name in front.
+    Raises UsageProblem for a missing input and for two inputs whose pictures would have the same
+    name.
+    """
+    paths = expand(inputs)
+    findings = _Findings(selection)
+    alone = len(paths) == 1
+    for path in paths:
+        if path.is_dir():
+            root = Path(os.path.abspath(path)).name  # noqa: PTH100 - "." has a name, links keep theirs
+            _scan_folder(path, "" if alone else f"{root}/", root, findings)
+        else:
+            _consider(path, PurePosixPath(path.name), ("", ""), findings)
+    sources = sorted(findings.sources.values(), key=lambda source: source.name)
+    for one, two in itertools.pairwise(sources):
+        if one.name == two.name:
+            raise UsageProblem(
+                f"{shown(one.path)} and {shown(two.path)} would both become {shown(one.name)}; "
+                "protect them into two folders"
+            )
+    refused = sorted(findings.refused, key=lambda refusal: refusal.name)
+    return Scan(paths, tuple(sources), tuple(refused), dict(sorted(findings.skipped.items())))
+
+
+def _scan_folder(folder: Path, prefix: str, root: str, findings: _Findings) -> None:
+    """Consider every file under the folder."""
+    for path, relative in _walk(folder, PurePosixPath(), (), prefix, findings):
+        _consider(path, relative, (prefix, root), findings)
+
+
+def _walk(
+    folder: Path,
+    relative: PurePosixPath,
+    above: tuple[str, ...],
+    prefix: str,
+    findings: _Findings,
+) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Yield the files under a folder in the order of their names; hidden ones are left out.
+
+    `above` are the real paths of the folders above, so that links cannot lead in a circle.
+    """
+    try:
+        with os.scandir(folder) as listing:
+            entries = sorted(listing, key=lambda entry: entry.name)
+    except OSError as error:
+        reason = f"folder cannot be read: {(error.strerror or str(error)).lower()}"
+        findings.refused.append(Refusal(f"{prefix}{relative}", reason))
+        return
+    above = (*above, os.path.realpath(folder))
+    for entry in entries:
+        path, place = folder / entry.name, relative / entry.name
+        if entry.name.startswith("."):
+            continue
+        if not _is_folder(path):
+            yield path, place
+        elif path.is_symlink() and not findings.selection.follow_symlinks:
+            findings.skipped["folder link"] += 1
+        elif os.path.realpath(path) in above:
+            findings.skipped["folder link in a circle"] += 1
+        elif findings.selection.recursive:
+            yield from _walk(path, place, above, prefix, findings)
+
+
+def _is_folder(path: Path) -> bool:
+    """Tell whether the path is a folder or a link to one; False where that cannot be found out."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _consider(
+    path: Path, relative: PurePosixPath, origin: tuple[str, str], findings: _Findings
+) -> None:
+    """Sort one file into sources, refusals or skips; `origin` is its prefix and its root's name."""
+    if not findings.selection.wants(relative):
+        return
+    prefix, root = origin
+    suffix, name = path.suffix.lower(), f"{prefix}{relative}"
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+        content = sniff(path) if regular else ""
+    except OSError as error:
+        if suffix in PICTURE_SUFFIXES or suffix in _UNREADABLE:
+            why = "a link to nothing" if path.is_symlink() else f"{error.strerror or error}".lower()
+            findings.refused.append(Refusal(name, f"cannot be read: {why}"))
+        else:
+            findings.skipped["unreadable"] += 1
+        return
+    if not regular:
+        findings.skipped["special file"] += 1
+    elif suffix in _UNREADABLE:
+        findings.refused.append(Refusal(name, _UNREADABLE[suffix]))
+    elif content or suffix in PICTURE_SUFFIXES:
+        key = os.path.abspath(path)  # noqa: PTH100 - links must not be resolved here
+        findings.sources.setdefault(key, Source(path, name, str(relative), root, content))
+    else:
+        findings.skipped[suffix or "without suffix"] += 1

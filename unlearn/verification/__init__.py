@@ -1,0 +1,1 @@
+"""Verify: the bound proved again, from the pixels of both folders."""

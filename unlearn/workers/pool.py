@@ -1,0 +1,205 @@
+"""Worker processes that can be replaced when one of them dies, threads, and stopping both at once.
+
+Files are read and written in processes, because decoders crash; noise is made in threads of this
+process, which share one network and let go of Python's lock while they calculate.
+"""
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import FrameType, TracebackType
+from typing import Any, Final, Self, TypeVar
+
+from unlearn.workers.limits import why_ended
+
+T = TypeVar("T")
+J = TypeVar("J")
+
+# What starting a worker raises when the pool's own thread closes its pipes at that moment.
+_HALF_CLOSED: Final = (OSError, AttributeError, TypeError, ValueError)
+
+
+class Pool:
+    """So many worker processes, started when first needed; 0 does the work in this process.
+
+    `capacity` is how many pictures may be under way at a time, twice the workers unless given;
+    `threads` is how many tasks of this process may run beside its main thread, 0 for none.
+    """
+
+    def __init__(self, workers: int, capacity: int | None = None, threads: int = 0) -> None:
+        self.workers = workers
+        self.capacity = capacity or max(1, workers) * 2
+        self.threads = threads
+        self._running: list[threading.Thread] = []
+        self._executor: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close(now=kind is not None)
+
+    def submit(self, task: Callable[[J], T], job: J) -> "Future[T]":
+        """Start a task; raises BrokenProcessPool if a worker has died since restart."""
+        if self.workers == 0:
+            return _done_here(task, job)
+        if self._executor is None:
+            self._executor = ProcessPoolExecutor(
+                self.workers, multiprocessing.get_context("spawn"), initializer=start_worker
+            )
+        with _interrupts_held():
+            try:
+                return self._executor.submit(task, job)
+            except _HALF_CLOSED as error:
+                raise BrokenProcessPool("a worker died while another was started") from error
+
+    def submit_here(self, task: Callable[[J], T], job: J) -> "Future[T]":
+        """Start a task in a thread of its own, or do it now if there are to be no threads.
+
+        Starting a thread takes no time beside the noise of one picture.
+        """
+        if not self.threads:
+            return _done_here(task, job)
+        future: Future[T] = Future()
+        thread = threading.Thread(target=_do_unless_abandoned, args=(task, job, future))
+        self._running = [other for other in self._running if other.is_alive()] + [thread]
+        thread.start()
+        return future
+
+    def restart(self) -> str:
+        """Give up the workers and return why one ended; new ones start with the next task."""
+        processes, executor = self._processes(), self._executor
+        if executor is not None and executor._broken:
+            executor.shutdown(wait=True)  # only then are all exit codes known
+        reason = why_ended([process.exitcode for process in processes])
+        self._end_workers(now=True)
+        return reason
+
+    def close(self, *, now: bool = False) -> None:
+        """End workers and threads: after what they are doing, or at once."""
+        if now:
+            for thread in self._running:
+                _abandon(thread)
+        self._end_workers(now=now)
+        for thread in self._running:
+            thread.join()
+
+    def _end_workers(self, *, now: bool) -> None:
+        """End the workers: after what they are doing, or at once."""
+        processes = self._processes() if now else []
+        executor, self._executor = self._executor, None
+        if executor is None:
+            return
+        for process in processes:
+            process.kill()
+        executor.shutdown(wait=True, cancel_futures=True)
+        for process in processes:
+            process.join()
+
+    def _processes(self) -> list[Any]:
+        """Return the workers, dead ones too."""
+        # Private, but the public terminate_workers() needs Python 3.14 and tells no exit codes.
+        return list(((self._executor and self._executor._processes) or {}).values())
+
+
+class Interruption:
+    """Turns the first Ctrl-C into a request to stop and the second into KeyboardInterrupt."""
+
+    def __init__(self, notify: Callable[[], None]) -> None:
+        self.requested = False
+        self._notify = notify
+        self._previous: Any = None
+        self._installed = False
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._handle)
+            self._installed = True
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
+        """Take one Ctrl-C."""
+        if self.requested:
+            raise KeyboardInterrupt
+        self.requested = True
+        # In a thread: a handler may interrupt a write to the very stream that the notice goes to.
+        threading.Thread(target=self._notify).start()
+
+
+@contextlib.contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Delay Ctrl-C while a process may be starting: it inherits the mask and stays deaf to it."""
+    mask = getattr(signal, "pthread_sigmask", None)
+    if mask is None:
+        yield
+        return
+    before = mask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        mask(signal.SIG_SETMASK, before)
+
+
+def _done_here(task: Callable[[J], T], job: J) -> "Future[T]":
+    """Do the task now and return its future."""
+    future: Future[T] = Future()
+    _do(task, job, future)
+    return future
+
+
+def _do(task: Callable[[J], T], job: J, future: "Future[T]") -> None:
+    """Do the task and tell its future, which hands what it raised to whoever asks."""
+    try:
+        future.set_result(task(job))
+    except BaseException as error:
+        future.set_exception(error)
+        if not isinstance(error, Exception):
+            raise
+
+
+def _do_unless_abandoned(task: Callable[[J], T], job: J, future: "Future[T]") -> None:
+    """Do the task of a thread, and end it silently if it is abandoned."""
+    with contextlib.suppress(SystemExit):
+        _do(task, job, future)
+
+
+def _abandon(thread: threading.Thread) -> None:
+    """Raise SystemExit in a thread as soon as it does a step of Python."""
+    if thread.is_alive() and thread.ident is not None:
+        number = ctypes.c_ulong(thread.ident)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(number, ctypes.py_object(SystemExit))
+
+
+def start_worker() -> None:
+    """Leave Ctrl-C and standard error to the main process, and do not outlive it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders written in C complain there
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_leave_with, args=(parent.join,), daemon=True).start()
+
+
+def _leave_with(wait: Callable[[], None]) -> None:
+    """End this process once the wait is over; a killed parent would otherwise leave it behind."""
+    wait()
+    os._exit(1)
