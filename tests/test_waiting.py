@@ -167,7 +167,7 @@ def test_the_noise_of_a_picture_waits_at_its_beginning_and_end_only(monkeypatch)
             before = len(watch.seen)
             generator.noise_for_picture(np.zeros((8, 8, 3), np.uint8), number, 0, "00" * 32)
     waits = watch.seen[before:]
-    assert all(wait.startswith("generator.py") for wait in waits)
+    assert all(wait.startswith("artefact.py") for wait in waits)
     assert [wait.rpartition(" ")[2] for wait in waits] == ["device", "meta", "device", "cpu"]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -35,6 +36,7 @@ _SHAPES = (
     _aten.bincount,
     _aten.repeat_interleave,
 )
+_TABLES = (torch.tensor, torch.asarray, torch.as_tensor, Tensor.new_tensor)
 _INDEXING = (_aten.index, _aten.index_put, _aten.index_put_, _aten._index_put_impl_)
 
 
@@ -52,16 +54,14 @@ class Watched(TorchDispatchMode):
         pretended = [tensor for tensor in given if tensor.is_meta]
         if packet in _COPIES:
             return self._copied(func, args, kwargs)
-        if packet is _aten.lift_fresh and pretended:
-            self._note(func, "numbers of the host become a tensor of the device")
         if pretended and any(t.ndim and not t.is_meta for t in given):
-            self._note(func, "a tensor of the host among those of the device")
+            self.note(func, "a tensor of the host among those of the device")
         if packet in _INDEXING and any(t.dtype in (torch.bool, torch.uint8) for t in pretended[1:]):
-            self._note(func, "the places where a mask is true")
+            self.note(func, "the places where a mask is true")
         if packet in _SHAPES and pretended and kwargs.get("output_size") is None:
-            self._note(func, "a shape that depends on numbers")
+            self.note(func, "a shape that depends on numbers")
         if packet in _NUMBERS and pretended:
-            self._note(func, "a number of the device is read")
+            self.note(func, "a number of the device is read")
             return torch.zeros((), dtype=pretended[0].dtype).item()
         return func(*args, **kwargs)
 
@@ -70,19 +70,38 @@ class Watched(TorchDispatchMode):
         if func.overloadpacket is _aten.copy_:
             into, source = args[0], args[1]
             if into.device != source.device:
-                self._note(func, f"from {source.device} to {into.device}")
+                self.note(func, f"from {source.device} to {into.device}")
             return into.zero_() if source.is_meta and not into.is_meta else func(*args, **kwargs)
         source, device = args[0], kwargs.get("device") or args[0].device
         if source.device != device:
-            self._note(func, f"from {source.device} to {device}")
+            self.note(func, f"from {source.device} to {device}")
         if source.is_meta and device.type != "meta":
             return torch.zeros(source.shape, dtype=kwargs.get("dtype") or source.dtype)
         return func(*args, **kwargs)
 
-    def _note(self, func: Any, what: str) -> None:
+    def note(self, func: Any, what: str) -> None:
+        """Record what waits, with the place that asked for it."""
         ours = [f for f in traceback.extract_stack() if f.filename.startswith(_PACKAGE)]
         place = f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "a test"
         self.seen.append(f"{place}: {func}: {what}")
+
+
+class Tables(TorchFunctionMode):
+    """Records tensors that are made for the device from numbers of the host.
+
+    What PyTorch dispatches for them differs from release to release; what is called does not.
+    """
+
+    def __init__(self, watch: Watched) -> None:
+        super().__init__()
+        self.watch = watch
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        given = args[1] if func is Tensor.new_tensor else args[0] if args else None
+        if func in _TABLES and made.is_meta and not isinstance(given, Tensor):
+            self.watch.note(func.__name__, "numbers of the host become a tensor of the device")
+        return made
 
 
 @contextlib.contextmanager
@@ -96,7 +115,7 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> Iterator[Watched]:
     for cache in caches:
         cache.cache_clear()
     try:
-        with Watched() as watch:
+        with Watched() as watch, Tables(watch):
             yield watch
     finally:
         for cache in caches:
