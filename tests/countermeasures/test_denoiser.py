@@ -6,8 +6,8 @@ import pickle
 import pytest
 import safetensors.torch
 import torch
-from countermeasures.denoisers import CONFIG, OLD_CONFIG, save, wave, weights_of
 
+from tests.support.denoisers import CONFIG, OLD_CONFIG, save, wave, weights_of
 from unlearn.countermeasures.denoiser import load_denoiser
 from unlearn.errors import EnvironmentProblem
 

@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from countermeasures.denoisers import CONFIG, save
 
+from tests.support.denoisers import CONFIG, save
 from tests.support.making import make_data, make_pixels, make_rng
 from unlearn.countermeasures.base import Countermeasure
 from unlearn.countermeasures.diffusion import diffusion, purified
