@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 
 import pytest
-from test_metadata import EMBEDDED
-from test_second_pictures import PLACES
 
 import unlearn.pictures
+from tests.pictures.metadata.test_embedded import PLACES
+from tests.pictures.metadata.test_kept import EMBEDDED
 from tests.support.corpus import CORPUS
 from unlearn.pictures.colour import MODES
 from unlearn.pictures.kinds import KINDS

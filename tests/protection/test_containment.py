@@ -5,9 +5,16 @@ import stat
 import sys
 
 import pytest
-from tests.protecting import FakeGenerator, Heard, make_photos, make_picture, options_for, tree
 
 from tests import protecting
+from tests.support.protecting import (
+    FakeGenerator,
+    Heard,
+    make_photos,
+    make_picture,
+    options_for,
+    tree,
+)
 from unlearn.protection import pipeline as pipeline_module
 from unlearn.protection import run as workflow
 from unlearn.protection.pipeline import DIED, Pipeline

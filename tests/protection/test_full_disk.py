@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
-from tests.protecting import protect_line
 
 from tests.benchmarks.safety.disk import fill_up, small_disk
+from tests.support.protecting import protect_line
 
 
 @pytest.fixture
