@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests import protecting
+from tests.support import protecting
 from tests.support.protecting import (
     FakeGenerator,
     Heard,
