@@ -90,7 +90,7 @@ def test_no_command_shows_help_and_exits_2(capsys):
 def test_help_and_usage_errors_load_nothing_heavy(line):
     code = (
         "import sys; from unlearn.cli.app import run; run(sys.argv[1:]); "
-        "heavy = {'torch', 'torchvision', 'numpy', 'PIL', 'safetensors', 'jinja2'}; "
+        "heavy = {'torch', 'torchvision', 'numpy', 'PIL', 'safetensors', 'jinja2', 'requests'}; "
         "print(heavy & set(sys.modules))"
     )
     done = python("-c", code, *line)

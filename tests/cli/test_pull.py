@@ -8,22 +8,19 @@ import pickle
 import shutil
 import socket
 import struct
+import subprocess
+import time
+from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from PIL import Image
 from safetensors.torch import load_file, save
 
-from tests.support.serving import serving
+from tests.support.serving import listening, serving
 from unlearn.cli.app import run
-from unlearn.errors import EnvironmentProblem
 from unlearn.generators import catalogue
-from unlearn.generators import pull_old as workflow
-from unlearn.generators.download import Limits
+from unlearn.generators import pull as module
 from unlearn.generators.index import INDEX, Remote
-from unlearn.generators.pull_old import PullRequest, pull
-
-ONCE = Limits(1 << 24, stall_seconds=5, attempts=1, pause_seconds=0)
 
 
 @pytest.fixture
@@ -41,9 +38,8 @@ def sha(content):
 
 
 def names(folder):
-    """Everything in the folder of pulled generators but the lock."""
-    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
-    return found - {".partial/lock"}
+    """Everything in the folder of pulled generators."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
 
 
 def pull_line(server, content, *more, path="mine.safetensors"):
@@ -97,7 +93,6 @@ def test_json_is_one_object(content, folder, capsys):
             "sha256": sha(content),
             "size_bytes": len(content),
             "state": "pulled",
-            "resumed_bytes": 0,
         }
 
 
@@ -145,9 +140,10 @@ def test_wrong_bytes_get_no_name_and_are_not_kept(content, folder, capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith(
-        f"Error: mine.safetensors: SHA-256 is {sha(wrong)[:12]}…, expected {sha(content)[:12]}…. "
-        "Deleted; run the same line again."
+        "Error: SHA256 hash of downloaded file (mine.safetensors) does not match the known hash: "
+        f"expected {sha(content)} but got {sha(wrong)}."
     )
+    assert "Run the same line again" in captured.err
     assert captured.err.count("\n") == 1
     assert names(folder) == set()
 
@@ -213,7 +209,7 @@ def test_a_file_of_the_right_hash_that_is_no_generator_gets_no_name(
     told = capsys.readouterr().err
     assert told.startswith("Error: mine.safetensors")
     assert reason in told
-    assert told.endswith(" Deleted.\n")
+    assert told.count("\n") == 1
     assert names(folder) == set()
     assert list(tmp_path.iterdir()) == []
 
@@ -222,19 +218,22 @@ def test_a_server_error_is_one_line_and_leaves_nothing(content, folder, capsys):
     with serving(lambda answer: answer.head(404, Content_Length=0)) as server:
         assert run(pull_line(server, content, "--json")) == 4
         captured = capsys.readouterr()
-        line = f"{server.url}/mine.safetensors: the server answers 404 Not Found"
+        line = f"{server.url}/mine.safetensors: the server answers 404 Client Error: Not Found"
         assert captured.err == f"Error: {line}\n"
         assert json.loads(captured.out) == {"error": line, "exit_code": 4}
     assert names(folder) == set()
 
 
 def test_no_network_is_one_line(content, folder, capsys):
-    with serving(lambda answer: answer.whole(content)) as server:
-        line = pull_line(server, content)
-    assert run(line) == 4
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and not listening
+        url = f"https://127.0.0.1:{taken.getsockname()[1]}/a.safetensors?token=secret"
+        assert run(["generators", "pull", url, "--sha256", sha(content)]) == 4
     told = capsys.readouterr().err
     assert told.count("\n") == 1
-    assert "cannot be reached (Connection refused); is this machine online?" in told
+    assert "cannot be fetched (ConnectionError); is this machine online?" in told
+    assert "secret" not in told
+    assert names(folder) == set()
 
 
 @pytest.mark.parametrize("how", ["option", "variable"])
@@ -251,73 +250,232 @@ def test_offline_asks_nobody(how, content, folder, monkeypatch, capsys):
     assert not folder.exists()
 
 
-def test_a_cut_download_is_continued_in_the_same_run(content, folder, capsys):
-    half = len(content) // 2
-    with serving(lambda answer: answer.whole(content, half if answer.number == 1 else None)) as (
-        server
-    ):
+def test_a_cut_download_leaves_nothing_and_is_started_over_by_the_same_line(
+    content, folder, capsys
+):
+    cut = [len(content) // 2]
+    with serving(lambda answer: answer.whole(content, cut.pop() if cut else None)) as server:
+        assert run(pull_line(server, content)) == 4
+        told = capsys.readouterr().err
+        assert "cannot be fetched (ChunkedEncodingError)" in told
+        assert "Run the same line again to start over" in told
+        assert names(folder) == set()
         assert run(pull_line(server, content)) == 0
-    assert server.ranges == [None, half]
-    assert server.sent == len(content)
     assert names(folder) == {"mine.safetensors"}
 
 
-def test_a_cut_download_is_continued_by_the_next_run(content, folder):
-    request = {"sha256": sha(content).upper()}
-    with serving(lambda answer: answer.whole(content, 1000 if answer.number == 1 else None)) as (
-        server
-    ):
-        url = f"{server.url}/mine.safetensors"
-        with pytest.raises(EnvironmentProblem, match="1,000 bytes are kept, run the same line"):
-            pull(PullRequest(url, **request), lambda *_: None, ONCE)
-        assert names(folder) == {f".partial/{sha(content)}.part"}
-        pulled = pull(PullRequest(url, **request), lambda *_: None, ONCE)
-    assert (pulled.state, pulled.resumed_bytes) == ("pulled", 1000)
-    assert server.ranges == [None, 1000]
-    assert names(folder) == {"mine.safetensors"}
+def test_a_body_that_ends_early_without_a_length_is_no_whole_one(content, folder, capsys):
+    def cut(answer):
+        answer.head(200)
+        answer.wfile.write(content[:1000])
 
-
-def test_a_run_killed_before_the_last_step_only_has_that_to_do(content, folder):
-    (folder / ".partial").mkdir(parents=True)
-    (folder / ".partial" / f"{sha(content)}.part").write_bytes(content)
-    with serving(lambda answer: answer.whole(content)) as server:
-        assert run(pull_line(server, content)) == 0
-    assert server.paths == []
-    assert names(folder) == {"mine.safetensors"}
-
-
-def test_a_file_over_the_limit_is_not_kept(content, folder):
-    small = Limits(1000, attempts=1)
-    with (
-        serving(lambda answer: answer.whole(content)) as server,
-        pytest.raises(EnvironmentProblem, match="more than 1,000 bytes"),
-    ):
-        pull(
-            PullRequest(f"{server.url}/mine.safetensors", sha(content)),
-            lambda *_: None,
-            small,
-        )
+    with serving(cut) as server:
+        assert run(pull_line(server, content)) == 4
+    assert "does not match the known hash" in capsys.readouterr().err
     assert names(folder) == set()
 
 
-def test_two_pulls_at_a_time_do_not_mix(content, folder, capsys):
-    (folder / ".partial").mkdir(parents=True)
-    with (
-        FileLock(folder / ".partial" / "lock"),
-        serving(lambda answer: answer.whole(content)) as server,
-    ):
+def test_an_interrupted_download_leaves_nothing(content, folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def interrupted(*_):
+        assert any(tmp_path.rglob("*"))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module._Watched, "write", interrupted)
+    with serving(lambda answer: answer.whole(content)) as server:
+        assert run(pull_line(server, content)) == 130
+    assert names(folder) == set()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_stalled_server_is_left_in_time(content, folder, monkeypatch, capsys):
+    monkeypatch.setattr(module, "STALL_SECONDS", 0.2)
+
+    def stalls(answer):
+        answer.head(200, Content_Length=len(content))
+        answer.wfile.write(content[:1000])
+        time.sleep(0.6)
+
+    with serving(stalls) as server:
         assert run(pull_line(server, content)) == 4
-    assert server.paths == []
-    assert "another unlearn is pulling a generator" in capsys.readouterr().err
+    assert "cannot be fetched (ConnectionError)" in capsys.readouterr().err
+    assert names(folder) == set()
 
 
-def test_a_full_disk_is_found_before_it_is_full(content, folder, monkeypatch, capsys):
-    usage = shutil.disk_usage("/")
-    monkeypatch.setattr(workflow.shutil, "disk_usage", lambda _: usage._replace(free=10))
+@pytest.mark.parametrize("length", ["1099511627776", None, "-5", "many"])
+def test_what_is_over_the_limit_is_not_read_to_its_end(
+    length, content, folder, monkeypatch, capsys
+):
+    monkeypatch.setattr(module, "LARGEST_ARTEFACT", 1000)
+    written = []
+
+    def endless(answer):
+        answer.head(200, **({} if length is None else {"Content_Length": length}))
+        for _ in range(1000):
+            answer.wfile.write(b"x" * 65536)
+            written.append(65536)
+
+    with serving(endless) as server:
+        assert run(pull_line(server, content)) == 4
+    told = capsys.readouterr().err
+    assert "more than 1,000 bytes; refused" in told or "many" in told
+    assert told.count("\n") == 1
+    assert len(written) < 900  # the client left; the rest was buffered by the system
+    assert names(folder) == set()
+
+
+def test_a_disk_that_fills_up_is_named(content, folder, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module._Watched, "write", full)
     with serving(lambda answer: answer.whole(content)) as server:
         assert run(pull_line(server, content)) == 4
-    assert "Not enough disk: " in capsys.readouterr().err
-    assert not {name for name in names(folder) if not name.startswith(".partial/")}
+    assert "cannot be written (No space left on device)" in capsys.readouterr().err
+    assert names(folder) == set()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirects_are_followed(status, content, folder):
+    def redirects(answer):
+        if answer.path == "/mine.safetensors":
+            answer.head(status, Location="https://elsewhere.example/b?token=1", Content_Length=0)
+        else:
+            answer.whole(content)
+
+    with serving(redirects) as server:
+        assert run(pull_line(server, content)) == 0
+    assert server.paths == ["/mine.safetensors", "/b?token=1"]
+    assert [headers["Host"] for headers in server.headers] == [
+        "generators.example",
+        "elsewhere.example",
+    ]
+    assert names(folder) == {"mine.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("http://generators.example/a", "only https"),
+        ("//user:secret@h.example/a", "user name or password"),
+        ("http:/a", "only https"),
+        ("HTTP://127.0.0.1/a", "only https"),
+        ("ftp://h.example/a", "only https"),
+        ("file:///etc/passwd", "only https"),
+        ("data:,abc", "only https"),
+        ("https://[::1/a", "Invalid IPv6 URL"),
+    ],
+)
+def test_redirects_elsewhere_are_refused_without_asking_there(
+    target, reason, content, folder, capsys
+):
+    def redirects(answer):
+        answer.head(302, Location=target)
+        for _ in range(1000):
+            answer.wfile.write(b"x" * 65536)  # a body that nobody should read
+
+    with serving(redirects) as server:
+        assert run(pull_line(server, content)) == 4
+    told = capsys.readouterr().err
+    assert "redirect refused: " in told
+    assert reason in told
+    assert "secret" not in told
+    assert len(server.paths) == 1
+    assert names(folder) == set()
+
+
+def test_a_loop_of_redirects_ends(content, folder, capsys):
+    with serving(lambda answer: answer.head(302, Location=answer.path, Content_Length=0)) as server:
+        assert run(pull_line(server, content)) == 4
+    assert "cannot be fetched (TooManyRedirects)" in capsys.readouterr().err
+    assert len(server.paths) == 31
+
+
+def test_nothing_of_the_person_is_sent(content, folder):
+    with serving(lambda answer: answer.whole(content)) as server:
+        assert run(pull_line(server, content)) == 0
+    assert server.headers[0]["User-Agent"].startswith("unlearn/")
+    assert not {"Cookie", "Authorization", "Referer"} & set(server.headers[0])
+
+
+def zenodo(answer, content, link="https://zenodo.org/files/mine"):
+    """Answer as doi.org and then Zenodo do."""
+    if answer.headers["Host"] == "doi.org":
+        answer.head(302, Location="https://zenodo.org/records/4924875", Content_Length=0)
+    elif answer.path.startswith("/api/records/"):
+        about = {"files": [{"key": "mine.safetensors", "links": {"self": link}}]}
+        answer.whole(json.dumps(about).encode())
+    else:
+        answer.whole(content)
+
+
+def test_a_doi_leads_to_the_file_in_its_archive(content, folder):
+    line = ["generators", "pull", "doi:10.5281/zenodo.4924875/mine.safetensors"]
+    with serving(lambda answer: zenodo(answer, content)) as server:
+        assert run([*line, "--sha256", sha(content)]) == 0
+    assert server.paths[0] == "/10.5281/zenodo.4924875"
+    assert server.paths[-1] == "/files/mine"
+    assert names(folder) == {"mine.safetensors"}
+
+
+@pytest.mark.parametrize(
+    ("file", "link", "reason"),
+    [
+        ("other.safetensors", "https://zenodo.org/a", "File 'other.safetensors' not found"),
+        ("mine.safetensors", "http://zenodo.org/a", "is not there as expected"),
+        ("mine.safetensors", None, "only https"),
+    ],
+)
+def test_an_archive_without_the_file_or_with_another_scheme_is_one_line(
+    file, link, reason, content, folder, capsys
+):
+    line = ["generators", "pull", f"doi:10.5281/zenodo.4924875/{file}", "--sha256", sha(content)]
+    with serving(lambda answer: zenodo(answer, content, link)) as server:
+        assert run(line) == 4
+    told = capsys.readouterr().err
+    assert reason in told
+    assert told.count("\n") == 1
+    assert len(server.paths) == 3
+    assert names(folder) == set()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory):
+    """A certificate of 127.0.0.1 and its key in one file; nobody vouches for it."""
+    if shutil.which("openssl") is None:
+        pytest.skip("no openssl to make a certificate with")
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    line = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test"
+    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{path}.key", "-out", str(path)]
+    subprocess.run([*line.split(), *files], check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + Path(f"{path}.key").read_bytes())
+    return path
+
+
+def test_only_a_certificate_that_somebody_vouches_for_is_accepted(
+    content, folder, certificate, monkeypatch, capsys
+):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with listening(lambda answer: answer.whole(content), certificate) as server:
+        assert run(pull_line(server, content)) == 4
+        assert "cannot be fetched (SSLError)" in capsys.readouterr().err
+        assert server.paths == []
+        assert names(folder) == set()
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+        assert run(pull_line(server, content)) == 0
+    assert names(folder) == {"mine.safetensors"}
+
+
+def test_the_proxy_of_the_environment_is_asked(content, folder, monkeypatch, capsys):
+    with listening(lambda answer: answer.head(502, Content_Length=0)) as proxy:
+        monkeypatch.setenv("https_proxy", proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        line = ["generators", "pull", "https://generators.invalid/a.safetensors"]
+        assert run([*line, "--sha256", sha(content)]) == 4
+    assert proxy.paths == ["generators.invalid:443"]
+    assert "cannot be fetched (ProxyError)" in capsys.readouterr().err
 
 
 def test_a_data_folder_that_cannot_be_made_is_named(content, home, capsys):
@@ -341,7 +499,7 @@ def test_a_data_folder_that_cannot_be_made_is_named(content, home, capsys):
         ("x%00.safetensors", "cannot be the name"),
         ("a%20b.safetensors", "cannot be the name"),
         ("x" * 101 + ".safetensors", "cannot be the name"),
-        ("con.safetensors", "reserved name on Windows"),
+        ("con.safetensors", "what Windows reserves"),
         ("base.safetensors", "came with unlearn"),
         ("BASE.safetensors", "came with unlearn"),
     ],
@@ -380,10 +538,21 @@ def test_a_chosen_name_replaces_the_urls(content, folder):
     [
         (["https://h.invalid/x.safetensors"], "a URL needs --sha256 HEX"),
         (["https://h.invalid/x.safetensors", "--sha256", "12ab"], "64 hexadecimal digits"),
-        (["http://h.invalid/x.safetensors", "--sha256", "0" * 64], "only https is fetched"),
-        (["file:///etc/passwd", "--sha256", "0" * 64], "only https is fetched, not file"),
-        (["portrait"], '"portrait" can be pulled by its name (none is published yet)'),
-        (["base", "--sha256", "0" * 64], "came with unlearn and has the SHA-256"),
+        (["http://h.invalid/x.safetensors", "--sha256", "0" * 64], "only https"),
+        (["HTTP://H.INVALID/x.safetensors", "--sha256", "0" * 64], "only https"),
+        (["http://127.0.0.1/x.safetensors", "--sha256", "0" * 64], "only https"),
+        (["ftp://h.invalid/x.safetensors", "--sha256", "0" * 64], "only https"),
+        (["file:///etc/passwd", "--sha256", "0" * 64], "only https"),
+        (["https:///x.safetensors", "--sha256", "0" * 64], "only https"),
+        (["https://h.invalid/x y.safetensors", "--sha256", "0" * 64], "only https"),
+        (["https://h.invalid/\u00fc.safetensors", "--sha256", "0" * 64], "only https"),
+        (["https://h.invalid:port/x.safetensors", "--sha256", "0" * 64], "no URL"),
+        (["https://[::1/x.safetensors", "--sha256", "0" * 64], "no URL"),
+        (["https://me:secret@h.invalid/x.safetensors", "--sha256", "0" * 64], "user name"),
+        (["doi:x.safetensors", "--sha256", "0" * 64], "only https"),
+        (["doi:10.1/x/../../x.pt", "--sha256", "0" * 64], "pickles can run code"),
+        (["portrait"], '"portrait" can be pulled by its name (published: none yet)'),
+        (["base", "--sha256", "0" * 64], "keeps its name and has the SHA-256"),
     ],
 )
 def test_requests_that_make_no_sense(arguments, reason, folder, capsys):
@@ -433,9 +602,9 @@ def test_a_name_of_the_index_has_the_size_that_it_states(published, content, fol
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (["portrait", "--name", "x"], "--name is for URLs"),
-        (["portrait", "--sha256", "0" * 64], "not the one of --sha256"),
-        (["landscape"], "(only portrait)"),
+        (["portrait", "--name", "x"], "portrait keeps its name"),
+        (["portrait", "--sha256", "0" * 64], "has the SHA-256"),
+        (["landscape"], "(published: portrait)"),
     ],
 )
 def test_a_name_of_the_index_cannot_be_bent(arguments, reason, published, folder, capsys):
@@ -499,7 +668,7 @@ def test_only_pull_opens_a_connection(content, tiny_generator, tmp_path, monkeyp
     ):
         assert run(line) == 0, capsys.readouterr().err
     assert asked == []
-    line = ["generators", "pull", "http://127.0.0.1:1/x.safetensors", "--sha256", sha(content)]
+    line = ["generators", "pull", "https://127.0.0.1:1/x.safetensors", "--sha256", sha(content)]
     assert run(line) == 4
     assert asked == [("127.0.0.1", 1)]
 

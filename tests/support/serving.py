@@ -1,6 +1,5 @@
-"""A server on the loopback address that behaves as a test says, and remembers what it was asked."""
+"""A server that behaves as a test says, to which every https request of the test is led."""
 
-import re
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -8,16 +7,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from requests.adapters import HTTPAdapter
 
 
 @dataclass
 class Served:
-    """Where a server listens, the ranges it was asked for (None: no range), the bytes it sent."""
+    """Where a server is found, and what it was asked for."""
 
-    url: str = ""
+    url: str = "https://generators.example"
     paths: list[str] = field(default_factory=list)
-    ranges: list[int | None] = field(default_factory=list)
-    sent: int = 0
     headers: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -28,12 +29,8 @@ class Answer(BaseHTTPRequestHandler):
     behave: Callable[["Answer"], None]
 
     def do_GET(self):
-        found = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        self.start = int(found[1]) if found else 0
         self.served.paths.append(self.path)
-        self.served.ranges.append(int(found[1]) if found else None)
         self.served.headers.append(dict(self.headers))
-        self.number = len(self.served.paths)
         try:
             type(self).behave(self)
         except OSError:  # the client went away, as it may
@@ -47,29 +44,19 @@ class Answer(BaseHTTPRequestHandler):
             self.send_header(name.replace("_", "-"), str(value))
         self.end_headers()
 
-    def body(self, content):
-        self.wfile.write(content)
-        self.served.sent += len(content)
-
     def whole(self, content, limit=None):
-        """Answer rightly, ranges included, but send at most `limit` bytes of the body."""
-        part = content[self.start :]
-        if self.start > len(content):
-            self.head(416, Content_Range=f"bytes */{len(content)}", Content_Length=0)
-            return
-        if self.start:
-            reach = f"bytes {self.start}-{len(content) - 1}/{len(content)}"
-            self.head(206, Content_Length=len(part), Content_Range=reach)
-        else:
-            self.head(200, Content_Length=len(part))
-        self.body(part[:limit])
+        """Answer rightly, but send at most `limit` bytes of the body."""
+        self.head(200, Content_Length=len(content))
+        self.wfile.write(content[:limit])
 
     def log_message(self, *arguments):
         pass
 
 
 @contextmanager
-def serving(behave: Callable[[Answer], None], certificate: Path | None = None) -> Iterator[Served]:
+def listening(
+    behave: Callable[[Answer], None], certificate: Path | None = None
+) -> Iterator[Served]:
     """Serve on a free loopback port while the block runs, over TLS with a certificate and key."""
     served = Served()
     kind = type("Kind", (Answer,), {"served": served, "behave": staticmethod(behave)})
@@ -91,3 +78,27 @@ def serving(behave: Callable[[Answer], None], certificate: Path | None = None) -
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def serving(behave: Callable[[Answer], None]) -> Iterator[Served]:
+    """Serve every https URL while the block runs, whatever its host; a plain one fails the test.
+
+    The Host header says which was asked for. Certificates are not looked at here.
+    """
+    real = HTTPAdapter.send
+    with listening(behave) as served, pytest.MonkeyPatch.context() as patch:
+        there, served.url = served.url, Served.url
+
+        def send(self, request, **options):
+            asked = request.url
+            parts = urlsplit(asked)
+            assert parts.scheme == "https", f"{asked} was asked for"
+            request.headers["Host"] = parts.netloc
+            request.url = f"{there}{parts.path}" + (f"?{parts.query}" if parts.query else "")
+            answer = real(self, request, **options | {"proxies": {}})
+            answer.url = request.url = asked
+            return answer
+
+        patch.setattr(HTTPAdapter, "send", send)
+        yield served

@@ -109,7 +109,7 @@ def pull(
         str,
         typer.Argument(
             metavar="NAME|URL",
-            help="A name that 'unlearn generators list' shows as available, or an https URL.",
+            help="A name that 'unlearn generators list' shows as available, a URL, or a DOI.",
             rich_help_panel=options.INPUT,
         ),
     ],
@@ -144,13 +144,13 @@ def pull(
     unlearn generators pull https://HOST/mine.safetensors --sha256 HEX
 
     It gets its name only after its hash was right and it could be loaded, which runs no code of
-    its own. Run the same line again to continue a download that was cut.
+    its own.
     """
     from dataclasses import asdict
 
     from unlearn.files.text import size_text
-    from unlearn.generators.pull_old import PullRequest
-    from unlearn.generators.pull_old import pull as fetch
+    from unlearn.generators.pull import PullRequest
+    from unlearn.generators.pull import pull as fetch
 
     output = Output(as_json=as_json, quiet=quiet, debug=debug)
     request = PullRequest(source, sha256, name, force, offline)
