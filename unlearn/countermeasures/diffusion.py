@@ -1,40 +1,86 @@
-"""Purification: drown the noise in more noise, and let a diffusion model take all of it away."""
+"""Purification: drown the noise in more noise, and let a diffusion model take all of it away.
 
+diffusers, an extra, builds the model; its files are read here, so that no path of it leads to a hub
+or a pickle, and the way back is here, so that every picture draws from a stream of its own.
+"""
+
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Final
 
+import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unlearn.countermeasures.base import Countermeasure
-from unlearn.countermeasures.denoiser import STEPS, Denoiser, load_denoiser
 from unlearn.countermeasures.drawing import normal
 from unlearn.countermeasures.sets import each_batch
 from unlearn.datasets.labelled import Data
-from unlearn.errors import UsageProblem
+from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.files.text import shown
 from unlearn.rng import Rng
 
 Predictor = Callable[[Tensor, Tensor], Tensor]
 # x_t float (N, 3, S, S), t int64 (N,) from 0 -> the standard normal noise in x_t
 
+STEPS: Final = 1000
+_WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
+_SCHEDULE: Final = "scheduler_config.json"
+_EXPECTED: Final = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "time_embedding_type": "positional",
+    "class_embed_type": None,
+    "num_class_embeds": None,
+    "num_train_timesteps": STEPS,
+    "prediction_type": "epsilon",
+}
+_OLD_NAMES: Final = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
+_UNFIT: Final = (OSError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError)
 
-def diffusion(weights: Path, start: int = 100) -> Countermeasure:
-    """Return purification by a model on disk; start is t* of 1000 steps (AVATAR: 100).
 
-    weights is a folder that diffusers saved or the safetensors file in it; docs/purification.md
-    says how to make one. Raises EnvironmentProblem if it is no such model, UsageProblem for a start
-    outside 1 … 1000; the countermeasure raises UsageProblem for pictures the model does not fit.
+@dataclass(frozen=True)
+class Denoiser:
+    """A UNet2DModel, the side of the pictures that it knows (None: any), and its betas."""
+
+    network: nn.Module
+    side: int | None
+    multiple: int  # that sides must be of
+    betas: Tensor  # float64 (1000,)
+
+
+def diffusion(folder: Path, start: int = 100) -> Countermeasure:
+    """Return purification by the model in a folder; start is t* of 1000 steps (AVATAR: 100).
+
+    docs/purification.md says how to make one. Raises EnvironmentProblem if it is no such model,
+    UsageProblem for a start outside 1 … 1000; the countermeasure raises UsageProblem for pictures
+    the model does not fit.
     """
     if not 1 <= start <= STEPS:
         raise UsageProblem(f"purification can start at 1 to {STEPS} steps of noise, not {start}")
-    denoiser = load_denoiser(weights)
+    denoiser = load_denoiser(folder)
 
     def once(data: Data, seed: int) -> Data:
-        _check_size(denoiser, data.size)
+        if denoiser.side not in (None, data.size):
+            raise UsageProblem(
+                f"the diffusion model knows pictures of {denoiser.side} pixels, these have "
+                f"{data.size}"
+            )
+        if data.size % denoiser.multiple:
+            raise UsageProblem(
+                f"the diffusion model takes sides that are multiples of {denoiser.multiple}, not "
+                f"{data.size} pixels"
+            )
         network = denoiser.network.to(data.pixels.device)
-        betas = denoiser.betas[:start]
-        return each_batch(lambda pixels, rng: purified(pixels, network, betas, rng))(data, seed)
+
+        def change(pixels: Tensor, rng: Rng) -> Tensor:
+            predict: Predictor = lambda noisy, steps: network(noisy, steps).sample  # noqa: E731
+            return purified(pixels, predict, denoiser.betas[:start], rng)
+
+        return each_batch(change)(data, seed)
 
     return Countermeasure(
         "diffusion",
@@ -45,16 +91,67 @@ def diffusion(weights: Path, start: int = 100) -> Countermeasure:
     )
 
 
-def _check_size(denoiser: Denoiser, size: int) -> None:
-    multiple = denoiser.network.shape.multiple
-    if denoiser.side not in (None, size):
-        raise UsageProblem(
-            f"the diffusion model knows pictures of {denoiser.side} pixels, these have {size}"
+def load_denoiser(folder: Path) -> Denoiser:
+    """Return the model that diffusers saved in a folder, alone or with its pipeline.
+
+    Raises EnvironmentProblem with the reason for what is missing, damaged or of another kind.
+    """
+    try:
+        from diffusers import DDPMScheduler, UNet2DModel
+    except ImportError as error:
+        raise EnvironmentProblem(
+            "the countermeasure diffusion needs diffusers; in a checkout of unlearn: "
+            'pip install ".[purify]"'
+        ) from error
+    unet = folder / "unet" if (folder / "unet").is_dir() else folder
+    if not (unet / _WEIGHTS).is_file():
+        raise EnvironmentProblem(
+            f"{shown(folder)}: no diffusion model; expected a folder with config.json and "
+            f"{_WEIGHTS}, since other formats can run code (see docs/purification.md)"
         )
-    if size % multiple:
-        raise UsageProblem(
-            f"the diffusion model takes sides that are multiples of {multiple}, not {size} pixels"
-        )
+    places = (unet / _SCHEDULE, unet.parent / "scheduler" / _SCHEDULE)
+    try:
+        with torch.random.fork_rng(devices=[]):  # for weights that are replaced
+            network = UNet2DModel.from_config(_table(unet / "config.json"))
+        network.load_state_dict(_weights(unet / _WEIGHTS))
+        plain = next((_table(place) for place in places if place.is_file()), {})
+        schedule = DDPMScheduler.from_config(plain)
+        _check({**network.config, **schedule.config}, schedule.betas)
+    except (*_UNFIT, RuntimeError, safetensors.SafetensorError) as error:
+        reason = shown(" ".join(str(error).split()))
+        raise EnvironmentProblem(f"{shown(unet)}: not usable: {reason:.200}") from error
+    side = network.config.sample_size
+    return Denoiser(
+        network.eval(),
+        side[0] if isinstance(side, list | tuple) else side,
+        1 << (len(network.config.block_out_channels) - 1),
+        schedule.betas.double(),
+    )
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """Read a JSON table; anything else, such as a name of the hub, raises ValueError."""
+    plain = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(plain, dict):
+        raise ValueError(f"{path.name} holds no table")  # noqa: TRY004
+    return plain
+
+
+def _weights(path: Path) -> dict[str, Tensor]:
+    """Read weights, by the names that attentions have since diffusers 0.15."""
+    return {
+        ".".join(_OLD_NAMES.get(part, part) for part in name.split(".")): tensor.float()
+        for name, tensor in safetensors.torch.load_file(path).items()
+    }
+
+
+def _check(config: Mapping[str, Any], betas: Tensor) -> None:
+    """Raise ValueError for a model that does not predict the noise of colour pictures."""
+    for name, value in _EXPECTED.items():
+        if config[name] != value:
+            raise ValueError(f"{name} is {config[name]!r}; only models with {value!r} can be used")
+    if not ((betas > 0) & (betas < 1)).all():
+        raise ValueError("betas lie outside 0 to 1")
 
 
 @torch.no_grad()
