@@ -1,8 +1,6 @@
-"""Settings from files: unlearn.toml in the current folder, and the user's own config.toml.
+"""Settings from the user's own file, config.toml, or from the one that UNLEARN_CONFIG names.
 
-The folder that a person works in may be a stranger's, unpacked a minute ago. So its file may not
-set what decides where files go, what is replaced or thrown away, whose key and generator make the
-noise, what is downloaded, or whether anything is said; see PRIVATE.
+The folder that a person works in may be a stranger's, unpacked a minute ago; no file in it is read.
 """
 
 import difflib
@@ -19,12 +17,8 @@ import platformdirs
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.files.text import shown
 
-PROJECT: Final = "unlearn.toml"
 VARIABLE: Final = "UNLEARN_CONFIG"
 LINE_ONLY: Final = frozenset({"help", "json", "debug", "dry-run"})  # what one line is for
-PRIVATE: Final = frozenset(
-    {"key", "generator", "out", "force", "resume", "offline", "purifier", "quiet", "weights"}
-)
 
 Kind = Literal["switch", "list", "value"]
 Tables = Mapping[str, Mapping[str, Kind]]  # command -> long option without dashes -> its kind
@@ -34,105 +28,65 @@ _TABLE: Final = re.compile(r"""\s*\[\s*["']?([^\]"']+?)["']?\s*\]""")
 
 
 @dataclass(frozen=True)
-class Source:
-    """One file of settings; `own` unless it belongs to the folder that the person works in."""
-
-    path: Path
-    own: bool
-    named: bool = False  # then it must exist
-
-
-@dataclass(frozen=True)
 class Setting:
     """One setting of a file: as it is written there, and as the command line would hold it."""
 
     given: object
     value: bool | str | list[str]
-    source: Source
-    line: int | None
-
-    @property
-    def where(self) -> str:
-        """The place in the words of an error: "unlearn.toml, line 3"."""
-        return _where(self.source.path, self.line)
+    where: str  # "config.toml, line 3"
 
 
 Settings = dict[str, dict[str, Setting]]  # command -> long option without dashes -> setting
 
 
-def sources() -> list[Source]:
-    """Return the files to read, the weakest first; they may not exist.
-
-    The variable UNLEARN_CONFIG names one to read instead of both.
-    """
+def place() -> Path:
+    """Return the file to read, which need not exist unless UNLEARN_CONFIG names it."""
     named = os.environ.get(VARIABLE)
-    if named:
-        return [Source(Path(named), own=True, named=True)]
-    own = platformdirs.user_config_path("unlearn") / "config.toml"
-    return [Source(own, own=True), Source(Path(PROJECT), own=False)]
+    return Path(named) if named else platformdirs.user_config_path("unlearn") / "config.toml"
 
 
 def load(tables: Tables) -> Settings:
-    """Return the settings of all files, the stronger file's where two have one.
+    """Return the settings of the file, empty tables if there is none.
 
-    Raises UsageProblem for anything in a file that the tables do not know or that has the wrong
-    type, EnvironmentProblem for a file that cannot be read.
+    Raises UsageProblem for anything in it that the tables do not know or that has the wrong type,
+    EnvironmentProblem if it cannot be read.
     """
-    merged: Settings = {command: {} for command in tables}
-    for source in sources():
-        for command, settings in read(source, tables).items():
-            merged[command] |= settings
-    return merged
-
-
-def read(source: Source, tables: Tables) -> Settings:
-    """Return the settings of one file, none if it does not exist; raises as load does."""
-    text = _text(source)
-    if text is None:
-        return {}
+    path = place()
+    text = _text(path)
     try:
         parsed = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers of too many digits
-        raise UsageProblem(f"{shown(source.path)}: {shown(error)}") from error
-    found: Settings = {}
+        raise UsageProblem(f"{shown(path)}: {shown(error)}") from error
+    found: Settings = {command: {} for command in tables}
     for name, table in parsed.items():
-        _check_table(name, table, _where(source.path, _line(text, name)), tables)
+        _check_table(name, table, _where(path, _line(text, name)), tables)
         found[name] = {
-            key: _setting(name, key, value, source, _line(text, name, key), tables[name])
+            key: _setting(name, key, value, _where(path, _line(text, name, key)), tables[name])
             for key, value in table.items()
         }
     return found
 
 
 def described(tables: Tables) -> tuple[dict[str, str], list[str]]:
-    """Return each file with what it sets, in words, and what is wrong with those that fail."""
-    texts, problems = {}, []
-    for source in sources():
-        try:
-            found = read(source, tables)
-        except (UsageProblem, EnvironmentProblem) as error:
-            problems.append(str(error))
-            texts[shown(source.path)] = "cannot be used"
-            continue
-        keys = [f"{command}.{key}" for command, settings in found.items() for key in settings]
-        texts[shown(source.path)] = f"sets {', '.join(keys)}" if keys else "sets nothing"
-        if not source.path.exists():
-            texts[shown(source.path)] = "not there"
-    return texts, problems
-
-
-def _text(source: Source) -> str | None:
-    """Return what a file holds, None if there is none."""
-    path = source.path
+    """Return the file with what it sets, in words, and what is wrong with it if it fails."""
     try:
-        if not source.own and os.path.lexists(path) and not path.is_file():
-            raise EnvironmentProblem(f"{shown(path)} is not a file; remove it")
+        found = load(tables)
+    except (UsageProblem, EnvironmentProblem) as error:
+        return {shown(place()): "cannot be used"}, [str(error)]
+    keys = [f"{command}.{key}" for command, settings in found.items() for key in settings]
+    sets = f"sets {', '.join(keys)}" if keys else "sets nothing"
+    return {shown(place()): sets if place().exists() else "not there"}, []
+
+
+def _text(path: Path) -> str:
+    """Return what a file holds, nothing if there is none."""
+    try:
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
-        if source.named:
+        if os.environ.get(VARIABLE):
             raise UsageProblem(f"{VARIABLE}={shown(path)}: there is no such file") from None
-        return None
+        return ""
     except OSError as error:
         raise EnvironmentProblem(f"{shown(path)}: cannot be read ({error.strerror})") from error
     if len(content) > _LARGEST:
@@ -156,22 +110,14 @@ def _check_table(name: str, table: object, where: str, tables: Tables) -> None:
     raise UsageProblem(f"{where}: no command has the table [{shown(name)}]; {hint}")
 
 
-def _setting(
-    command: str, key: str, given: Any, source: Source, line: int | None, known: Mapping[str, Kind]
-) -> Setting:
+def _setting(command: str, key: str, given: Any, where: str, known: Mapping[str, Kind]) -> Setting:
     """Return one setting; raises UsageProblem unless the command has it and the value fits."""
-    where = _where(source.path, line)
     if key in LINE_ONLY:
         raise UsageProblem(f"{where}: --{key} belongs on the command line, in no file")
     if key not in known:
         guess = difflib.get_close_matches(key, set(known) - LINE_ONLY, n=1)
         hint = f"did you mean {guess[0]!r}?" if guess else f"see unlearn {command} --help"
         raise UsageProblem(f"{where}: [{command}] has no setting '{shown(key)}'; {hint}")
-    if key in PRIVATE and not source.own:
-        raise UsageProblem(
-            f"{where}: the file of a folder may not set {key!r}; write it on the command line, or "
-            f"into your own file ({_own_file()})"
-        )
     value = _value(given, known[key])
     if value is None:
         expected = {
@@ -182,7 +128,7 @@ def _setting(
         raise UsageProblem(
             f"{where}: [{command}] {key} is {expected}, not '{shown(str(given)[:60])}'"
         )
-    return Setting(given, value, source, line)
+    return Setting(given, value, where)
 
 
 def _value(given: Any, kind: Kind) -> bool | str | list[str] | None:
@@ -194,11 +140,6 @@ def _value(given: Any, kind: Kind) -> bool | str | list[str] | None:
         return None if None in items else [str(item) for item in items]
     plain = isinstance(given, str | int | float) and not isinstance(given, bool)
     return str(given) if plain else None
-
-
-def _own_file() -> str:
-    """Return where the user's own file is."""
-    return shown(platformdirs.user_config_path("unlearn") / "config.toml")
 
 
 def _line(text: str, table: str, key: str | None = None) -> int | None:

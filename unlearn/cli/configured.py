@@ -1,7 +1,7 @@
-"""Commands whose options may also be set in files: what a file sets is a default like any other.
+"""Commands whose options may also be set in a file: what it sets is a default like any other.
 
 Click's own order does the rest: command line, then environment, then `default_map`, which holds the
-settings of the files, then the default of the option.
+settings of the file, then the default of the option.
 """
 
 import json
@@ -23,10 +23,10 @@ _SHOWN: Final = 60  # characters of one value in the notice
 
 
 class ConfiguredCommand(TyperCommand):
-    """A command with a table in unlearn.toml that is named like it."""
+    """A command with a table in the settings file that is named like it."""
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
-        """Parse with the settings of the files as defaults; --help works whatever they hold."""
+        """Parse with the settings of the file as defaults; --help works whatever it holds."""
         problem: UnlearnError | None = None
         try:
             settings = {} if ctx.resilient_parsing else _settings(ctx)
@@ -44,12 +44,12 @@ class ConfiguredCommand(TyperCommand):
         return rest
 
     def get_help(self, ctx: Context) -> str:
-        """Return the help with the defaults of the program, not those of the files."""
+        """Return the help with the defaults of the program, not those of the file."""
         ctx.default_map = None
         return super().get_help(ctx)
 
     def invoke(self, ctx: Context) -> Any:
-        """Say what was taken from files, then run."""
+        """Say what was taken from the file, then run."""
         _announce(ctx)
         return super().invoke(ctx)
 
@@ -64,7 +64,7 @@ def tables(root: Any) -> dict[str, dict[str, "Kind"]]:
 
 
 def _settings(ctx: Context) -> "Mapping[str, Setting]":
-    """Return the settings of the files for this command; all tables of the files must be right."""
+    """Return the settings of the file for this command; all of its tables must be right."""
     from unlearn.settings_file import load
 
     return load(tables(ctx.find_root().command))[str(ctx.info_name)]
@@ -97,15 +97,15 @@ def _located(error: typer.TyperException, ctx: Context) -> Exception:
 
 
 def _announce(ctx: Context) -> None:
-    """Name the settings in effect that a folder's file made; on request also those of one's own."""
+    """Name the settings in effect that the file made, on request."""
+    from unlearn.settings_file import place
+
     asked = {flag: bool(ctx.params.get(flag)) for flag in ("quiet", "verbose", "debug")}
-    output = Output(**asked)
-    by_file: dict[Any, list[str]] = {}
+    taken = []
     for name, (key, setting) in ctx.meta[_META].items():
         if _from_file(ctx, name):
             text = json.dumps(setting.given, default=str)
-            text = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
-            by_file.setdefault(setting.source, []).append(f"{key} = {text}")
-    for source, taken in by_file.items():
-        say = output.detail if source.own else output.notice
-        say(f"Settings of {source.path}: {', '.join(taken)}".replace("\n", "\\n"))
+            taken.append(f"{key} = {text if len(text) <= _SHOWN else f'{text[:_SHOWN]}…'}")
+    if taken:
+        told = f"Settings of {place()}: {', '.join(taken)}"
+        Output(**asked).detail(told.replace("\n", "\\n"))
