@@ -1,3 +1,4 @@
+import threading
 from collections import OrderedDict
 
 import pytest
@@ -27,6 +28,7 @@ from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import project, to_levels
 from unlearn.views import Views
+from unlearn.workers.abandoned import run_until
 
 GOALS = ("minimise", "maximise")
 
@@ -291,6 +293,20 @@ def test_pgd_finds_gradients_where_they_are_switched_off():
         delta = pgd(linear_losses(weights), make_images(2), make_pgd(), "minimise", make_rng(2))
         assert not torch.is_grad_enabled()
     assert delta.abs().max() > 0
+
+
+def test_pgd_in_an_abandoned_thread_is_left_before_the_next_pass():
+    flag, passes = threading.Event(), []
+
+    def losses(images):
+        passes.append(len(images))
+        if len(passes) == 3:
+            flag.set()
+        return images.flatten(1).sum(1)
+
+    attack = Pgd(Radius.of_levels(8), Radius.of_levels(2), steps=100, views=2)
+    run_until(flag, lambda: pgd(losses, make_images(2), attack, "minimise", make_rng(2)))
+    assert len(passes) == 3
 
 
 @pytest.mark.parametrize("precision", [None, "fp32", "bf16"])

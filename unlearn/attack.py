@@ -14,6 +14,7 @@ from unlearn.models.folding import Precision, folded
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import bounds
+from unlearn.workers.abandoned import leave_if_abandoned
 
 Losses = Callable[[Tensor], Tensor]  # images (N, C, H, W) -> one loss per image (N,)
 Goal = Literal["minimise", "maximise"]
@@ -77,6 +78,7 @@ def pgd(
     for _ in range(config.steps):
         gradient = torch.zeros_like(images)
         for _ in range(config.views):
+            leave_if_abandoned()
             gradient += _gradient(losses, images, delta)
         delta.add_(gradient.sign_(), alpha=step).clamp_(least, largest)
     return delta

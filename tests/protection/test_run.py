@@ -48,6 +48,7 @@ from unlearn.protection.steps import Batch
 from unlearn.protection.worker import Failure
 from unlearn.radius import Radius
 from unlearn.workers import pool as pool_module
+from unlearn.workers.abandoned import leave_if_abandoned
 from unlearn.workers.pool import Interruption, Pool
 
 
@@ -906,6 +907,7 @@ def test_the_second_interrupt_stops_at_once_and_leaves_no_half_file(tmp_path, mo
                 (tmp_path / "protected" / ".unlearn-tmp-half").touch()
                 signal.raise_signal(signal.SIGINT)
                 while True:  # noise that takes longer than anybody waits
+                    leave_if_abandoned()  # as pgd does before every pass
                     time.sleep(0.01)
             return super().noise_for_picture(*arguments)
 

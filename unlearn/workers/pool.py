@@ -5,7 +5,6 @@ process, which share one network and let go of Python's lock while they calculat
 """
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -16,6 +15,7 @@ from concurrent.futures.process import BrokenProcessPool
 from types import FrameType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from unlearn.workers.abandoned import run_until
 from unlearn.workers.limits import why_ended
 
 T = TypeVar("T")
@@ -37,6 +37,7 @@ class Pool:
         self.capacity = capacity or max(1, workers) * 2
         self.threads = threads
         self._running: list[threading.Thread] = []
+        self._abandoned = threading.Event()
         self._executor: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -72,7 +73,8 @@ class Pool:
         if not self.threads:
             return _done_here(task, job)
         future: Future[T] = Future()
-        thread = threading.Thread(target=_do_unless_abandoned, args=(task, job, future))
+        work = (self._abandoned, lambda: _do(task, job, future))
+        thread = threading.Thread(target=run_until, args=work)
         self._running = [other for other in self._running if other.is_alive()] + [thread]
         thread.start()
         return future
@@ -89,8 +91,7 @@ class Pool:
     def close(self, *, now: bool = False) -> None:
         """End workers and threads: after what they are doing, or at once."""
         if now:
-            for thread in self._running:
-                _abandon(thread)
+            self._abandoned.set()
         self._end_workers(now=now)
         for thread in self._running:
             thread.join()
@@ -175,19 +176,6 @@ def _do(task: Callable[[J], T], job: J, future: "Future[T]") -> None:
         future.set_exception(error)
         if not isinstance(error, Exception):
             raise
-
-
-def _do_unless_abandoned(task: Callable[[J], T], job: J, future: "Future[T]") -> None:
-    """Do the task of a thread, and end it silently if it is abandoned."""
-    with contextlib.suppress(SystemExit):
-        _do(task, job, future)
-
-
-def _abandon(thread: threading.Thread) -> None:
-    """Raise SystemExit in a thread as soon as it does a step of Python."""
-    if thread.is_alive() and thread.ident is not None:
-        number = ctypes.c_ulong(thread.ident)
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(number, ctypes.py_object(SystemExit))
 
 
 def start_worker() -> None:
