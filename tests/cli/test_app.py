@@ -7,15 +7,12 @@ import subprocess
 import sys
 
 import pytest
-import typer
 
 import unlearn.__main__
 from unlearn import __version__
 from unlearn.__main__ import main
-from unlearn.cli import options
 from unlearn.cli.app import run
 from unlearn.limits import LIMITS
-from unlearn.radius import Radius
 
 COMMANDS = ("protect", "verify", "train-generator", "generators", "doctor", "demo")
 LIGHT_LINES = [
@@ -168,22 +165,3 @@ def test_the_entry_point_leaves_with_the_exit_code(monkeypatch, capsys):
     with pytest.raises(SystemExit, match="2"):
         runpy.run_path(unlearn.__main__.__file__, run_name="__main__")
     assert capsys.readouterr().err.count("Did you mean 'protect'?") == 2
-
-
-def test_radius_options():
-    assert options.parse_radius("4/255") == Radius.of_levels(4)
-    assert options.parse_bound(options.DEFAULT_RHO) is options.DEFAULT_RHO
-    with pytest.raises(typer.BadParameter, match="could change"):
-        options.parse_bound("0.5/255")
-    with pytest.raises(typer.BadParameter, match="did you mean 8/255"):
-        options.parse_radius("8")
-
-
-def test_device_option():
-    assert [options.parse_device(name) for name in ("auto", " CUDA:1 ", "mps")] == [
-        "auto",
-        "cuda:1",
-        "mps",
-    ]
-    with pytest.raises(typer.BadParameter, match="'tpu' is not a device"):
-        options.parse_device("tpu")

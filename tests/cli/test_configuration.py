@@ -11,10 +11,9 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from typer.main import get_command
 
-from unlearn.cli.app import build, run
-from unlearn.cli.configured import tables
+from unlearn.cli.app import run
+from unlearn.cli.commands import tables
 from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
 from unlearn.settings_file import LINE_ONLY, load
@@ -360,9 +359,9 @@ def test_no_file_of_the_folder_is_read(text, asked, capsys):
 
 
 def test_every_excluded_setting_is_an_option():
-    known = {key for table in tables(get_command(build())).values() for key in table}
+    known = {key for table in tables().values() for key in table}
     assert LINE_ONLY - {"help"} <= known
-    assert list(tables(get_command(build()))) == ["protect", "audit", "train-generator"]
+    assert list(tables()) == ["protect", "audit", "train-generator"]
 
 
 def test_what_the_file_sets_is_said_on_request_with_its_values(own, asked, capsys):

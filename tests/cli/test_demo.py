@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from unlearn.cli.app import run
-from unlearn.demo import SCENES, SIZES, DemoOptions, demo, pictures
+from unlearn.demo.options import DemoOptions
+from unlearn.demo.run import SCENES, SIZES, demo, pictures
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ import typer
 
 from unlearn import __version__
 from unlearn.cli import app as app_module
-from unlearn.cli import options
 from unlearn.cli.app import run
-from unlearn.cli.console import OutputClosed
+from unlearn.cli.commands import COMMANDS
+from unlearn.cli.console import Brief, OutputClosed
+from unlearn.cli.derived import Derived, derived
 from unlearn.errors import (
     EnvironmentProblem,
     NothingFound,
@@ -28,10 +29,10 @@ from unlearn.errors import (
 def raising(monkeypatch, error):
     """Make `unlearn doctor` raise."""
 
-    def doctor(as_json: options.JsonFlag = False, debug: options.DebugFlag = False) -> int:
+    def doctor(output: Brief) -> int:
         raise error
 
-    monkeypatch.setattr(app_module, "doctor", doctor)
+    monkeypatch.setattr(app_module, "COMMANDS", COMMANDS | {"doctor": derived(doctor)})
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,8 @@ def test_a_bug_is_reported_even_if_nothing_is_writable(monkeypatch, capsys, home
 
 
 def test_a_command_that_returns_nothing_is_a_success(monkeypatch):
-    monkeypatch.setattr(app_module, "doctor", lambda: None)
+    nothing = Derived((), lambda: None)
+    monkeypatch.setattr(app_module, "COMMANDS", COMMANDS | {"doctor": nothing})
     assert run(["doctor"]) == 0
 
 

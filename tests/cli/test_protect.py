@@ -327,15 +327,6 @@ def test_a_full_disk_is_told_beforehand(here, capsys, monkeypatch):
     assert line.startswith("Error: Not enough disk: about 756 bytes needed, 9 bytes free on /")
 
 
-def test_without_workers_the_machine_decides(monkeypatch):
-    from unlearn.cli import protect as module
-
-    monkeypatch.setattr(module.os, "cpu_count", lambda: 64)
-    assert module._most_workers() == 8
-    monkeypatch.setattr(module.os, "cpu_count", lambda: None)
-    assert module._most_workers() == 1
-
-
 def test_a_real_generator_protects_and_repeats_itself(tmp_path, capsys, monkeypatch):
     from tests.support.making import make_generator
 

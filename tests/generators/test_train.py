@@ -152,7 +152,7 @@ def test_a_killed_training_goes_on_from_its_last_save(options):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_generator(replace(options, save_every_seconds=0), die)
+        train_generator(replace(options, save_every_minutes=0), die)
     started = []
     assert train_generator(options, started.append).sha256 == whole
     assert started[0].resumed_at == 3
@@ -164,7 +164,7 @@ def test_a_state_of_another_plan_is_refused_and_can_be_thrown_away(options):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_generator(replace(options, save_every_seconds=0), die)
+        train_generator(replace(options, save_every_minutes=0), die)
     with pytest.raises(UsageProblem, match=r"gen\.ckpt belongs to a training with other settings"):
         train_generator(replace(options, seed=9), ignore)
     assert train_generator(replace(options, seed=9, resume=False), ignore).path.exists()
@@ -205,7 +205,7 @@ def test_kept_noise_is_in_the_checkpoint_and_not_in_the_artefact(options):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_generator(replace(options, save_every_seconds=0), die)
+        train_generator(replace(options, save_every_minutes=0), die)
     kept = load_file(checkpoint_path(options.out))["memory.noise"]
     assert (kept.dtype, kept.shape) == (torch.int8, (10, 3, 16, 16))
     assert 0 < int(kept.abs().max()) <= 8

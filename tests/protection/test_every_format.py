@@ -19,7 +19,8 @@ from unlearn.protection.events import ProtectResult
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.run import protect
 from unlearn.protection.worker import PreviewJob, preview
-from unlearn.verification.run import VerifyOptions, verify
+from unlearn.verification.options import VerifyOptions
+from unlearn.verification.run import verify
 
 SIZE = (40, 30)
 

@@ -600,7 +600,7 @@ def test_a_dry_run_lists_what_the_real_run_writes_and_writes_nothing(tmp_path, f
     before = tree(tmp_path)
     options = options_for(tmp_path, dry_run=True, workers=workers)
     dry = protect(options, Heard())
-    assert tree(tmp_path) == before | {"fake.safetensors": options.generator.read_bytes()}
+    assert tree(tmp_path) == before | {"fake.safetensors": Path(options.generator).read_bytes()}
     assert nothing_written(tmp_path, home)
     assert fake.calls == []
     real = run(tmp_path)

@@ -102,7 +102,7 @@ def options_for(tmp_path: Path, *inputs, **changes) -> ProtectOptions:
     if not generator.exists():
         make_generator_file(generator)
     values = {"inputs": tuple(map(str, inputs)) or (str(tmp_path / "photos"),), "workers": 0}
-    values |= {"out": tmp_path / "protected", "generator": generator, "preview": 0}
+    values |= {"out": tmp_path / "protected", "generator": str(generator), "preview": 0}
     return ProtectOptions(**{**values, **changes})
 
 

@@ -12,8 +12,9 @@ from unlearn.errors import NothingFound, UsageProblem
 from unlearn.pictures.read import Preparation, prepare
 from unlearn.pictures.write import write_picture
 from unlearn.radius import Radius
+from unlearn.verification.options import VerifyOptions
 from unlearn.verification.pairs import find_outputs, pair_names
-from unlearn.verification.run import VerifyOptions, verify
+from unlearn.verification.run import verify
 
 LEVELS = 8
 OPTIONS = VerifyOptions(workers=1)

@@ -26,7 +26,8 @@ from unlearn.protection.run import protect
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, to_images, to_levels
-from unlearn.verification.run import VerifyOptions, VerifyResult, verify
+from unlearn.verification.options import VerifyOptions
+from unlearn.verification.run import VerifyResult, verify
 from unlearn.verification.verdicts import Check
 
 _TOGETHER = 500  # pictures of an archive that go through the network at once
@@ -79,11 +80,11 @@ def make_files(material: Material, making: Making, report: Callable[[Event], Non
     options = ProtectOptions(
         inputs=(str(material.folder),),
         out=making.out,
-        generator=making.generator,
+        generator=str(making.generator),
         generator_name=making.name,
         rho=making.rho,
         labels="folders",
-        selection=material.selection,
+        include=material.selection.include,
         key=making.key,
         device=making.device,
         workers=making.workers,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import torchvision
@@ -33,14 +34,16 @@ from unlearn.audits.costs import Costs, estimate
 from unlearn.audits.defences import acts_on_files, countermeasure_of
 from unlearn.audits.flags import find_flags
 from unlearn.audits.journal import Journal
+from unlearn.audits.options import AuditOptions
 from unlearn.audits.pictures import SPLIT_NAMES, Material, gather, read_copies, side_of
-from unlearn.audits.plan import NONE, WHOLE, AuditPlan, Cell, Training
+from unlearn.audits.plan import NONE, AuditPlan, Cell, Training
 from unlearn.audits.previews import preview_sheets
 from unlearn.audits.render import REPORTS
 from unlearn.audits.report import AuditReport, Subject
 from unlearn.audits.runner import CellsProgress, train_cells
 from unlearn.audits.worker import CellJob, stored_name
 from unlearn.config import to_plain
+from unlearn.countermeasures import COUNTERMEASURES
 from unlearn.datasets import stored
 from unlearn.datasets.labelled import Data
 from unlearn.device import Run, select_run
@@ -61,42 +64,6 @@ _PLACEBO_SEED = 99
 
 
 @dataclass(frozen=True)
-class AuditOptions:
-    """What to audit and how; None leaves a setting to the budget."""
-
-    clean: Path
-    protected: Path | None
-    out: Path
-    budget: str = "quick"
-    rho_a: tuple[Radius, ...] = (Radius.of_levels(0), Radius.of_levels(4))
-    architectures: tuple[str, ...] | None = None
-    countermeasures: tuple[str, ...] | None = None
-    fractions: tuple[Fraction, ...] = (WHOLE,)
-    epochs: int | None = None
-    steps: int | None = None
-    seeds: int | None = None
-    pgd_steps: int | None = None
-    image_size: int | None = None
-    batch_size: int | None = None
-    pictures: int | None = None
-    test: Path | Fraction | None = None
-    placebo: bool = True
-    rho: Radius | None = None
-    generator: str = "base"
-    method: str | None = None
-    weights: Path | None = None
-    purifier: Path | None = None
-    offline: bool = False
-    device: str = "auto"
-    precision: str = "auto"
-    compiled: bool = False
-    workers: int = 1
-    resume: bool = True
-    key: Path | None = None
-    command: str = ""
-
-
-@dataclass(frozen=True)
 class Ready:
     """Everything is read and checked, and the victims are about to be trained."""
 
@@ -108,6 +75,7 @@ class Ready:
     finished: int
 
 
+T = TypeVar("T")
 Report = Callable[[Event | Ready | CellsProgress], None]
 
 
@@ -162,14 +130,26 @@ def plan_of(options: AuditOptions, budget: Budget, side: int) -> AuditPlan:
     seeds = options.seeds or budget.seeds
     return AuditPlan(
         training=_training(options, budget, side),
-        architectures=options.architectures or budget.architectures,
-        rho_a=options.rho_a,
-        fractions=options.fractions,
-        countermeasures=options.countermeasures or budget.countermeasures,
+        architectures=_distinct(options.architectures or budget.architectures),
+        rho_a=_distinct(options.rho_a),
+        fractions=_distinct(options.fractions),
+        countermeasures=_countermeasures(options, budget),
         decays=budget.decays,
         seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)),
         placebo=options.placebo,
     )
+
+
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Return the values once each, in their order."""
+    return tuple(dict.fromkeys(values))
+
+
+def _countermeasures(options: AuditOptions, budget: Budget) -> tuple[str, ...]:
+    """Return the countermeasures to try; "all" is every one that needs no file."""
+    if options.countermeasures == ("all",):
+        return tuple(COUNTERMEASURES)
+    return _distinct(options.countermeasures or budget.countermeasures)
 
 
 def _training(options: AuditOptions, budget: Budget, side: int) -> Training:
@@ -202,7 +182,7 @@ def _check(options: AuditOptions, budget: Budget) -> None:
             f"--weights {shown(options.weights)} fits one pretrained network, and the plan has "
             f"{', '.join(pretrained) or 'none'}; audit them one by one"
         )
-    for name in options.countermeasures or budget.countermeasures:
+    for name in _countermeasures(options, budget):
         countermeasure_of(name, options.purifier)
     for folder in (options.clean, options.protected):
         how = folder and overlaps(options.out, folder)

@@ -10,15 +10,10 @@ import typer
 
 from unlearn import __version__
 from unlearn.cli import generators
-from unlearn.cli.audit import audit
+from unlearn.cli.commands import COMMANDS, CONFIGURED, LIMITED
 from unlearn.cli.configured import ConfiguredCommand
 from unlearn.cli.console import OutputClosed
-from unlearn.cli.demo import demo
-from unlearn.cli.doctor import doctor
 from unlearn.cli.failures import BUG_EXIT_CODE, bug_message, guarded, report, usage_message
-from unlearn.cli.protect import protect
-from unlearn.cli.train_generator import train_generator
-from unlearn.cli.verify import verify
 from unlearn.errors import UnlearnError
 from unlearn.limits import LIMITS
 
@@ -63,18 +58,16 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_start)
-    app.command("protect", cls=ConfiguredCommand, epilog=LIMITS)(guarded(protect))
-    app.command("verify")(guarded(verify))
-    app.command("audit", cls=ConfiguredCommand, epilog=LIMITS)(guarded(audit))
-    app.command("train-generator", cls=ConfiguredCommand)(guarded(train_generator))
     artefacts = typer.Typer(no_args_is_help=True, help=generators.HELP, rich_markup_mode="rich")
-    artefacts.command("list")(guarded(generators.list_generators))
-    artefacts.command("info")(guarded(generators.info))
-    artefacts.command("path")(guarded(generators.path))
-    artefacts.command("pull")(guarded(generators.pull))
+    for words, command in COMMANDS.items():
+        group, _, name = words.rpartition(" ")
+        add = (artefacts if group else app).command(
+            name,
+            cls=ConfiguredCommand if words in CONFIGURED else None,
+            epilog=LIMITS if words in LIMITED else None,
+        )
+        add(guarded(command.function))
     app.add_typer(artefacts, name="generators")
-    app.command("doctor")(guarded(doctor))
-    app.command("demo")(guarded(demo))
     return app
 
 

@@ -15,7 +15,7 @@ from unlearn.cli.console import Output
 from unlearn.errors import UnlearnError, UsageProblem
 
 if TYPE_CHECKING:
-    from unlearn.settings_file import Kind, Setting
+    from unlearn.settings_file import Setting
 
 Context = Any  # Typer's own copy of Click has no public name for what it passes
 _META: Final = "unlearn.settings"
@@ -54,31 +54,18 @@ class ConfiguredCommand(TyperCommand):
         return super().invoke(ctx)
 
 
-def tables(root: Any) -> dict[str, dict[str, "Kind"]]:
-    """Return the commands below a Typer group that have a table, and the kinds of its settings."""
-    return {
-        name: {key: _kind(param) for param in command.params if (key := _key(param))}
-        for name, command in root.commands.items()
-        if isinstance(command, ConfiguredCommand)
-    }
-
-
 def _settings(ctx: Context) -> "Mapping[str, Setting]":
     """Return the settings of the file for this command; all of its tables must be right."""
+    from unlearn.cli.commands import tables
     from unlearn.settings_file import load
 
-    return load(tables(ctx.find_root().command))[str(ctx.info_name)]
+    return load(tables())[str(ctx.info_name)]
 
 
 def _key(param: Any) -> str | None:
     """Return how a file calls an option, None for an argument."""
     long = (flag[2:] for flag in param.opts if flag.startswith("--"))
     return next(long, None) if param.param_type_name == "option" else None
-
-
-def _kind(param: Any) -> "Kind":
-    """Return what values an option takes."""
-    return "switch" if param.is_flag else "list" if param.multiple else "value"
 
 
 def _from_file(ctx: Context, name: str) -> bool:

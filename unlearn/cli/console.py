@@ -6,10 +6,12 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 from rich.console import Console, RenderableType
 from rich.text import Text
+
+from unlearn.options import Option
 
 if TYPE_CHECKING:
     from unlearn.cli.meter import Meter
@@ -82,10 +84,18 @@ def _plain(value: object) -> object:
 class Output:
     """What the person asked to see of one command."""
 
-    as_json: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    debug: bool = False
+    as_json: Annotated[
+        bool,
+        Option(
+            "Write one JSON object to standard output.",
+            details="Nothing else goes there, and errors are one too: "
+            '\'{"error": ..., "exit_code": n}\'.',
+            flag="--json",
+        ),
+    ] = False
+    quiet: Annotated[bool, Option("Print errors only.", short="-q")] = False
+    verbose: Annotated[bool, Option("Print details: every file, every step.", short="-v")] = False
+    debug: Annotated[bool, Option("Print the traceback of an error.")] = False
 
     def result(self, *things: RenderableType) -> None:
         """Print the result on standard output, unless JSON or silence was asked for."""
@@ -126,3 +136,10 @@ class Output:
 
         with Meter(title, total, unit, silent=self.quiet) as meter:
             yield meter
+
+
+@dataclass(frozen=True)
+class Brief(Output):
+    """What the person asked to see of a command that has no details to print."""
+
+    verbose: bool = False

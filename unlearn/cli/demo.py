@@ -1,61 +1,21 @@
 """`unlearn demo`: draw a small labelled folder to try the tool on."""
 
 import shlex
-from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from unlearn.cli import options
-from unlearn.cli.console import Output
+from unlearn.cli.console import Brief
+from unlearn.demo.options import DemoOptions
 
 
-def demo(
-    folder: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FOLDER",
-            help="Folder to draw into: new, or empty.",
-            rich_help_panel=options.OUTPUT,
-        ),
-    ],
-    seed: Annotated[
-        int,
-        typer.Option(
-            "--seed",
-            min=0,
-            metavar="N",
-            help="Another seed draws other pictures.",
-            rich_help_panel=options.INPUT,
-        ),
-    ] = 0,
-    per_class: Annotated[
-        int,
-        typer.Option(
-            "--per-class",
-            min=1,
-            max=1000,
-            metavar="N",
-            help="Pictures in each of the four classes.",
-            rich_help_panel=options.INPUT,
-        ),
-    ] = 24,
-    force: options.ForceFlag = False,
-    as_json: options.JsonFlag = False,
-    quiet: options.QuietFlag = False,
-    debug: options.DebugFlag = False,
-) -> int:
+def demo(options: DemoOptions, output: Brief) -> int:
     """Draw a small labelled folder of pictures to try the other commands on.
 
     unlearn demo ./photos
     unlearn demo ./photos --seed 7 --per-class 100
     """
-    from unlearn.demo import DemoOptions
-    from unlearn.demo import demo as draw_demo
+    from unlearn.demo.run import demo as work
 
-    output = Output(as_json=as_json, quiet=quiet, debug=debug)
-    result = draw_demo(DemoOptions(folder, seed, per_class, force))
-    count = sum(result.classes.values())
+    result = work(options)
+    folder, count = options.folder, sum(result.classes.values())
     output.result(
         f"Drew {count} pictures in {len(result.classes)} classes ({', '.join(result.classes)}) "
         f"in {folder}"
@@ -71,7 +31,7 @@ def demo(
             "pictures": count,
             "classes": result.classes,
             "size_bytes": result.size_bytes,
-            "seed": seed,
+            "seed": options.seed,
             "next": following,
         }
     )

@@ -4,23 +4,14 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-import typer
-
-from unlearn.cli import options
-from unlearn.cli.configured import tables
-from unlearn.cli.console import Output
+from unlearn.cli.console import Brief
+from unlearn.options import DEFAULT_GENERATOR, GeneratorOption
 
 if TYPE_CHECKING:
     from unlearn.doctor.run import DoctorResult
 
 
-def doctor(
-    context: typer.Context,
-    generator: options.GeneratorOption = options.DEFAULT_GENERATOR,
-    as_json: options.JsonFlag = False,
-    quiet: options.QuietFlag = False,
-    debug: options.DebugFlag = False,
-) -> int:
+def doctor(*, generator: GeneratorOption = DEFAULT_GENERATOR, output: Brief) -> int:
     """Show versions, devices and places, and test that protecting works on this machine.
 
     unlearn doctor
@@ -28,11 +19,11 @@ def doctor(
 
     Nothing is written and the network is not used. Exit code 4 if something does not work.
     """
+    from unlearn.cli.commands import tables
     from unlearn.doctor.run import doctor as examine
     from unlearn.errors import EnvironmentProblem
 
-    output = Output(as_json=as_json, quiet=quiet, debug=debug)
-    result = examine(generator, tables(context.find_root().command))
+    result = examine(generator, tables())
     output.result(_text(result))
     code = EnvironmentProblem.exit_code if result.problems else 0
     output.emit({"command": "doctor", "exit_code": code, "ok": code == 0, **asdict(result)})

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
-from unlearn.cli import options
-from unlearn.cli.console import Output, printable
+from unlearn.cli.console import Brief, printable
+from unlearn.generators.options import PullRequest
+from unlearn.options import Option
 
 if TYPE_CHECKING:
     from unlearn.generators.catalogue import Entry
@@ -28,19 +27,15 @@ _COLUMNS = (
 
 NameArgument = Annotated[
     str,
-    typer.Argument(
+    Option(
+        "A name from 'unlearn generators list' or a .safetensors file.",
+        positional=True,
         metavar="NAME|FILE",
-        help="A name from 'unlearn generators list' or a .safetensors file.",
-        rich_help_panel=options.INPUT,
     ),
 ]
 
 
-def list_generators(
-    as_json: options.JsonFlag = False,
-    quiet: options.QuietFlag = False,
-    debug: options.DebugFlag = False,
-) -> int:
+def list_generators(output: Brief) -> int:
     """List the generators that came with unlearn, that were pulled, and that can be pulled.
 
     unlearn generators list
@@ -50,7 +45,6 @@ def list_generators(
 
     from unlearn.generators.catalogue import damaged, known
 
-    output = Output(as_json=as_json, quiet=quiet, debug=debug)
     entries = known()
     rows = [_row(entry) for entry in entries]
     rows += _available({entry.name for entry in entries})
@@ -64,12 +58,7 @@ def list_generators(
     return 0
 
 
-def info(
-    name: NameArgument,
-    as_json: options.JsonFlag = False,
-    quiet: options.QuietFlag = False,
-    debug: options.DebugFlag = False,
-) -> int:
+def info(name: NameArgument, output: Brief) -> int:
     """Describe one generator: how and on what it was trained, its sizes, licence and hash.
 
     unlearn generators info base
@@ -77,7 +66,6 @@ def info(
     """
     from unlearn.generators.catalogue import entry_of, resolve
 
-    output = Output(as_json=as_json, quiet=quiet, debug=debug)
     described = _described(entry_of(resolve(name)))
     lines = {key: _shown(value) for key, value in described.items()}
     output.result("\n".join(f"{key:<18} {text}" for key, text in lines.items() if text))
@@ -85,60 +73,20 @@ def info(
     return 0
 
 
-def path(
-    name: NameArgument,
-    as_json: options.JsonFlag = False,
-    quiet: options.QuietFlag = False,
-    debug: options.DebugFlag = False,
-) -> int:
+def path(name: NameArgument, output: Brief) -> int:
     """Print where a generator's file is.
 
     unlearn generators path base
     """
     from unlearn.generators.catalogue import resolve
 
-    output = Output(as_json=as_json, quiet=quiet, debug=debug)
     where = str(resolve(name).absolute())
     output.result(where)
     output.emit({**_outcome("path"), "path": where})
     return 0
 
 
-def pull(
-    source: Annotated[
-        str,
-        typer.Argument(
-            metavar="NAME|URL",
-            help="A name that 'unlearn generators list' shows as available, a URL, or a DOI.",
-            rich_help_panel=options.INPUT,
-        ),
-    ],
-    sha256: Annotated[
-        str | None,
-        typer.Option(
-            "--sha256",
-            metavar="HEX",
-            show_default=False,
-            help="SHA-256 that the file must have; required for a URL.",
-            rich_help_panel=options.INPUT,
-        ),
-    ] = None,
-    name: Annotated[
-        str | None,
-        typer.Option(
-            "--name",
-            metavar="NAME",
-            show_default="the URL's last part",
-            help="Name of the generator here.",
-            rich_help_panel=options.OUTPUT,
-        ),
-    ] = None,
-    force: options.ForceFlag = False,
-    offline: options.OfflineFlag = False,
-    as_json: options.JsonFlag = False,
-    quiet: options.QuietFlag = False,
-    debug: options.DebugFlag = False,
-) -> int:
+def pull(request: PullRequest, output: Brief) -> int:
     """Fetch a generator, so that protect --generator NAME finds it.
 
     unlearn generators pull https://HOST/mine.safetensors --sha256 HEX
@@ -149,11 +97,8 @@ def pull(
     from dataclasses import asdict
 
     from unlearn.files.text import size_text
-    from unlearn.generators.pull import PullRequest
     from unlearn.generators.pull import pull as fetch
 
-    output = Output(as_json=as_json, quiet=quiet, debug=debug)
-    request = PullRequest(source, sha256, name, force, offline)
     with output.meter("Downloading", None, "MB") as meter:
         pulled = fetch(
             request,

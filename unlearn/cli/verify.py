@@ -4,72 +4,25 @@ import shlex
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from unlearn.cli.console import Output
-from unlearn.cli.options import (
-    INPUT,
-    NOISE,
-    OUTPUT,
-    RUN,
-    DebugFlag,
-    JsonFlag,
-    QuietFlag,
-    VerboseFlag,
-    parse_bound,
-)
 from unlearn.errors import UsageProblem
-from unlearn.radius import Radius
+from unlearn.options import OUTPUT, Option
+from unlearn.verification.options import VerifyOptions
+
+PathsArgument = Annotated[
+    tuple[Path, ...],
+    Option(
+        "The clean and the protected pictures; without SRC, the manifest beside OUT says where the "
+        "clean ones are.",
+        positional=True,
+        metavar="[SRC] OUT",
+    ),
+]
+CsvOption = Annotated[Path | None, Option("Write one row a file.", panel=OUTPUT, metavar="FILE")]
 
 
 def verify(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="[SRC] OUT",
-            help="The clean and the protected pictures; without SRC, the manifest beside OUT says "
-            "where the clean ones are.",
-            show_default=False,
-            rich_help_panel=INPUT,
-        ),
-    ],
-    rho: Annotated[
-        Radius | None,
-        typer.Option(
-            "--rho",
-            "-r",
-            parser=parse_bound,
-            metavar="FRACTION",
-            show_default="the manifest's, else 8/255",
-            help="Largest change of any colour value that is allowed.",
-            rich_help_panel=NOISE,
-        ),
-    ] = None,
-    sample: Annotated[
-        int | None,
-        typer.Option(
-            "--sample",
-            min=1,
-            metavar="N",
-            show_default="all",
-            help="Compare the pixels of so many pairs only, chosen at random.",
-            rich_help_panel=RUN,
-        ),
-    ] = None,
-    csv: Annotated[
-        Path | None,
-        typer.Option(
-            "--csv",
-            metavar="FILE",
-            show_default=False,
-            help="Write one row a file.",
-            rich_help_panel=OUTPUT,
-        ),
-    ] = None,
-    as_json: JsonFlag = False,
-    quiet: QuietFlag = False,
-    verbose: VerboseFlag = False,
-    debug: DebugFlag = False,
+    paths: PathsArgument, options: VerifyOptions, *, csv: CsvOption = None, output: Output
 ) -> int:
     """Compare protected pictures with their sources, value by value.
 
@@ -80,17 +33,13 @@ def verify(
     Exit code 0 only if every source has an output within the bound, and nothing else is there.
     """
     from unlearn.cli.verify_text import as_plain, print_result, write_csv
-    from unlearn.verification import run as workflow
+    from unlearn.verification.run import verify as work
 
-    output = Output(as_json=as_json, quiet=quiet, verbose=verbose, debug=debug)
     if len(paths) > 2:
         raise UsageProblem(f"one or two folders are compared, not {len(paths)}: verify SRC OUT")
     source, out = paths[0] if len(paths) == 2 else None, paths[-1]
-    options = workflow.VerifyOptions(rho, sample)
     with output.meter("Verifying", None) as meter:
-        result = workflow.verify(
-            source, out, options, lambda done, total, _: meter.update(done, total=total)
-        )
+        result = work(source, out, options, lambda done, total, _: meter.update(done, total=total))
     if csv is not None:
         write_csv(result, csv)
     output.emit(as_plain(result, source, out))

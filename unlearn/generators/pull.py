@@ -33,6 +33,7 @@ from unlearn.generators.catalogue import (
 )
 from unlearn.generators.header import LARGEST_ARTEFACT
 from unlearn.generators.index import INDEX, Remote
+from unlearn.generators.options import PullRequest
 
 Progress = Callable[[int, int | None], None]  # bytes that are here, bytes in all if that is known
 
@@ -40,17 +41,6 @@ STALL_SECONDS: Final = 30.0  # without a single byte
 _CHUNK: Final = 1 << 16
 _DOI: Final = re.compile(r"doi:(10\.[0-9.]+/[!-.0-~]+)/([!-~]+)")
 _EXAMPLE: Final = f"unlearn generators pull https://HOST/NAME{SUFFIX} --sha256 HEX"
-
-
-@dataclass(frozen=True)
-class PullRequest:
-    """What to fetch: a name of the index, or a URL or DOI with the hash of what it must hold."""
-
-    source: str
-    sha256: str | None = None
-    name: str | None = None
-    force: bool = False
-    offline: bool = False
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from unlearn.files.replace import TEMPORARY_PREFIX, replace_file
 from unlearn.generators.artefact import NoiseGenerator, header_of
 from unlearn.generators.header import Header
 from unlearn.generators.model_card import model_card
+from unlearn.generators.options import TrainOptions
 from unlearn.methods import MinMaxMin, Spec
 from unlearn.objectives import average_prediction_randomness
 from unlearn.training import TrainingState, predict
@@ -30,34 +31,6 @@ from unlearn.training import TrainingState, predict
 READINGS = 50  # how often the terms of the loss are read
 EVALUATIONS = 20  # how often the surrogate is tried on clean pictures (Figure 1)
 _TRIED_PICTURES = 2000
-
-
-@dataclass(frozen=True)
-class TrainOptions:
-    """What to train, on what, and where to keep it.
-
-    image_size None fits the pictures; epochs, passes over the data, take the place of the steps.
-    """
-
-    data: Path
-    out: Path
-    method: MinMaxMin = MinMaxMin()
-    architecture: str = "resnet18"
-    epochs: float | None = None
-    test: Path | None = None
-    pictures: int | None = None
-    image_size: int | None = None
-    working_size: int | None = None
-    device: str = "auto"
-    precision: str = "auto"
-    compiled: bool = False
-    seed: int = 0
-    resume: bool = True
-    save_every_seconds: float = 600.0
-    force: bool = False
-    name: str | None = None
-    licence: str = "unstated"
-    command: str = ""
 
 
 @dataclass(frozen=True)
@@ -251,7 +224,8 @@ class _Watch:
         self.report(Stepped(finished, steps, metrics))
         if finished == steps:
             return
-        if self.stop.is_set() or time.monotonic() - self.saved > self.options.save_every_seconds:
+        waited = time.monotonic() - self.saved
+        if self.stop.is_set() or waited > 60 * self.options.save_every_minutes:
             self.checkpoint.save(state, self.curve)
             self.saved = time.monotonic()
         if self.stop.is_set():

@@ -13,21 +13,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 
 from unlearn.errors import EnvironmentProblem, PictureError
 from unlearn.files.replace import TEMPORARY_PREFIX
+from unlearn.pictures.choices import FormatChoice, MetadataChoice
 from unlearn.pictures.compare import Difference, Tally, difference, mismatch
 from unlearn.pictures.decoded import DEEP, Picture, Pixels, Preparation
 from unlearn.pictures.digests import Prints
 from unlearn.pictures.encode import ENCODERS, Canvas
-from unlearn.pictures.metadata.kept import MetadataChoice
 from unlearn.pictures.read import open_upright, prepare
 from unlearn.pictures.upright import Upright
 
-FormatChoice = Literal["auto", "keep", "png", "webp", "tiff"]
 Rows = Callable[[int, Pixels], Pixels]
 FORMATS: dict[str, str] = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
 _DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)

@@ -1,52 +1,162 @@
-"""The settings of a protect run: what was asked, and what of it an output must answer to."""
+"""The options of protecting: what the person asked of one run."""
 
-import json
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 from unlearn.errors import UsageProblem
-from unlearn.files.text import shown
-from unlearn.pictures.metadata.kept import MetadataChoice
-from unlearn.pictures.read import Preparation
-from unlearn.pictures.write import FormatChoice
-from unlearn.protection.key import Key
-from unlearn.protection.manifest import RunHeader
-from unlearn.protection.plan import PlanRequest
-from unlearn.protection.scan import Selection
-from unlearn.radius import Radius
+from unlearn.options import (
+    DEFAULT_GENERATOR,
+    DEFAULT_RHO,
+    INPUT,
+    NOISE,
+    OUTPUT,
+    DeviceOption,
+    GeneratorOption,
+    KeyOption,
+    Option,
+    RhoOption,
+    SeedOption,
+)
+from unlearn.pictures.choices import FormatChoice, MetadataChoice
 
-NOISE_VERSION: Final = 1  # raise it when equal settings no longer give equal bytes
+if TYPE_CHECKING:
+    from unlearn.pictures.read import Preparation
+    from unlearn.protection.plan import PlanRequest
+    from unlearn.protection.scan import Selection
+
 SMALLEST_GRID: Final = 8
 SMALLEST_SIDE: Final = 16
+_MOST_WORKERS: Final = 8
 
 
-@dataclass(frozen=True)
+def usual_workers() -> int:
+    """Return how many processes read and write unless told otherwise."""
+    return min(_MOST_WORKERS, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProtectOptions:
     """What the person asked of one run; raises UsageProblem for values that make no sense."""
 
-    inputs: tuple[str, ...]
-    out: Path
-    generator: Path
-    generator_name: str = "base"
-    rho: Radius = Radius.of_levels(8)
-    labels: str = "auto"
-    format: FormatChoice = "auto"
-    metadata: MetadataChoice = "keep"
-    max_side: int | None = None
-    selection: Selection = Selection()
-    key: Path | None = None
-    grid: int | None = None
-    seed: int = 0
-    device: str = "auto"
-    workers: int = 1
-    batch_size: int | None = None
-    preview: int = 3
-    max_pixels: int = 512_000_000
-    force: bool = False
-    fail_fast: bool = False
-    dry_run: bool = False
-    report_survival: bool = False
+    inputs: Annotated[
+        tuple[str, ...],
+        Option("Pictures, folders and patterns, mixed.", positional=True, metavar="INPUT"),
+    ]
+    out: Annotated[
+        Path,
+        Option(
+            "Where the protected pictures go; made if absent, apart from the inputs.",
+            panel=OUTPUT,
+            short="-o",
+            metavar="DIR",
+        ),
+    ]
+    rho: RhoOption = DEFAULT_RHO
+    generator: GeneratorOption = DEFAULT_GENERATOR
+    labels: Annotated[
+        str,
+        Option(
+            "Where classes come from: folders, one (all alike), csv:FILE with rows path,label, or "
+            "auto: folders if there are at least two, else one.",
+            panel=NOISE,
+            metavar="SOURCE",
+        ),
+    ] = "auto"
+    grid: Annotated[
+        int | None,
+        Option(
+            "Short side of the grid that noise is made on.",
+            panel=NOISE,
+            metavar="N",
+            minimum=SMALLEST_GRID,
+            default_text="the generator's",
+        ),
+    ] = None
+    seed: SeedOption = 0
+    key: KeyOption = None
+    format: Annotated[
+        FormatChoice,
+        Option(
+            "keep: JPEG stays JPEG within the bound, or fails; auto: or becomes PNG. Lossless WebP "
+            "and TIFF stay; all else is PNG.",
+            details="See [Formats](#formats); what is read: [formats.md](formats.md).",
+            panel=OUTPUT,
+            short="-f",
+        ),
+    ] = "auto"
+    max_side: Annotated[
+        int | None,
+        Option(
+            "Shrink to this long side first.",
+            panel=OUTPUT,
+            metavar="PIXELS",
+            minimum=SMALLEST_SIDE,
+            default_text="as it is",
+        ),
+    ] = None
+    metadata: Annotated[
+        MetadataChoice,
+        Option("Colour profiles always stay; embedded previews always go.", panel=OUTPUT),
+    ] = "keep"
+    force: Annotated[
+        bool,
+        Option("Redo pictures that are finished, also with other settings.", panel=OUTPUT),
+    ] = False
+    recursive: Annotated[bool, Option("Look into sub-folders.", panel=INPUT)] = True
+    include: Annotated[
+        tuple[str, ...], Option("Only these; repeatable.", panel=INPUT, metavar="GLOB")
+    ] = ()
+    exclude: Annotated[
+        tuple[str, ...], Option("Not these; repeatable.", panel=INPUT, metavar="GLOB")
+    ] = ()
+    follow_symlinks: Annotated[bool, Option("Follow links to folders too.", panel=INPUT)] = False
+    max_pixels: Annotated[
+        int, Option("Refuse larger pictures.", panel=INPUT, metavar="N", minimum=1)
+    ] = 512_000_000
+    device: DeviceOption = "auto"
+    batch_size: Annotated[
+        int | None,
+        Option(
+            "Pictures under way at a time; does not change their bytes.",
+            metavar="N",
+            minimum=1,
+            default_text="twice --workers",
+        ),
+    ] = None
+    workers: Annotated[
+        int,
+        Option(
+            "Processes for files, and threads for noise on a CPU; 0 does it all in one.",
+            metavar="N",
+            minimum=0,
+            default_text="cores, at most 8",
+        ),
+    ] = field(default_factory=usual_workers)
+    preview: Annotated[
+        int,
+        Option("Sheets with before, after and noise, beside the output.", metavar="N", minimum=0),
+    ] = 3
+    report_survival: Annotated[
+        bool,
+        Option(
+            "Measure on up to 16 pictures how much of the noise is left after JPEG, shrinking and "
+            "WebP.",
+            details="See below.",
+        ),
+    ] = False
+    fail_fast: Annotated[bool, Option("Stop at the first picture that fails.")] = False
+    dry_run: Annotated[
+        bool,
+        Option(
+            "Check and count everything, write nothing.",
+            details="All up to the writing: names, labels, clashes, disk.",
+            short="-n",
+            in_file=False,
+        ),
+    ] = False
+    generator_name: str | None = None  # what records call it; None: as it was given
     argv: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -62,77 +172,30 @@ class ProtectOptions:
                 f"--max-side {self.max_side} is too small; use at least {SMALLEST_SIDE}"
             )
 
+    # What follows from the options is loaded late: help needs the options and nothing else.
+
     @property
-    def request(self) -> PlanRequest:
+    def selection(self) -> "Selection":
+        """The part that decides which files under the inputs are wanted."""
+        from unlearn.protection.scan import Selection
+
+        return Selection(self.recursive, self.include, self.exclude, self.follow_symlinks)
+
+    @property
+    def request(self) -> "PlanRequest":
         """The part that decides which files are read and written."""
+        from unlearn.protection.plan import PlanRequest
+
         return PlanRequest(self.inputs, self.out, self.selection, self.labels, self.format)
 
     @property
-    def preparation(self) -> Preparation:
+    def preparation(self) -> "Preparation":
         """The part that decides how a source is decoded."""
+        from unlearn.pictures.read import Preparation
+
         return Preparation(self.max_side, self.max_pixels)
 
-
-@dataclass(frozen=True)
-class Settings:
-    """Everything that decides the bytes of the outputs, besides the sources."""
-
-    options: ProtectOptions
-    key: Key | None  # None: no key was made yet, so no output can have been written with it
-    generator_sha256: str
-    grid: int
-
-    def conflict(self, header: RunHeader | None) -> str | None:
-        """Return how the folder's last run differs ("rho 4/255, you asked 8/255"), or None."""
-        if header is None:
-            return None
-        here = self.compared()
-        there = {
-            "rho": header.rho,
-            "generator": header.generator_sha256[:12],
-            "grid": str(header.grid),
-            "seed": str(header.seed),
-            "key": header.key,
-            "format": header.format,
-            "metadata": header.metadata,
-            "max-side": str(header.max_side),
-            "noise version": str(header.noise),
-        }
-        name = next((name for name in here if here[name] != there[name]), None)
-        return name and f"{name} {shown(there[name])}, you asked {here[name]}"
-
-    def compared(self) -> dict[str, str]:
-        """Return what all pictures of one output folder share, as it is shown."""
-        options = self.options
-        return {
-            "rho": str(options.rho),
-            "generator": self.generator_sha256[:12],
-            "grid": str(self.grid),
-            "seed": str(options.seed),
-            "key": self.key.fingerprint if self.key else "none",
-            "format": options.format,
-            "metadata": options.metadata,
-            "max-side": str(options.max_side),
-            "noise version": str(NOISE_VERSION),
-        }
-
-    def fingerprint(self, target: int, output_format: str) -> str | None:
-        """Return what tells outputs of one source apart; it gives away neither key nor target."""
-        if self.key is None:
-            return None
-        options = self.options
-        text = json.dumps(
-            {
-                "generator": self.generator_sha256,
-                "rho": str(options.rho.value),
-                "seed": options.seed,
-                "target": target,
-                "grid": self.grid,
-                "format": output_format,
-                "metadata": options.metadata,
-                "max_side": options.max_side,
-                "noise": NOISE_VERSION,
-            },
-            sort_keys=True,
-        )
-        return self.key.digest(text.encode()).hex()[:16]
+    @property
+    def called(self) -> str:
+        """What records and messages call the generator."""
+        return self.generator if self.generator_name is None else self.generator_name

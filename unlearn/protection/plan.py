@@ -11,8 +11,8 @@ from unlearn.errors import NothingFound, UsageProblem
 from unlearn.files.names import LONGEST_NAME, PICTURE_SUFFIXES, output_names, windows_problem
 from unlearn.files.places import check_destination, overlaps
 from unlearn.files.text import shown
+from unlearn.pictures.choices import FormatChoice
 from unlearn.pictures.sniff import LOSSLESS_WEBP
-from unlearn.pictures.write import FormatChoice
 from unlearn.protection.labels import Labelling, check_choice, label
 from unlearn.protection.scan import Refusal, Scan, Selection, Source, scan
 

@@ -21,17 +21,19 @@ from unlearn.files.lock import locked, refuse_if_locked
 from unlearn.files.places import check_space, free_bytes, remove_leftovers
 from unlearn.files.replace import file_sha256
 from unlearn.files.text import shown
+from unlearn.generators.catalogue import resolve
 from unlearn.generators.header import Header, read_header
 from unlearn.protection import worker
 from unlearn.protection.events import Notice, ProtectResult, Report, Started
 from unlearn.protection.key import Key, load_key, permutation
 from unlearn.protection.labels import check_classes
 from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes, read_manifest
-from unlearn.protection.options import NOISE_VERSION, ProtectOptions, Settings
+from unlearn.protection.options import ProtectOptions
 from unlearn.protection.pipeline import Pipeline
 from unlearn.protection.plan import Plan, make_plan
 from unlearn.protection.recorder import Noise, RealBatch
 from unlearn.protection.resume import sort_work
+from unlearn.protection.settings import NOISE_VERSION, Settings
 from unlearn.protection.space import EITHER, estimate_bytes
 from unlearn.protection.steps import Batch, Groundwork
 from unlearn.protection.survival import with_survival
@@ -65,9 +67,11 @@ def protect(options: ProtectOptions, report: Report) -> ProtectResult:
     a whole cannot be done, and EnvironmentProblem if the disk fills up on the way.
     """
     began = time.monotonic()
+    file = resolve(options.generator)
+    options = replace(options, generator=str(file), generator_name=options.called)
     plan = make_plan(options.request)
-    header = read_header(options.generator)
-    check_classes(plan.labelling, len(header.classes), options.generator_name)
+    header = read_header(file)
+    check_classes(plan.labelling, len(header.classes), options.called)
     ground = _lay_ground(options, plan, header, load_key(options.key, create=False))
     idle = not (ground.work.pending or ground.work.outdated or plan.refused)
     if options.dry_run or idle:
@@ -86,7 +90,7 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
     Raises UsageProblem if they were made with other settings, or if something is in the way.
     """
     manifest = read_manifest(plan.records)
-    sha256 = file_sha256(options.generator) or ""
+    sha256 = file_sha256(Path(options.generator)) or ""
     settings = Settings(options, key, sha256, options.grid or header.working_size)
     conflict = None if options.force else settings.conflict(manifest.header)
     if conflict is not None:
@@ -127,7 +131,7 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
     options, plan = ground.options, ground.plan
     refuse_if_locked(plan.out, plan.records)
     check_space(ground.needed_bytes, plan.out)
-    generator, device = load_generator(options.generator, options.device)
+    generator, device = load_generator(Path(options.generator), options.device)
     key = load_key(options.key, create=True)
     if key is None:
         raise AssertionError("load_key(create=True) returns a key or raises")
@@ -207,7 +211,7 @@ def _announce(ground: Groundwork, device: str, report: Report) -> None:
     report(
         Started(
             plan=plan,
-            generator=ground.options.generator_name,
+            generator=ground.options.called,
             generator_sha256=ground.settings.generator_sha256,
             rho=str(ground.options.rho),
             device=device,
@@ -236,7 +240,7 @@ def _run_header(ground: Groundwork, key: Key, device: str) -> RunHeader:
         tool=__version__,
         torch=version("torch"),
         pillow=version("pillow"),
-        generator=options.generator_name,
+        generator=options.called,
         generator_sha256=ground.settings.generator_sha256,
         rho=str(options.rho),
         seed=options.seed,

@@ -14,9 +14,10 @@ from unlearn.pictures.sniff import picture_size
 from unlearn.protection import worker
 from unlearn.protection.events import Progress, ProtectResult, Report
 from unlearn.protection.manifest import Manifest, PictureRecord
-from unlearn.protection.options import ProtectOptions, Settings
+from unlearn.protection.options import ProtectOptions
 from unlearn.protection.plan import Plan
 from unlearn.protection.resume import Work
+from unlearn.protection.settings import Settings
 from unlearn.protection.worker import Failure, Reading, ReadJob, WriteJob, Writing
 
 _UNSTATED_PIXELS: Final = 50_000_000

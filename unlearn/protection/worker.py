@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.errors import EnvironmentProblem, PictureError
+from unlearn.pictures.choices import MetadataChoice
 from unlearn.pictures.grid import Upsampling, add_noise
 from unlearn.pictures.jpeg.within import Keeping, keep_jpeg, refuse_large, refuse_weak
-from unlearn.pictures.metadata.kept import MetadataChoice
 from unlearn.pictures.preview import preview_sheet
 from unlearn.pictures.read import Preparation, open_upright, prepare
 from unlearn.pictures.survival import Survival, picture_survival

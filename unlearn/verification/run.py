@@ -5,12 +5,11 @@ sources are, and which hash an output had. None of them can make a bad file pass
 reported with its origin, shrinking shows in the size, and every pixel is compared.
 """
 
-import os
 import secrets
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from unlearn.errors import NothingFound, UsageProblem
@@ -28,20 +27,11 @@ from unlearn.verification.manifest_claims import (
     notices,
     why_missing,
 )
+from unlearn.verification.options import VerifyOptions
 from unlearn.verification.pairs import Outputs, find_outputs, pair_names
 from unlearn.verification.verdicts import Check, Task, check_pair, find_swaps
 
 Report = Callable[[int, int, str], None]
-
-
-@dataclass(frozen=True)
-class VerifyOptions:
-    """What the person asked for; without a radius the manifest's is taken, else 8/255."""
-
-    radius: Radius | None = None
-    sample: int | None = None
-    max_pixels: int = 512_000_000
-    workers: int = field(default_factory=lambda: min(4, os.cpu_count() or 1))
 
 
 @dataclass(frozen=True)

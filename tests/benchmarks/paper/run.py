@@ -121,7 +121,7 @@ def make_generator(noise: Noise, bench: Bench) -> Path:
         device=str(bench.run.device),
         precision=bench.run.precision,
         seed=SURROGATE_SEED,
-        save_every_seconds=_SAVE_EVERY_SECONDS,
+        save_every_minutes=_SAVE_EVERY_SECONDS / 60,
         force=True,  # a generator without its line was cut off between the two
     )
     with spent:

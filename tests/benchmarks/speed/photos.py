@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from unlearn import demo
+from unlearn.demo import run as demo
 from unlearn.errors import PictureError
 from unlearn.pictures.read import Preparation, prepare
 

@@ -108,7 +108,6 @@ def whole(files: list[Path], out: Path, bench: Bench, workers: int) -> float:
     options = ProtectOptions(
         inputs=(str(files[0].parent),),
         out=out,
-        generator=catalogue.resolve(catalogue.BUNDLED),
         labels="one",
         key=key,
         device=str(bench.device),

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from unlearn.errors import PictureError
+from unlearn.pictures.choices import MetadataChoice
 from unlearn.pictures.decoded import Picture, Pixels, eight_bit
 from unlearn.pictures.jpeg.coefficients import BLOCK, Coding, Table, read_coefficients
 from unlearn.pictures.jpeg.fitting import RESIZED, Fit, decoded_planes, working_bytes
 from unlearn.pictures.jpeg.room import Scene, cut, to_blocks
 from unlearn.pictures.jpeg.rounding import forward
 from unlearn.pictures.jpeg.segments import dressed
-from unlearn.pictures.metadata.kept import MetadataChoice
 
 LEAST_CORRELATION: Final = 0.85  # of the noise in the file with the wanted one, on the grid
 LEAST_ENERGY: Final = (

@@ -8,16 +8,14 @@ picture, and content credentials, whose signature any change breaks.
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
 
 from PIL import Image
 
+from unlearn.pictures.choices import MetadataChoice
 from unlearn.pictures.kinds import Data, chunks, holds_picture
 from unlearn.pictures.metadata.embedded import second_pictures
 from unlearn.pictures.metadata.exif import Exif, for_output, read_exif, write_exif
 from unlearn.pictures.metadata.isobmff import Container
-
-MetadataChoice = Literal["keep", "copyright", "none"]
 
 _COLOUR_CHUNKS = (b"cICP", b"cHRM", b"gAMA", b"sRGB")
 _LARGEST_COLOUR = 32

@@ -12,25 +12,15 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
+from unlearn.demo.options import DemoOptions
 from unlearn.errors import UsageProblem
 
-PER_CLASS: Final = 24
 SIZES: Final = ((256, 192), (192, 256), (256, 256), (320, 214))
 JPEG_QUALITY: Final = 92
 OVERSAMPLING: Final = 2  # drawn twice as large and reduced, so that edges are smooth
 
 Floats = NDArray[np.floating]
 Grid = tuple[Floats, Floats]
-
-
-@dataclass(frozen=True)
-class DemoOptions:
-    """Where to draw and how many pictures a class, and the seed of what is drawn."""
-
-    folder: Path
-    seed: int = 0
-    per_class: int = PER_CLASS
-    force: bool = False
 
 
 @dataclass(frozen=True)

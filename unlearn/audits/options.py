@@ -1,0 +1,292 @@
+"""The options of an audit, and how the shares and lists among them are read."""
+
+import os
+import time
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Literal
+
+from unlearn.errors import UsageProblem
+from unlearn.options import (
+    DEFAULT_GENERATOR,
+    INPUT,
+    NOISE,
+    OUTPUT,
+    VICTIMS,
+    CompileOption,
+    DeviceOption,
+    GeneratorOption,
+    KeyOption,
+    OfflineOption,
+    Option,
+    PrecisionOption,
+    read_bound,
+)
+from unlearn.radius import Radius, parse_fraction
+
+
+def read_share(text: str) -> Fraction:
+    """Read a share in (0, 1], "1/2" or "0.5"; raises UsageProblem for anything else."""
+    try:
+        share = parse_fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise UsageProblem(f"{text!r} is no share; write 1/2 or 0.5") from None
+    if not 0 < share <= 1:
+        raise UsageProblem(f"{text} is not above 0 and at most 1")
+    return share
+
+
+def read_held_out(text: str) -> Path | Fraction:
+    """Read a folder, or a share below 1 of the pictures to hold out; raises UsageProblem."""
+    if Path(text).is_dir():
+        return Path(text)
+    try:
+        share = parse_fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise UsageProblem(f"there is no folder {text!r}, and it is no share") from None
+    if not 0 < share < 1:
+        raise UsageProblem(f"{text} of the pictures cannot be held out; write 1/5 or 0.2")
+    return share
+
+
+def _folder_of_now() -> Path:
+    """Return a folder for a report that is begun now."""
+    return Path(time.strftime("audit-%Y%m%d-%H%M"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AuditOptions:
+    """What to audit and how; None leaves a setting to the budget."""
+
+    clean: Annotated[
+        Path,
+        Option(
+            "Clean pictures in one folder per class, or a CIFAR-10/100 python archive.",
+            positional=True,
+            metavar="CLEAN",
+        ),
+    ]
+    protected: Annotated[
+        Path | None,
+        Option(
+            "Their protected copies; without it copies are made for the audit.",
+            details="They are made in 'DIR/protected'.",
+            positional=True,
+            metavar="[PROTECTED]",
+        ),
+    ] = None
+    test: Annotated[
+        Path | Fraction | None,
+        Option(
+            "Clean pictures to try victims on: a folder with the same classes, or the share of "
+            "CLEAN to hold out, chosen by content.",
+            details="So it stays the same.",
+            panel=INPUT,
+            metavar="DIR|SHARE",
+            read=read_held_out,
+            default_text="an archive's own test pictures, else 1/5",
+        ),
+    ] = None
+    pictures: Annotated[
+        int | None,
+        Option(
+            "Train on N pictures, evenly from the classes.",
+            panel=INPUT,
+            metavar="N",
+            minimum=2,
+            default_text="by budget",
+        ),
+    ] = None
+    budget: Annotated[
+        Literal["quick", "standard", "thorough", "paper"],
+        Option(
+            "What it may cost: minutes on a CPU, an hour or a day on a GPU, or the authors' "
+            "schedule. The other options override parts of it.",
+            details="See below.",
+            panel=VICTIMS,
+        ),
+    ] = "quick"
+    rho_a: Annotated[
+        tuple[Radius, ...],
+        Option(
+            "Radius of the victims' adversarial training, 0 for ordinary; repeatable.",
+            panel=VICTIMS,
+            metavar="FRACTION",
+            default_text="0 and 4/255",
+        ),
+    ] = (Radius.of_levels(0), Radius.of_levels(4))
+    architectures: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "Network: resnet18, resnet50, vgg16, densenet121, wrn-34-10, vit, resnet-small, each "
+            "also with -imagenet for photos where it has that form; torchvision:NAME; "
+            "finetune:NAME or probe:NAME for pretrained ones; repeatable.",
+            details="'finetune' trains them whole, 'probe' at the last layer only.",
+            panel=VICTIMS,
+            flag="--arch",
+            metavar="NAME",
+            default_text="by budget",
+        ),
+    ] = None
+    weights: Annotated[
+        Path | None,
+        Option(
+            "Pretrained weights for finetune: and probe:.",
+            details="A '.safetensors' or a plain '.pth' state.",
+            panel=VICTIMS,
+            metavar="FILE",
+            default_text="torchvision's download",
+        ),
+    ] = None
+    countermeasures: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "What the copier tries, by commas: none, grey, jpeg75, jpeg10, bits2, resize256, "
+            "blur, median, gaussian-noise, cutout, mixup, cutmix, randaugment, ueraser, "
+            "projection, label-noise, early-stopping, diffusion; or all.",
+            details="'diffusion' needs '--purifier', and 'all' is all but it. They are tried at "
+            "the smallest ρa, each with a clean control that suffers the same.",
+            panel=VICTIMS,
+            metavar="LIST",
+            commas=True,
+            default_text="by budget",
+        ),
+    ] = None
+    purifier: Annotated[
+        Path | None,
+        Option(
+            "The diffusion model for diffusion, see docs/purification.md.",
+            panel=VICTIMS,
+            metavar="FOLDER",
+        ),
+    ] = None
+    fractions: Annotated[
+        tuple[Fraction, ...],
+        Option(
+            "Share of the training pictures that is protected; below 1 the clean rest alone is a "
+            "control; repeatable.",
+            details="The number that matters is mixed minus remainder.",
+            panel=VICTIMS,
+            flag="--fraction",
+            metavar="SHARE",
+            read=read_share,
+            default_text="1",
+        ),
+    ] = (Fraction(1),)
+    seeds: Annotated[
+        int | None,
+        Option(
+            "Victims of each kind.",
+            details="Their seeds start at 101.",
+            panel=VICTIMS,
+            metavar="N",
+            minimum=1,
+            maximum=100,
+            default_text="by budget",
+        ),
+    ] = None
+    epochs: Annotated[
+        int | None,
+        Option(
+            "Passes over the training pictures.",
+            details="Also where ρa > 0.",
+            panel=VICTIMS,
+            metavar="N",
+            minimum=1,
+            default_text="by budget",
+        ),
+    ] = None
+    steps: Annotated[
+        int | None,
+        Option("Training steps, instead of --epochs.", panel=VICTIMS, metavar="N", minimum=1),
+    ] = None
+    pgd_steps: Annotated[
+        int | None,
+        Option(
+            "Steps of the victims' adversary, each 2/N of its radius.",
+            panel=VICTIMS,
+            metavar="N",
+            minimum=1,
+            default_text="by budget",
+        ),
+    ] = None
+    image_size: Annotated[
+        int | None,
+        Option(
+            "Side of what the networks see, in pixels.",
+            details="Pictures up to 64 pixels are shown whole, with flips and padded crops; larger "
+            "ones are stored at 7/4 of the size (8/7 in the paper budget) and shown as random "
+            "resized crops.",
+            panel=VICTIMS,
+            metavar="N",
+            minimum=8,
+            maximum=512,
+            default_text="by budget and pictures",
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        Option("Pictures a step.", panel=VICTIMS, metavar="N", minimum=1, default_text="by budget"),
+    ] = None
+    placebo: Annotated[
+        bool, Option("Also train on random noise of the same strength.", panel=VICTIMS)
+    ] = True
+    rho: Annotated[
+        Radius | None,
+        Option(
+            "Bound that copies are held to, and the radius of copies made here.",
+            panel=NOISE,
+            short="-r",
+            metavar="FRACTION",
+            read=read_bound,
+            default_text="the manifest's, else 8/255",
+        ),
+    ] = None
+    generator: GeneratorOption = DEFAULT_GENERATOR
+    method: Annotated[
+        Literal["min-max-min", "error-minimising"] | None,
+        Option(
+            "Train a generator on these very pictures instead of taking --generator.",
+            details="As published, or small under the quick budget.",
+            panel=NOISE,
+        ),
+    ] = None
+    key: KeyOption = None
+    out: Annotated[
+        Path,
+        Option(
+            "Folder for the report, the journal and what the audit works with.",
+            panel=OUTPUT,
+            short="-o",
+            metavar="DIR",
+            default_text="audit-YYYYMMDD-HHMM",
+        ),
+    ] = field(default_factory=_folder_of_now)
+    resume: Annotated[
+        bool,
+        Option(
+            "Go on where a killed audit of the same line stopped.",
+            details="Off forgets its journal.",
+        ),
+    ] = True
+    device: DeviceOption = "auto"
+    precision: PrecisionOption = "auto"
+    compiled: CompileOption = False
+    workers: Annotated[
+        int,
+        Option(
+            "Victims trained at a time on the CPU, one thread each; changes no number.",
+            metavar="N",
+            minimum=0,
+            default_text="cores",
+        ),
+    ] = field(default_factory=lambda: os.cpu_count() or 1)
+    offline: OfflineOption = False
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.protected is not None and self.method is not None:
+            raise UsageProblem(
+                f"--method makes copies of its own; leave out {self.protected}, or --method"
+            )

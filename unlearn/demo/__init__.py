@@ -1,0 +1,1 @@
+"""Demo: a small labelled folder of drawn pictures to try the tool on."""

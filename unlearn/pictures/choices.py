@@ -1,0 +1,6 @@
+"""What a person chooses of written pictures; apart, since options load neither NumPy nor Pillow."""
+
+from typing import Literal
+
+FormatChoice = Literal["auto", "keep", "png", "webp", "tiff"]
+MetadataChoice = Literal["keep", "copyright", "none"]
