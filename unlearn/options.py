@@ -92,15 +92,6 @@ RhoOption = Annotated[
         read=read_bound,
     ),
 ]
-SeedOption = Annotated[
-    int,
-    Option(
-        "Seed of the noise; the same seed gives the same bytes.",
-        panel=NOISE,
-        metavar="N",
-        minimum=0,
-    ),
-]
 KeyOption = Annotated[
     Path | None,
     Option(
@@ -110,7 +101,6 @@ KeyOption = Annotated[
         metavar="FILE",
     ),
 ]
-ForceOption = Annotated[bool, Option("Redo and replace what is there.", panel=OUTPUT)]
 DeviceOption = Annotated[
     str,
     Option(
@@ -134,4 +124,3 @@ CompileOption = Annotated[
         flag="--compile",
     ),
 ]
-OfflineOption = Annotated[bool, Option("Download nothing.", variable="UNLEARN_OFFLINE")]

@@ -11,6 +11,7 @@ import pytest
 from typer.main import get_command
 
 from unlearn.cli.app import build
+from unlearn.cli.reference import rewritten
 from unlearn.limits import LIMITS
 from unlearn.methods import MinMaxMin
 from unlearn.radius import Radius
@@ -57,6 +58,11 @@ def documented(heading):
 def test_every_option_is_documented_and_every_documented_option_exists(name, command):
     shared = documented("Every command") if name else {"--help", "-h"}
     assert documented(f"unlearn {name}".strip()) | shared == flags(command)
+
+
+def test_the_tables_of_options_are_what_the_options_say():
+    text = CLI.read_text(encoding="utf-8")
+    assert rewritten(text) == text, "run: python -m unlearn.cli.reference docs/cli.md"
 
 
 def test_every_setting_of_the_method_is_documented_and_every_documented_one_exists():

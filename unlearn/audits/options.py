@@ -18,7 +18,6 @@ from unlearn.options import (
     DeviceOption,
     GeneratorOption,
     KeyOption,
-    OfflineOption,
     Option,
     PrecisionOption,
     read_bound,
@@ -81,7 +80,7 @@ class AuditOptions:
         Option(
             "Clean pictures to try victims on: a folder with the same classes, or the share of "
             "CLEAN to hold out, chosen by content.",
-            details="So it stays the same.",
+            details="So the same ones are held out every time.",
             panel=INPUT,
             metavar="DIR|SHARE",
             read=read_held_out,
@@ -282,7 +281,7 @@ class AuditOptions:
             default_text="cores",
         ),
     ] = field(default_factory=lambda: os.cpu_count() or 1)
-    offline: OfflineOption = False
+    offline: Annotated[bool, Option("Download nothing.", variable="UNLEARN_OFFLINE")] = False
     command: str = ""
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ class MethodFlags:
         Radius | None,
         Option(
             "Radius of the adversary in training; must be below --rho.",
+            details="4/255 in both recipes.",
             panel=NOISE,
             metavar="FRACTION",
             default_text=RECIPE,
@@ -38,7 +39,7 @@ class MethodFlags:
         int | None,
         Option(
             "PGD steps of the noise.",
-            details="More or fewer than the recipe's go the same way: each is the shorter or "
+            details="10 in paper, 0 in fast. More or fewer go the same way: each is the shorter or "
             "longer for it.",
             panel=NOISE,
             metavar="N",
@@ -50,7 +51,7 @@ class MethodFlags:
         int | None,
         Option(
             "PGD steps of the adversary.",
-            details="Likewise.",
+            details="10 in paper, 3 in fast; likewise.",
             panel=NOISE,
             metavar="N",
             minimum=0,
@@ -61,6 +62,7 @@ class MethodFlags:
         int | None,
         Option(
             "Random views summed for a step of the noise.",
+            details="5 in paper, 1 in fast.",
             panel=NOISE,
             metavar="N",
             minimum=1,
@@ -71,6 +73,7 @@ class MethodFlags:
         int | None,
         Option(
             "PGD steps of the noise to publish.",
+            details="As in training in paper, 4 in fast.",
             panel=NOISE,
             metavar="N",
             minimum=1,
@@ -81,6 +84,7 @@ class MethodFlags:
         int | None,
         Option(
             "Views summed for a step of the noise to publish.",
+            details="As in training in paper, 1 in fast.",
             panel=NOISE,
             metavar="N",
             minimum=1,
@@ -102,6 +106,7 @@ class MethodFlags:
         float | None,
         Option(
             "Views are random resized crops of at least this share; 1: padded crops.",
+            details="1 in both recipes.",
             panel=NOISE,
             metavar="SHARE",
             minimum=0.01,
@@ -113,6 +118,7 @@ class MethodFlags:
         float | None,
         Option(
             "Share of grey views.",
+            details="0 in both recipes.",
             panel=NOISE,
             metavar="SHARE",
             minimum=0.0,
@@ -125,6 +131,7 @@ class MethodFlags:
         Option(
             "Noise averages to nothing over N x N pixels of its grid, so that no larger area "
             "changes its colour (odd; 0: as published).",
+            details="0 in both recipes.",
             panel=NOISE,
             metavar="N",
             minimum=0,
@@ -135,6 +142,7 @@ class MethodFlags:
         Literal["norm", "squared", "mse"] | None,
         Option(
             "Form of the randomness term; mse is Eq. 7 as printed.",
+            details="norm in both recipes.",
             panel=NOISE,
             default_text=RECIPE,
         ),
@@ -143,6 +151,7 @@ class MethodFlags:
         float | None,
         Option(
             "Weight of the randomness term.",
+            details="1 in both recipes.",
             panel=NOISE,
             metavar="W",
             minimum=0.0,
@@ -153,7 +162,7 @@ class MethodFlags:
         Radius | None,
         Option(
             "Radius of a part of the noise that all pictures of a class share; 0: as published.",
-            details="Each picture's own noise starts from it.",
+            details="0 in paper, 8/255 in fast. Each picture's own noise starts from it.",
             panel=NOISE,
             metavar="FRACTION",
             default_text=RECIPE,
@@ -162,7 +171,10 @@ class MethodFlags:
     joint: Annotated[
         bool | None,
         Option(
-            "Attacked and clean pictures in one forward pass.", panel=NOISE, default_text=RECIPE
+            "Attacked and clean pictures in one forward pass.",
+            details="Off in paper, on in fast.",
+            panel=NOISE,
+            default_text=RECIPE,
         ),
     ] = None
     settings: Annotated[
@@ -178,20 +190,34 @@ class MethodFlags:
     arch: Annotated[
         tuple[str, ...],
         Option(
-            "resnet18, resnet18-thin, resnet-small or any other, see docs/cli.md; several are "
-            "trained in turn.",
-            details="Noise is then made against all of them. Any name of 'unlearn audit --arch' "
-            "will do but pretrained ones; resnet18-thin and resnet-small are made for CPUs.",
+            "resnet18, resnet18-thin, resnet-small or any other of 'unlearn audit --arch'; several "
+            "are trained in turn.",
+            details="Noise is then made against all of them. Pretrained ones will not do; "
+            "resnet18-thin and resnet-small are made for CPUs.",
             panel=NOISE,
             metavar="NAME",
             default_text="resnet18",
         ),
     ] = ("resnet18",)
     steps: Annotated[
-        int | None, Option("Training steps.", metavar="N", minimum=1, default_text=RECIPE)
+        int | None,
+        Option(
+            "Training steps.",
+            details="5000 in paper, 4000 in fast.",
+            metavar="N",
+            minimum=1,
+            default_text=RECIPE,
+        ),
     ] = None
     batch_size: Annotated[
-        int | None, Option("Pictures a step.", metavar="N", minimum=1, default_text=RECIPE)
+        int | None,
+        Option(
+            "Pictures a step.",
+            details="128 in both recipes.",
+            metavar="N",
+            minimum=1,
+            default_text=RECIPE,
+        ),
     ] = None
 
 

@@ -10,10 +10,8 @@ from unlearn.options import (
     OUTPUT,
     CompileOption,
     DeviceOption,
-    OfflineOption,
     Option,
     PrecisionOption,
-    SeedOption,
 )
 
 if TYPE_CHECKING:
@@ -90,7 +88,15 @@ class TrainOptions:
     epochs: Annotated[
         float | None, Option("Passes over the data, instead of --steps.", metavar="N")
     ] = None
-    seed: SeedOption = 0
+    seed: Annotated[
+        int,
+        Option(
+            "Seed of the weights, the order of the pictures and the noise.",
+            panel=NOISE,
+            metavar="N",
+            minimum=0,
+        ),
+    ] = 0
     device: DeviceOption = "auto"
     precision: PrecisionOption = "auto"
     compiled: CompileOption = False
@@ -138,4 +144,11 @@ class PullRequest:
         ),
     ] = None
     force: Annotated[bool, Option("Replace another file of the same name.", panel=OUTPUT)] = False
-    offline: OfflineOption = False
+    offline: Annotated[
+        bool,
+        Option(
+            "Download nothing.",
+            details="Exit code 4 unless the file is here already.",
+            variable="UNLEARN_OFFLINE",
+        ),
+    ] = False

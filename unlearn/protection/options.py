@@ -17,7 +17,6 @@ from unlearn.options import (
     KeyOption,
     Option,
     RhoOption,
-    SeedOption,
 )
 from unlearn.pictures.choices import FormatChoice, MetadataChoice
 
@@ -74,7 +73,15 @@ class ProtectOptions:
             default_text="the generator's",
         ),
     ] = None
-    seed: SeedOption = 0
+    seed: Annotated[
+        int,
+        Option(
+            "Seed of the noise; the same seed gives the same bytes.",
+            panel=NOISE,
+            metavar="N",
+            minimum=0,
+        ),
+    ] = 0
     key: KeyOption = None
     format: Annotated[
         FormatChoice,
@@ -151,7 +158,7 @@ class ProtectOptions:
         bool,
         Option(
             "Check and count everything, write nothing.",
-            details="All up to the writing: names, labels, clashes, disk.",
+            details="Names, labels, clashes and disk are checked, and every picture is read.",
             short="-n",
             in_file=False,
         ),
