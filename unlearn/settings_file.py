@@ -18,9 +18,8 @@ from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.files.text import shown
 
 VARIABLE: Final = "UNLEARN_CONFIG"
-LINE_ONLY: Final = frozenset({"help", "json", "debug", "dry-run"})  # what one line is for
 
-Kind = Literal["switch", "list", "value"]
+Kind = Literal["switch", "list", "value", "line"]  # the last: for the command line, in no file
 Tables = Mapping[str, Mapping[str, Kind]]  # command -> long option without dashes -> its kind
 
 _LARGEST: Final = 1 << 20  # bytes
@@ -112,10 +111,11 @@ def _check_table(name: str, table: object, where: str, tables: Tables) -> None:
 
 def _setting(command: str, key: str, given: Any, where: str, known: Mapping[str, Kind]) -> Setting:
     """Return one setting; raises UsageProblem unless the command has it and the value fits."""
-    if key in LINE_ONLY:
+    if known.get(key) == "line":
         raise UsageProblem(f"{where}: --{key} belongs on the command line, in no file")
     if key not in known:
-        guess = difflib.get_close_matches(key, set(known) - LINE_ONLY, n=1)
+        settable = [name for name, kind in known.items() if kind != "line"]
+        guess = difflib.get_close_matches(key, settable, n=1)
         hint = f"did you mean {guess[0]!r}?" if guess else f"see unlearn {command} --help"
         raise UsageProblem(f"{where}: [{command}] has no setting '{shown(key)}'; {hint}")
     value = _value(given, known[key])

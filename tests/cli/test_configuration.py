@@ -16,7 +16,7 @@ from unlearn.cli.app import run
 from unlearn.cli.commands import tables
 from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
-from unlearn.settings_file import LINE_ONLY, load
+from unlearn.settings_file import load
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "cli.md"
 LINE = ["protect", "photos", "--out", "out"]
@@ -358,10 +358,12 @@ def test_no_file_of_the_folder_is_read(text, asked, capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_every_excluded_setting_is_an_option():
-    known = {key for table in tables().values() for key in table}
-    assert LINE_ONLY - {"help"} <= known
-    assert list(tables()) == ["protect", "audit", "train-generator"]
+def test_what_is_asked_of_one_run_alone_stands_in_no_file():
+    known = tables()
+    assert list(known) == ["protect", "audit", "train-generator"]
+    asked = {name: {key for key in known[name] if known[name][key] == "line"} for name in known}
+    usual = {"help", "json", "debug"}
+    assert asked == {"protect": usual | {"dry-run"}, "audit": usual, "train-generator": usual}
 
 
 def test_what_the_file_sets_is_said_on_request_with_its_values(own, asked, capsys):

@@ -91,11 +91,12 @@ class Output:
             details="Nothing else goes there, and errors are one too: "
             '\'{"error": ..., "exit_code": n}\'.',
             flag="--json",
+            in_file=False,
         ),
     ] = False
     quiet: Annotated[bool, Option("Print errors only.", short="-q")] = False
     verbose: Annotated[bool, Option("Print details: every file, every step.", short="-v")] = False
-    debug: Annotated[bool, Option("Print the traceback of an error.")] = False
+    debug: Annotated[bool, Option("Print the traceback of an error.", in_file=False)] = False
 
     def result(self, *things: RenderableType) -> None:
         """Print the result on standard output, unless JSON or silence was asked for."""

@@ -69,14 +69,22 @@ class Described:
 
     @property
     def kind(self) -> "Kind":
-        """What a file of settings gives as its value."""
+        """What a file of settings gives as its value, if it may set it."""
+        if not self.option.in_file:
+            return "line"
         return "switch" if self.is_switch else "list" if self.is_repeatable else "value"
 
     @property
-    def shown_default(self) -> object:
-        """The default that Typer may print: no tuple, and none that a text stands for."""
-        hidden = self.option.default_text is not None or isinstance(self.default, tuple)
-        return None if hidden else self.default
+    def default_text(self) -> str | None:
+        """The default in words, None where it is a plain value or nothing."""
+        if self.option.default_text is None and isinstance(self.default, tuple):
+            return ", ".join(map(str, self.default)) or None
+        return self.option.default_text
+
+    @property
+    def plain_default(self) -> object:
+        """The default as Typer may know it: None where the dataclass is to fill it in."""
+        return None if self.default_text or isinstance(self.default, tuple) else self.default
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,8 @@ class Derived:
     @property
     def settings(self) -> "dict[str, Kind]":
         """What a file of settings may hold for the command, and the kinds of the values."""
-        return {o.flags[0][2:]: o.kind for o in self.options if not o.option.positional}
+        kinds = {o.flags[0][2:]: o.kind for o in self.options if not o.option.positional}
+        return {"help": "line", **kinds}
 
 
 def derived(command: Callable[..., int]) -> Derived:
@@ -182,7 +191,7 @@ def _parameter(described: Described) -> inspect.Parameter:
     """Return an option as a parameter that Typer understands."""
     option, read = described.option, _reader(described)
     one = str if read else described.type
-    default = described.shown_default
+    default = described.plain_default
     kind = list[one] if described.is_repeatable else one  # type: ignore[valid-type]
     settings: dict[str, Any] = {
         "metavar": described.metavar,
@@ -191,7 +200,7 @@ def _parameter(described: Described) -> inspect.Parameter:
         "max": option.maximum,
         "parser": read,
         "envvar": option.variable,
-        "show_default": option.default_text or True,
+        "show_default": described.default_text or True,
         "autocompletion": _completion(described.choices),
     }
     info = (

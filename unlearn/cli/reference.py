@@ -59,13 +59,12 @@ def _called(option: Described) -> str:
 def _value(option: Described) -> str:
     """Return what an option takes and what it has without being given."""
     if option.is_switch:
-        return option.option.default_text or ("on" if option.default else "off")
+        return option.default_text or ("on" if option.default else "off")
     kind = "" if option.option.positional else f"`{_cell(option.metavar or 'TEXT')}` · "
     if option.default is MISSING:
         return f"{kind}required"
-    text = option.option.default_text
-    default = option.default if text is None else text
-    return f"{kind}{'none' if default in (None, ()) else _cell(str(default))}"
+    default = option.default_text or option.plain_default
+    return f"{kind}{'none' if default is None else _cell(str(default))}"
 
 
 def _meaning(option: Described) -> str:
