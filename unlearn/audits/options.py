@@ -121,7 +121,8 @@ class AuditOptions:
             "Network: resnet18, resnet50, vgg16, densenet121, wrn-34-10, vit, resnet-small, each "
             "also with -imagenet for photos where it has that form; torchvision:NAME; "
             "finetune:NAME or probe:NAME for pretrained ones; repeatable.",
-            details="'finetune' trains them whole, 'probe' at the last layer only.",
+            details="There is resnet18-thin too, and 'torchvision:NAME' is any classifier of "
+            "torchvision. 'finetune' trains a network whole, 'probe' its last layer only.",
             panel=VICTIMS,
             flag="--arch",
             metavar="NAME",
@@ -170,7 +171,6 @@ class AuditOptions:
             flag="--fraction",
             metavar="SHARE",
             read=read_share,
-            default_text="1",
         ),
     ] = (Fraction(1),)
     seeds: Annotated[
