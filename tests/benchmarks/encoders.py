@@ -34,9 +34,8 @@ from unlearn.errors import PictureError
 from unlearn.generators.artefact import NoiseGenerator
 from unlearn.generators.catalogue import resolve
 from unlearn.pictures import encode
-from unlearn.pictures.encode import Canvas
+from unlearn.pictures.decoded import Picture
 from unlearn.pictures.grid import add_noise, to_grid
-from unlearn.pictures.metadata.kept import Metadata
 from unlearn.pictures.read import Preparation, prepare
 from unlearn.protection.recorder import GAIN
 from unlearn.radius import Radius
@@ -108,7 +107,7 @@ def by_hand(level: int, strategy: int) -> Encode:
 
         file = io.BytesIO()
         with patch.object(encode, "_deflater", deflater):
-            encode.encode_tiff(Canvas(Image.fromarray(pixels), Metadata()), file)
+            encode.encode_tiff(Picture(Image.fromarray(pixels)), file)
         return file.getvalue()
 
     return run

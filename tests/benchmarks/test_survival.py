@@ -12,7 +12,7 @@ from tests.benchmarks.survival.noises import DEFAULT, NOISES, RHO, Noises, drawn
 from tests.benchmarks.survival.page import JUDGED, TARGET, below, each_class, page, verdict
 from unlearn.generators.catalogue import resolve
 from unlearn.generators.header import read_header
-from unlearn.pictures.metadata.kept import Metadata
+from unlearn.pictures.decoded import to_image
 from unlearn.pictures.read import Picture
 from unlearn.pictures.survival import TRANSFORMATIONS
 
@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parents[2] / "docs" / "results"
 
 def picture(size=(40, 30), channels=3):
     pixels = np.full((size[1], size[0], channels), 100, np.uint8)
-    return Picture(pixels, None, "PNG", "0" * 64, Metadata())
+    return Picture(to_image(pixels), sha256="0" * 64)
 
 
 @pytest.fixture

@@ -15,11 +15,12 @@ from PIL import Image
 
 from tests.support.corpus import CORPUS, READABLE, opened
 from tests.support.made_pictures import SIZES
+from tests.support.writing import lossless_format, write_picture
 from unlearn.errors import PictureError
 from unlearn.pictures.compare import difference, mismatch
 from unlearn.pictures.grid import add_noise, to_grid
 from unlearn.pictures.read import Preparation, prepare
-from unlearn.pictures.write import FORMATS, output_format, write_picture
+from unlearn.pictures.write import FORMATS
 
 LEVELS = 8
 SMALL = (7, 5)
@@ -41,7 +42,7 @@ def protect(source, target, format=None, seed=0, metadata="keep"):
     if picture.alpha is not None and not picture.alpha.any():
         return None
     protected = add_noise(picture.pixels, noise(picture, seed), LEVELS, 1.0)
-    options = {"format": format or output_format(picture, "auto")[0], "metadata": metadata}
+    options = {"format": format or lossless_format(picture), "metadata": metadata}
     seen = ... if picture.alpha is None else picture.alpha > 0
     if (protected == picture.pixels)[seen].all():
         with pytest.raises(PictureError, match="nothing changed"):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from unlearn.errors import PictureError
+from unlearn.pictures.decoded import to_image
 from unlearn.pictures.metadata.kept import Metadata
 from unlearn.pictures.preview import busiest_box, preview_sheet
 from unlearn.pictures.read import Picture
@@ -13,11 +14,12 @@ from unlearn.pictures.read import Picture
 def picture_of(size, channels=3, alpha=None, icc=None):
     width, height = size
     pixels = np.random.default_rng(0).integers(20, 236, (height, width, channels), dtype=np.uint8)
-    return Picture(pixels, alpha, "PNG", "0" * 64, Metadata(icc))
+    return Picture(to_image(pixels, alpha), metadata=Metadata(icc))
 
 
 def sheet_of(tmp_path, picture, protected, caption="a/b.png"):
-    preview_sheet(picture, protected, tmp_path / "sheet.png", caption)
+    noisy = Picture(to_image(protected, picture.alpha))
+    preview_sheet(picture, noisy, tmp_path / "sheet.png", caption)
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
     with Image.open(tmp_path / "sheet.png") as image:
         image.load()
@@ -100,4 +102,4 @@ def test_grey_that_came_back_in_three_channels_makes_the_same_sheet(tmp_path):
 def test_a_sheet_that_cannot_be_written_is_a_picture_error(tmp_path):
     picture = picture_of((8, 8))
     with pytest.raises(PictureError, match="cannot be written"):
-        preview_sheet(picture, picture.pixels, tmp_path / "none" / "sheet.png", "")
+        preview_sheet(picture, picture, tmp_path / "none" / "sheet.png", "")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from unlearn.errors import PictureError
 from unlearn.pictures import survival as module
-from unlearn.pictures.metadata.kept import Metadata
+from unlearn.pictures.decoded import to_image
 from unlearn.pictures.read import Picture
 from unlearn.pictures.survival import (
     TRANSFORMATIONS,
@@ -201,7 +201,7 @@ def test_arguments_stay_as_they_were():
 
 
 def picture(pixels, alpha=None):
-    return Picture(pixels, alpha, "PNG", "", Metadata())
+    return Picture(to_image(pixels, alpha))
 
 
 def test_noise_under_transparency_counts_as_far_as_it_is_seen():

@@ -12,16 +12,18 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 
 from tests.support.made_pictures import CELLS, SIZES, made_file
+from tests.support.writing import write_picture
 from unlearn.errors import EnvironmentProblem, PictureError
 from unlearn.pictures import write as module
 from unlearn.pictures.compare import difference, mismatch
+from unlearn.pictures.decoded import to_image
 from unlearn.pictures.metadata.kept import Metadata
 from unlearn.pictures.read import Picture, Preparation, prepare
-from unlearn.pictures.write import FORMATS, output_format, write_picture
+from unlearn.pictures.write import FORMATS
 
 
 def picture_of(pixels, alpha=None, format="PNG", lossless=True):
-    return Picture(pixels, alpha, format, "0" * 64, Metadata(), lossless=lossless)
+    return Picture(to_image(pixels, alpha), format, "0" * 64, Metadata(), lossless=lossless)
 
 
 def noisy(pixels, levels=8, seed=0):
@@ -138,7 +140,7 @@ def test_transparent_pixels_are_written_as_they_were(tmp_path):
         (PictureError("reason"), PictureError),
     ],
 )
-@pytest.mark.parametrize("step", ["encode", "open_upright", "_sync_folder", "fsync"])
+@pytest.mark.parametrize("step", ["encode", "open_picture", "_sync_folder", "fsync"])
 def test_no_failure_leaves_a_temporary_file(tmp_path, monkeypatch, step, problem, expected):
     def fail(*_, **__):
         raise problem
@@ -252,25 +254,6 @@ def test_a_tiff_of_many_strips_is_the_same_picture(tmp_path, monkeypatch):
     monkeypatch.setattr("unlearn.pictures.encode._TIFF_STRIP_BYTES", 100)
     pixels = np.random.default_rng(0).integers(0, 256, (31, 17, 3), dtype=np.uint8)
     assert write(picture_of(pixels), noisy(pixels), tmp_path / "out.tif", "TIFF").linf == 8
-
-
-@pytest.mark.parametrize(
-    ("format", "lossless", "choice", "expected"),
-    [
-        ("JPEG", False, "auto", ("PNG", ".png")),
-        ("PNG", True, "auto", ("PNG", ".png")),
-        ("BMP", True, "auto", ("PNG", ".png")),
-        ("WEBP", False, "auto", ("PNG", ".png")),
-        ("WEBP", True, "auto", ("WEBP", ".webp")),
-        ("TIFF", True, "auto", ("TIFF", ".tif")),
-        ("TIFF", True, "png", ("PNG", ".png")),
-        ("JPEG", False, "webp", ("WEBP", ".webp")),
-        ("JPEG", False, "tiff", ("TIFF", ".tif")),
-    ],
-)
-def test_the_output_format_is_always_lossless(format, lossless, choice, expected):
-    picture = picture_of(np.zeros((1, 1, 1), np.uint8), None, format, lossless)
-    assert output_format(picture, choice) == expected
 
 
 @given(

@@ -304,11 +304,11 @@ def test_a_source_that_changes_during_the_run_fails(tmp_path, monkeypatch):
     ],
 )
 def test_what_goes_wrong_in_a_worker_becomes_a_reason(tmp_path, monkeypatch, fake, error, reason):
-    def open_upright(*_args):
+    def open_picture(*_args):
         raise error
 
     make_photos(tmp_path / "photos", ["a.png"])
-    monkeypatch.setattr(worker, "open_upright", open_upright)
+    monkeypatch.setattr(worker, "open_picture", open_picture)
     assert run(tmp_path).failed[0].reason == reason
 
 

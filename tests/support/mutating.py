@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from tests.support.corpus import CORPUS, READABLE
+from tests.support.writing import lossless_format, write_picture
 from unlearn.errors import PictureError
 from unlearn.pictures.read import Preparation, prepare
-from unlearn.pictures.write import output_format, write_picture
 
 SIZE = (20, 15)
 MOST_PIXELS = 1_000_000
@@ -97,8 +97,9 @@ def _protect(picture, target):
     up = picture.pixels < 128 * steps
     step = np.array(LEVELS * steps, picture.pixels.dtype)
     protected = np.where(up, picture.pixels + step, picture.pixels - step)
-    format, _ = output_format(picture, "auto")
-    write_picture(picture, protected, target, format=format, metadata="keep", levels=LEVELS)
+    write_picture(
+        picture, protected, target, format=lossless_format(picture), metadata="keep", levels=LEVELS
+    )
 
 
 def _assert_within(source, target):

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.writing import write_picture
 from unlearn.errors import NothingFound, UsageProblem
 from unlearn.pictures.read import Preparation, prepare
-from unlearn.pictures.write import write_picture
 from unlearn.radius import Radius
 from unlearn.verification.options import VerifyOptions
 from unlearn.verification.pairs import find_outputs, pair_names

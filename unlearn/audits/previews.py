@@ -7,8 +7,7 @@ import numpy as np
 from unlearn.audits.copies import Copies
 from unlearn.errors import PictureError
 from unlearn.files.text import shown
-from unlearn.pictures.decoded import Picture, Pixels, Preparation
-from unlearn.pictures.metadata.kept import Metadata
+from unlearn.pictures.decoded import Picture, Preparation, to_image
 from unlearn.pictures.preview import preview_sheet
 from unlearn.pictures.read import prepare
 
@@ -37,13 +36,14 @@ def _spread(copies: Copies) -> list[int]:
     return [labels.index(label) for label in sorted(set(labels))[:_SHEETS]]
 
 
-def _pair(copies: Copies, number: int) -> tuple[Picture, Pixels]:
-    """Return a clean picture and its protected pixels, at full size."""
+def _pair(copies: Copies, number: int) -> tuple[Picture, Picture]:
+    """Return a clean picture and its protected one, at full size."""
     if copies.files:
-        clean = prepare(copies.material.files[number], Preparation())
-        return clean, prepare(copies.files[number], Preparation()).pixels
-    clean_pixels, pixels = (
-        np.ascontiguousarray(data.pixels[number].permute(1, 2, 0).numpy())
+        files = (copies.material.files[number], copies.files[number])
+        clean, protected = (prepare(file, Preparation()) for file in files)
+        return clean, protected
+    clean, protected = (
+        Picture(to_image(np.ascontiguousarray(data.pixels[number].permute(1, 2, 0).numpy())))
         for data in (copies.material.train, copies.data)
     )
-    return Picture(clean_pixels, None, "PNG", "", Metadata()), pixels
+    return clean, protected

@@ -1,15 +1,23 @@
-"""What one decoded file is: its pixels, its transparency, and what travels with it."""
+"""What one decoded file is: its pixels, its transparency, and what travels with it.
 
+A picture is held by Pillow and read and replaced strip by strip, because arrays of a whole picture
+beside Pillow's own copy would double the memory of a run.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from unlearn.pictures.metadata.kept import Metadata
 
 STRIP_PIXELS = 1 << 17  # a strip's copies stay in the processor's cache and in memory in use
 DEEP = 257  # steps of 16 bits in one of 8: 255 * 257 is 65535
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Alpha = NDArray[np.uint8] | None
 
 
 @dataclass(frozen=True)
@@ -20,38 +28,108 @@ class Preparation:
     max_pixels: int = 512_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Picture:
-    """One decoded file.
+    """One decoded file, upright, of mode L, LA, RGB, RGBA or I;16; `image` has no info of its own.
 
-    `pixels` is uint8 (H, W, C) with C = 1 for grey or 3, upright, or uint16 (H, W, 1) for 16-bit
-    grey; `alpha` is uint8 (H, W) or None; `format` is told by content; `lossless` says whether the
-    file's coding kept every value; `dropped` names the embedded clean copies that are left out;
-    `orientation` (1 to 8, as in EXIF) is how the file was stored.
+    `format` is told by content; `dropped` names the embedded clean copies that are left out;
+    `lossless` says whether the file's coding kept every value; `orientation` (1 to 8, as in EXIF)
+    is how the file was stored.
     """
 
-    pixels: Pixels
-    alpha: NDArray[np.uint8] | None
-    format: str
-    sha256: str
-    metadata: Metadata
+    image: Image.Image
+    format: str = "PNG"
+    sha256: str = ""
+    metadata: Metadata = Metadata()
     dropped: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     lossless: bool = True
     orientation: int = 1
 
+    @cached_property
+    def arrays(self) -> tuple[Pixels, Alpha]:
+        """Its `pixels` and `alpha`, made when they are first asked for."""
+        width, height = self.size
+        pixels: Pixels = np.empty((height, width, self.channels), np.uint8)
+        if self.deep:
+            pixels = np.empty((height, width, self.channels), np.uint16)
+        whole = np.empty((height, width), np.uint8) if self.has_alpha else None
+        for top, strip, alpha in self.strips():
+            pixels[top : top + len(strip)] = strip
+            if whole is not None and alpha is not None:
+                whole[top : top + len(strip)] = alpha
+        return pixels, whole
+
+    @property
+    def pixels(self) -> Pixels:
+        """The colours, uint8 (H, W, C) with C = 1 for grey or 3, or uint16 (H, W, 1)."""
+        return self.arrays[0]
+
+    @property
+    def alpha(self) -> Alpha:
+        """The alpha (H, W), or None."""
+        return self.arrays[1]
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height."""
-        return self.pixels.shape[1], self.pixels.shape[0]
+        return self.image.size
+
+    @property
+    def bands(self) -> int:
+        """How many values a pixel has, alpha included."""
+        return len(self.image.getbands())
+
+    @property
+    def channels(self) -> int:
+        """How many of them are colours, 1 or 3."""
+        return 1 if self.bands <= 2 else 3
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last of its values is alpha."""
+        return self.bands > self.channels
 
     @property
     def mode(self) -> str:
         """The colour mode in Pillow's words: L, LA, RGB, RGBA or I;16."""
-        if self.pixels.dtype == np.uint16:
-            return "I;16"
-        colour = "L" if self.pixels.shape[2] == 1 else "RGB"
-        return colour if self.alpha is None else f"{colour}A"
+        return self.image.mode
+
+    @property
+    def deep(self) -> bool:
+        """Whether it is 16-bit grey."""
+        return self.mode == "I;16"
+
+    @property
+    def invisible(self) -> bool:
+        """Whether every pixel is fully transparent."""
+        return self.has_alpha and not self.image.getchannel("A").getextrema()[1]
+
+    def strips(self) -> Iterator[tuple[int, Pixels, Alpha]]:
+        """Yield first row, colours (h, W, C) and alpha (h, W) or None of strips from the top."""
+        width, height = self.size
+        rows = max(1, STRIP_PIXELS // width)
+        for top in range(0, height, rows):
+            box = (0, top, width, min(height, top + rows))
+            strip = np.asarray(self.image.crop(box)).reshape(-1, width, self.bands)
+            alpha = strip[..., self.channels] if self.has_alpha else None
+            yield top, strip[..., : self.channels], alpha
+
+    def put(self, top: int, pixels: Pixels, alpha: Alpha) -> None:
+        """Replace the rows from `top` on by colours (h, W, C) and alpha (h, W)."""
+        self.image.paste(to_image(pixels, alpha), (0, top))
+
+    def in_arrays(self) -> "Picture":
+        """Return the picture with its arrays made and Pillow's copy given up."""
+        _ = self.arrays
+        self.image.close()
+        return self
+
+
+def to_image(pixels: Pixels, alpha: Alpha = None) -> Image.Image:
+    """Return colours (h, W, C) and alpha (h, W) as a Pillow picture."""
+    samples = pixels if alpha is None else np.concatenate([pixels, alpha[..., None]], axis=2)
+    return Image.fromarray(samples[..., 0] if samples.shape[2] == 1 else samples)
 
 
 def level_steps(pixels: Pixels) -> int:

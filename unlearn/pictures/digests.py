@@ -7,8 +7,7 @@ import numpy as np
 
 from unlearn.errors import PictureError
 from unlearn.pictures.compare import OPAQUE
-from unlearn.pictures.decoded import Pixels
-from unlearn.pictures.upright import Alpha, Upright
+from unlearn.pictures.decoded import Alpha, Picture, Pixels
 
 
 class Prints:
@@ -22,7 +21,7 @@ class Prints:
         self._colour, self._alpha = hashlib.blake2b(), hashlib.blake2b()
 
     @classmethod
-    def of(cls, decoded: Upright, channels: int) -> Self:
+    def of(cls, decoded: Picture, channels: int) -> Self:
         """Return those of a decoded file; raises PictureError if it has other channels.
 
         Grey in three equal channels is grey.

@@ -8,13 +8,13 @@ makes smaller files.
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import PngImagePlugin
 
 from unlearn.errors import PictureError
+from unlearn.pictures.decoded import Picture
 from unlearn.pictures.metadata.exif import (
     BYTE,
     LONG,
@@ -26,7 +26,6 @@ from unlearn.pictures.metadata.exif import (
     pack_directories,
     whole,
 )
-from unlearn.pictures.metadata.kept import Metadata
 
 _LEVEL, _LARGEST_WINDOW, _MOST_MEMORY = 1, 15, 9
 _WEBP_LONGEST = 16_383
@@ -35,30 +34,9 @@ _TIFF_STRIP_BYTES = 1 << 20
 _TIFF_LARGEST = (1 << 32) - (1 << 20)
 
 
-@dataclass(frozen=True)
-class Canvas:
-    """What an encoder writes: a picture of mode L, LA, RGB, RGBA or I;16, and chosen metadata.
-
-    The image has no info of its own.
-    """
-
-    image: Image.Image
-    metadata: Metadata
-
-    @property
-    def bands(self) -> int:
-        """How many values a pixel has, alpha included."""
-        return len(self.image.getbands())
-
-    @property
-    def has_alpha(self) -> bool:
-        """Whether the last of them is alpha."""
-        return self.bands in (2, 4)
-
-
-def encode_png(canvas: Canvas, file: BinaryIO) -> None:
+def encode_png(picture: Picture, file: BinaryIO) -> None:
     """Write a PNG with colour profile and chunks, EXIF, XMP and text."""
-    metadata = canvas.metadata
+    metadata = picture.metadata
     info = PngImagePlugin.PngInfo()
     for name, content in metadata.colour:
         info.add(name, content)
@@ -66,7 +44,7 @@ def encode_png(canvas: Canvas, file: BinaryIO) -> None:
         info.add_text(key, value)
     if metadata.xmp:
         info.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
-    canvas.image.save(
+    picture.image.save(
         file,
         format="PNG",
         compress_level=_LEVEL,
@@ -77,35 +55,35 @@ def encode_png(canvas: Canvas, file: BinaryIO) -> None:
     )
 
 
-def encode_webp(canvas: Canvas, file: BinaryIO) -> None:
+def encode_webp(picture: Picture, file: BinaryIO) -> None:
     """Write a lossless WebP that also keeps colour under transparent pixels."""
-    if canvas.image.mode == "I;16":
+    if picture.deep:
         raise PictureError("WebP holds 8 bits a value and this is 16-bit grey; choose png or tiff")
-    if max(canvas.image.size) > _WEBP_LONGEST:
+    if max(picture.size) > _WEBP_LONGEST:
         raise PictureError(f"WebP holds at most {_WEBP_LONGEST} pixels a side; choose png")
-    canvas.image.save(
+    picture.image.save(
         file,
         format="WEBP",
         lossless=True,
         exact=True,
         quality=0,
         method=_WEBP_METHOD,
-        exif=canvas.metadata.exif_block,
-        icc_profile=canvas.metadata.icc or b"",
-        xmp=canvas.metadata.xmp or b"",
+        exif=picture.metadata.exif_block,
+        icc_profile=picture.metadata.icc or b"",
+        xmp=picture.metadata.xmp or b"",
     )
 
 
-def encode_tiff(canvas: Canvas, file: BinaryIO) -> None:
+def encode_tiff(picture: Picture, file: BinaryIO) -> None:
     """Write a TIFF compressed with deflate after horizontal differencing, directories last."""
-    exif = canvas.metadata.exif or Exif()
+    exif = picture.metadata.exif or Exif()
     file.write(header(exif.order, 0))
-    (width, height), bands = canvas.image.size, canvas.bands
-    stored = np.dtype(exif.order + ("u2" if canvas.image.mode == "I;16" else "u1"))
+    (width, height), bands = picture.size, picture.bands
+    stored = np.dtype(exif.order + ("u2" if picture.deep else "u1"))
     rows = max(1, _TIFF_STRIP_BYTES // (width * bands * stored.itemsize))
     offsets, lengths, place = [], [], 8
     for top in range(0, height, rows):
-        piece = canvas.image.crop((0, top, width, min(height, top + rows)))
+        piece = picture.image.crop((0, top, width, min(height, top + rows)))
         strip = np.asarray(piece).reshape(-1, width, bands)
         steps = np.diff(strip, axis=1, prepend=np.zeros_like(strip[:, :1]))
         deflate = _deflater()
@@ -116,7 +94,7 @@ def encode_tiff(canvas: Canvas, file: BinaryIO) -> None:
         place += file.write(packed)
         if place > _TIFF_LARGEST:
             raise PictureError("TIFF holds at most 4 GB; choose png")
-    extra = _tiff_entries(canvas, exif, rows, 8 * stored.itemsize)
+    extra = _tiff_entries(picture, exif, rows, 8 * stored.itemsize)
     extra[273], extra[279] = whole(exif.order, LONG, *offsets), whole(exif.order, LONG, *lengths)
     file.write(pack_directories(exif, extra, place))
     file.seek(0)
@@ -128,9 +106,9 @@ def _deflater() -> "zlib._Compress":
     return zlib.compressobj(_LEVEL, zlib.DEFLATED, _LARGEST_WINDOW, _MOST_MEMORY, zlib.Z_RLE)
 
 
-def _tiff_entries(canvas: Canvas, exif: Exif, rows: int, bits: int) -> dict[int, Entry]:
+def _tiff_entries(picture: Picture, exif: Exif, rows: int, bits: int) -> dict[int, Entry]:
     """Return the entries that describe the layout of the samples, the profile and the XMP."""
-    (width, height), bands = canvas.image.size, canvas.bands
+    (width, height), bands = picture.size, picture.bands
     order = exif.order
     entries = {
         256: whole(order, LONG, width),
@@ -143,25 +121,25 @@ def _tiff_entries(canvas: Canvas, exif: Exif, rows: int, bits: int) -> dict[int,
         284: whole(order, SHORT, 1),
         317: whole(order, SHORT, 2),  # horizontal differencing
     }
-    if canvas.has_alpha:
+    if picture.has_alpha:
         entries[338] = whole(order, SHORT, 2)  # alpha not multiplied into the colour
-    if canvas.metadata.xmp:
-        entries[700] = Entry(BYTE, len(canvas.metadata.xmp), canvas.metadata.xmp)
-    if canvas.metadata.icc:
-        entries[34675] = Entry(UNDEFINED, len(canvas.metadata.icc), canvas.metadata.icc)
+    if picture.metadata.xmp:
+        entries[700] = Entry(BYTE, len(picture.metadata.xmp), picture.metadata.xmp)
+    if picture.metadata.icc:
+        entries[34675] = Entry(UNDEFINED, len(picture.metadata.icc), picture.metadata.icc)
     return entries
 
 
-def encode_bmp(canvas: Canvas, file: BinaryIO) -> None:
+def encode_bmp(picture: Picture, file: BinaryIO) -> None:
     """Write a BMP, which holds neither transparency nor metadata."""
-    if canvas.has_alpha:
+    if picture.has_alpha:
         raise PictureError("transparency is not kept by every reader of BMP")
-    if canvas.metadata.icc:
+    if picture.metadata.icc:
         raise PictureError("its colour profile is not kept by every reader of BMP")
-    canvas.image.save(file, format="BMP")
+    picture.image.save(file, format="BMP")
 
 
-ENCODERS: dict[str, Callable[[Canvas, BinaryIO], None]] = {
+ENCODERS: dict[str, Callable[[Picture, BinaryIO], None]] = {
     "PNG": encode_png,
     "WEBP": encode_webp,
     "TIFF": encode_tiff,

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from unlearn.pictures.decoded import DEEP, Pixels, eight_bit
+from unlearn.pictures.decoded import DEEP, Picture, Pixels, eight_bit
 
 WHITE = 255
 LONGEST_GRID = 4  # the long side of the grid is at most so many working sizes
@@ -41,6 +41,18 @@ def to_grid(pixels: Pixels, working_size: int) -> NDArray[np.uint8]:
         plane = Image.fromarray(np.ascontiguousarray(pixels[..., channel]))
         grid[..., channel] = np.asarray(plane.resize(size, Image.Resampling.BILINEAR))
     return grid
+
+
+def picture_grid(picture: Picture, working_size: int) -> NDArray[np.uint8]:
+    """Return the colours (h, w, C) of a picture as to_grid does, without its arrays if it can."""
+    size = grid_size(*picture.size, working_size)
+    if size == picture.size or picture.deep:
+        return to_grid(picture.pixels, working_size)
+    small = [
+        picture.image.getchannel(channel).resize(size, Image.Resampling.BILINEAR)
+        for channel in range(picture.channels)
+    ]
+    return np.stack([np.asarray(plane) for plane in small], axis=2)
 
 
 def noise_levels(

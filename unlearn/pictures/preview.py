@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,23 +27,22 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom
 Values = TypeVar("Values", NDArray[np.uint8], Pixels)
 
 
-def preview_sheet(source: Picture, protected: Pixels, target: Path, caption: str) -> None:
+def preview_sheet(source: Picture, protected: Picture, target: Path, caption: str) -> None:
     """Write a PNG sheet: three panels at the same crop, the whole picture small, and the numbers.
 
-    `protected` is (H, W, C) as `source.pixels`. The noise panel shows 128 + 10 n. Raises
-    PictureError when the sheet cannot be written.
+    Both are a pair without mismatch. The noise panel shows 128 + 10 n. Raises PictureError when
+    the sheet cannot be written.
     """
-    shown = replace(source, pixels=protected)
     box = busiest_box(eight_bit(source.pixels))
     left, top, right, bottom = box
     factor = max(1, _ENLARGED // max(right - left, bottom - top))
     panels = [
         _enlarge(_crop(_flatten(source), box), factor),
-        _enlarge(_crop(_flatten(shown), box), factor),
-        _enlarge(_noise(source, protected, box), factor),
+        _enlarge(_crop(_flatten(protected), box), factor),
+        _enlarge(_noise(source, protected.pixels, box), factor),
     ]
-    lines = _lines(difference(source, shown), box, factor)
-    sheet = _compose(panels, _small(shown, box), caption, lines)
+    lines = _lines(difference(source, protected), box, factor)
+    sheet = _compose(panels, _small(protected, box), caption, lines)
     colour_profile = source.metadata.icc if source.pixels.shape[2] == 3 else None
     with temporary_beside(target) as temporary:
         sheet.save(temporary, format="PNG", icc_profile=colour_profile)

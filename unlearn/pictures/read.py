@@ -19,9 +19,8 @@ from unlearn.pictures.metadata.isobmff import read_container
 from unlearn.pictures.metadata.kept import Findings, read_metadata
 from unlearn.pictures.pillow import decoding
 from unlearn.pictures.refusals import refuse, refuse_frames, refuse_size
-from unlearn.pictures.upright import Upright
 
-__all__ = ["Picture", "Preparation", "open_upright", "prepare"]
+__all__ = ["Picture", "Preparation", "open_picture", "prepare"]
 
 _CONTAINERS = ("AVIF", "HEIC")
 
@@ -37,18 +36,18 @@ _TURNS = {
 
 
 def prepare(path: Path, preparation: Preparation) -> Picture:
-    """Read one picture; raises PictureError with the reason for anything it cannot do."""
-    return open_upright(path, preparation).picture()
+    """Read one picture into arrays; raises PictureError with the reason for what it cannot do."""
+    return open_picture(path, preparation).in_arrays()
 
 
-def open_upright(path: Path, preparation: Preparation) -> Upright:
+def open_picture(path: Path, preparation: Preparation) -> Picture:
     """Read one picture as Pillow holds it; raises as prepare does."""
     with contents(path, preparation.max_pixels) as source:
         name, lossless = source.kind.name, _lossless(source.data, source.kind.name)
         with decoding(name, preparation.max_pixels):
             image, found = _decode(source, preparation)
     image.info = {}  # an encoder must find only what it is given
-    return Upright(
+    return Picture(
         image,
         name,
         source.sha256,

@@ -11,7 +11,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,9 +23,8 @@ from unlearn.pictures.choices import FormatChoice, MetadataChoice
 from unlearn.pictures.compare import Difference, Tally, difference, mismatch
 from unlearn.pictures.decoded import DEEP, Picture, Pixels, Preparation
 from unlearn.pictures.digests import Prints
-from unlearn.pictures.encode import ENCODERS, Canvas
-from unlearn.pictures.read import open_upright, prepare
-from unlearn.pictures.upright import Upright
+from unlearn.pictures.encode import ENCODERS
+from unlearn.pictures.read import open_picture, prepare
 
 Rows = Callable[[int, Pixels], Pixels]
 FORMATS: dict[str, str] = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
@@ -38,10 +37,8 @@ __all__ = [
     "Written",
     "difference",
     "mismatch",
-    "output_format",
     "temporary_beside",
     "write_data",
-    "write_picture",
     "write_rows",
 ]
 
@@ -57,37 +54,8 @@ class Written:
     psnr: float
 
 
-def output_format(picture: Picture, choice: FormatChoice) -> tuple[str, str]:
-    """Return (format, suffix) of the output: always lossless, the source's own where that is."""
-    name = choice.upper()
-    if choice == "auto":
-        name = picture.format if picture.format in FORMATS and picture.lossless else "PNG"
-    return name, FORMATS[name]
-
-
-def write_picture(
-    picture: Picture,
-    protected: Pixels,
-    target: Path,
-    *,
-    format: str,
-    metadata: MetadataChoice,
-    levels: int,
-) -> Written:
-    """Write `protected` (H, W, C) without loss as `target`; see write_rows."""
-    if (protected.shape, protected.dtype) != (picture.pixels.shape, picture.pixels.dtype):
-        raise ValueError(f"protected is {protected.dtype} {protected.shape}, not the picture's")
-
-    def rows(top: int, strip: Pixels) -> Pixels:
-        """Return the protected rows in the place of a strip."""
-        return protected[top : top + len(strip)]
-
-    source = Upright.of(picture)
-    return write_rows(source, rows, target, format=format, metadata=metadata, levels=levels)
-
-
 def write_rows(
-    source: Upright,
+    source: Picture,
     rows: Rows,
     target: Path,
     *,
@@ -105,18 +73,18 @@ def write_rows(
     size = source.size
     found, meant = _replace(source, rows)
     _refuse(found, levels)
-    canvas = Canvas(source.image, source.metadata.chosen(metadata, size))
+    dressed = replace(source, metadata=source.metadata.chosen(metadata, size))
 
     def check(temporary: Path) -> str:
         """Compare the decoded file with what was meant, and return its hash."""
         source.image.close()
-        decoded = open_upright(temporary, Preparation(max_pixels=math.prod(size)))
+        decoded = open_picture(temporary, Preparation(max_pixels=math.prod(size)))
         if decoded.size != size:
             raise PictureError("the written file did not keep the size")
         meant.compare(Prints.of(decoded, meant.channels))
         return decoded.sha256
 
-    placed = _place(target, lambda file: ENCODERS[format](canvas, file), check)
+    placed = _place(target, lambda file: ENCODERS[format](dressed, file), check)
     return Written(*placed, found.linf, found.mean_abs, found.psnr)
 
 
@@ -141,12 +109,14 @@ def write_data(picture: Picture, data: bytes, target: Path, *, levels: int) -> W
     return Written(*placed, measured[0].linf, measured[0].mean_abs, measured[0].psnr)
 
 
-def _replace(source: Upright, rows: Rows) -> tuple[Difference, Prints]:
+def _replace(source: Picture, rows: Rows) -> tuple[Difference, Prints]:
     """Replace the colours of a picture; return how far that is, and what its file must hold."""
     tally = Tally(DEEP if source.deep else 1)
     meant = Prints(source.channels)
     for top, pixels, alpha in source.strips():
         protected = rows(top, pixels)
+        if (protected.shape, protected.dtype) != (pixels.shape, pixels.dtype):
+            raise ValueError(f"protected is {protected.dtype} {protected.shape}, not the picture's")
         if alpha is not None:
             protected = np.where(alpha[..., None] == 0, pixels, protected)
         tally.add(pixels, protected, alpha, top)

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 
 from unlearn.errors import EnvironmentProblem, PictureError
 from unlearn.pictures.choices import MetadataChoice
-from unlearn.pictures.grid import Upsampling, add_noise
+from unlearn.pictures.decoded import Picture
+from unlearn.pictures.grid import Upsampling, add_noise, picture_grid
 from unlearn.pictures.jpeg.within import Keeping, keep_jpeg, refuse_large, refuse_weak
 from unlearn.pictures.preview import preview_sheet
-from unlearn.pictures.read import Preparation, open_upright, prepare
+from unlearn.pictures.read import Preparation, open_picture, prepare
 from unlearn.pictures.survival import Survival, picture_survival
-from unlearn.pictures.upright import Upright
 from unlearn.pictures.write import Written, write_data, write_rows
 from unlearn.workers.limits import limits
 
@@ -140,10 +140,10 @@ def measure_survival(job: SurvivalJob) -> dict[str, Survival | None] | Failure:
 
 def _read(job: ReadJob) -> Reading:
     """Read; raises PictureError if the picture cannot be protected."""
-    picture = open_upright(job.source, job.preparation)
+    picture = open_picture(job.source, job.preparation)
     if picture.invisible:
         raise PictureError("fully transparent; there is nothing to change")
-    return Reading(picture.grid(job.grid), picture.sha256, picture.size)
+    return Reading(picture_grid(picture, job.grid), picture.sha256, picture.size)
 
 
 def _write(job: WriteJob) -> Writing:
@@ -168,9 +168,9 @@ def _write(job: WriteJob) -> Writing:
     )
 
 
-def _again(job: WriteJob) -> Upright:
+def _again(job: WriteJob) -> Picture:
     """Open the source once more; raises PictureError if it is not the one that was read."""
-    source = open_upright(job.source, job.preparation)
+    source = open_picture(job.source, job.preparation)
     if source.sha256 != job.sha256:
         raise PictureError("the file changed while it was being protected; run again")
     return source
@@ -181,17 +181,16 @@ def _gain(job: WriteJob, size: tuple[int, int]) -> float:
     return job.gain if job.delta.shape[1::-1] != size else 1.0
 
 
-def _keep(job: WriteJob, source: Upright) -> tuple[Written, Keeping]:
+def _keep(job: WriteJob, source: Picture) -> tuple[Written, Keeping]:
     """Write a JPEG as JPEG; raises PictureError if that cannot be."""
     data = job.source.read_bytes()
     try:
         refuse_large(data)
-        picture = source.picture()
-        source.image.close()
-        gain = _gain(job, picture.size)
-        protected = add_noise(picture.pixels, job.delta, job.levels, gain)
+        gain = _gain(job, source.size)
+        pixels = source.in_arrays().pixels
+        protected = add_noise(pixels, job.delta, job.levels, gain)
         data, keeping = keep_jpeg(
-            picture,
+            source,
             protected,
             data,
             grid=job.delta.shape[1::-1],
@@ -200,14 +199,14 @@ def _keep(job: WriteJob, source: Upright) -> tuple[Written, Keeping]:
         )
         if job.fallback is not None:
             refuse_weak(keeping)
-        return write_data(picture, data, job.target, levels=job.levels), keeping
+        return write_data(source, data, job.target, levels=job.levels), keeping
     except PictureError as problem:
         if job.fallback is None:
             raise PictureError(f"cannot stay JPEG ({problem}); use --format png") from problem
         raise
 
 
-def _lossless(job: WriteJob, source: Upright, target: Path, kind: str) -> Written:
+def _lossless(job: WriteJob, source: Picture, target: Path, kind: str) -> Written:
     """Write the picture in a format without loss."""
     noise = Upsampling(job.delta, source.size, job.levels, _gain(job, source.size))
     return write_rows(
@@ -219,7 +218,7 @@ def _preview(job: PreviewJob) -> Path:
     """Draw the sheet from both files and return where it is."""
     source = prepare(job.source, job.preparation)
     protected = prepare(job.protected, Preparation(None, job.preparation.max_pixels))
-    preview_sheet(source, protected.pixels, job.target, job.caption)
+    preview_sheet(source, protected, job.target, job.caption)
     return job.target
 
 

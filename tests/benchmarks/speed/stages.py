@@ -8,19 +8,19 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tests.support.writing import lossless_format
 from unlearn.pictures.compare import difference, mismatch
-from unlearn.pictures.encode import ENCODERS, Canvas
+from unlearn.pictures.decoded import to_image
+from unlearn.pictures.encode import ENCODERS
 from unlearn.pictures.grid import Upsampling, to_grid
 from unlearn.pictures.read import Picture, Preparation, prepare
-from unlearn.pictures.upright import Upright
-from unlearn.pictures.write import output_format
 
 LEVELS = 8
 _GAIN = 1.5  # of noise that is enlarged, as `protect` has it; any other takes as long
@@ -60,14 +60,18 @@ def noise(piece: Piece, generator: Any) -> None:
 
 def encode(piece: Piece, generator: Any) -> None:
     """Add the noise at full size, strip by strip, and write the file to the disk."""
-    source = Upright.of(piece.known)
+    known = piece.known
+    source = replace(
+        known,
+        image=to_image(known.pixels, known.alpha),
+        metadata=known.metadata.chosen("keep", known.size),
+    )
     enlarged = piece.delta.shape[1::-1] != source.size
     noise = Upsampling(piece.delta, source.size, LEVELS, _GAIN if enlarged else 1.0)
     for top, pixels, alpha in source.strips():
         source.put(top, noise.added(top, pixels), alpha)
-    canvas = Canvas(source.image, source.metadata.chosen("keep", source.size))
     with piece.target.open("w+b") as file:
-        ENCODERS[output_format(piece.known, "auto")[0]](canvas, file)
+        ENCODERS[lossless_format(known)](source, file)
         file.flush()
         os.fsync(file.fileno())
 

@@ -13,11 +13,13 @@ from PIL import Image, ImageCms, ImageDraw
 
 from tests.support.made_pictures import SIZES, full_exif, jpeg_segments, made_image, saved
 from unlearn.errors import PictureError
+from unlearn.pictures.decoded import Picture, to_image
 from unlearn.pictures.grid import add_noise
 from unlearn.pictures.jpeg import coefficients, within
 from unlearn.pictures.jpeg.coefficients import Coding, read_coefficients, write_coefficients
 from unlearn.pictures.jpeg.segments import bare
 from unlearn.pictures.jpeg.within import keep_jpeg, stored
+from unlearn.pictures.metadata.kept import Metadata
 from unlearn.pictures.read import Preparation, prepare
 from unlearn.pictures.write import write_data
 
@@ -244,12 +246,10 @@ def test_nothing_but_chosen_metadata_is_in_the_file(tmp_path):
 
 
 def test_metadata_that_does_not_fit_is_no_reason_for_a_broken_file(tmp_path):
-    from dataclasses import replace
-
     source = saved(smooth((32, 32)), "JPEG", quality=90)
     (tmp_path / "a.jpg").write_bytes(source)
     picture = prepare(tmp_path / "a.jpg", Preparation())
-    large = replace(picture, metadata=replace(picture.metadata, xmp=b"x" * 66_000))
+    large = Picture(to_image(picture.pixels), metadata=Metadata(xmp=b"x" * 66_000))
     protected, grid = noise_for(picture)
     with pytest.raises(PictureError, match="its metadata does not fit into a JPEG"):
         keep_jpeg(large, protected, source, grid=grid, levels=LEVELS, metadata="keep")
