@@ -4,6 +4,7 @@ import struct
 import subprocess
 import sys
 import time
+from io import BytesIO
 from zlib import compress
 
 import pytest
@@ -98,10 +99,9 @@ def test_boxes_in_great_number_or_without_end_are_read_in_a_moment():
 def test_the_size_of_a_heic_is_told_without_decoding(tmp_path):
     path = tmp_path / "a.heic"
     path.write_bytes(made_heic(values(SIZE, 3)))
-    assert picture_size(path) == SIZE
+    assert picture_size(BytesIO(path.read_bytes())) == SIZE
     path.write_bytes(b"\0\0\0\x18ftypheic")
-    assert picture_size(path) is None
-    assert picture_size(tmp_path / "nothing") is None
+    assert picture_size(BytesIO(path.read_bytes())) is None
 
 
 MEASURE = """
@@ -110,14 +110,17 @@ from pathlib import Path
 import numpy as np
 from unlearn.pictures.read import Preparation
 from unlearn.protection import worker
+from unlearn.protection.plan import PlannedPicture
 folder, format = Path(sys.argv[1]), sys.argv[2]
-source, out = folder / "a.png", folder / "out"
-read = worker.read(worker.ReadJob(source, 16, Preparation()))
-delta = np.full(read.pixels.shape, 8 / 255, np.float32)
-done = worker.write(
-    worker.WriteJob(source, read.sha256, out, delta, 8, 1.5, format, "keep", Preparation())
+source = folder / "a.png"
+shared = worker.Shared(
+    out=folder, preparation=Preparation(), grid=16, levels=8, metadata="keep"
 )
-assert isinstance(done, worker.Writing), done
+planned = PlannedPicture(source=source, name="a.png", out="out", format=format, label="all")
+read = worker.read(shared, worker.Job(planned))
+delta = np.full(read.pixels.shape, 8 / 255, np.float32)
+done = worker.write(shared, worker.Job(planned, read.sha256, delta))
+assert not isinstance(done, worker.Failure), done
 status = Path("/proc/self/status").read_text()  # the peak of this program, not of its parent
 print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
 """

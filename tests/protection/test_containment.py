@@ -19,7 +19,7 @@ from unlearn.protection import pipeline as pipeline_module
 from unlearn.protection import run as workflow
 from unlearn.protection.pipeline import DIED, Pipeline
 from unlearn.protection.run import protect
-from unlearn.protection.steps import Batch
+from unlearn.protection.steps import Steps
 from unlearn.workers import limits
 
 
@@ -31,7 +31,7 @@ def fake(monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="signals and limits of memory as on Linux")
 def test_decoders_that_hang_crash_or_want_all_memory_cost_one_line_each(tmp_path, monkeypatch):
-    monkeypatch.setattr(Batch, "read", staticmethod(protecting.badly_read))
+    monkeypatch.setattr(Steps, "read", staticmethod(protecting.badly_read))
     names = ["a.jpg", "crashing.jpg", "greedy.jpg", "hanging.jpg", "killed.jpg", "z.jpg"]
     make_photos(tmp_path / "photos", names)
     result = protect(options_for(tmp_path, workers=2, max_pixels=1_000_000), Heard())

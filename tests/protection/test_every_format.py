@@ -18,7 +18,7 @@ from unlearn.protection import run as workflow
 from unlearn.protection.events import ProtectResult
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.run import protect
-from unlearn.protection.worker import PreviewJob, preview
+from unlearn.protection.worker import Finished, Shared, preview
 from unlearn.verification.options import VerifyOptions
 from unlearn.verification.run import verify
 
@@ -81,7 +81,8 @@ def test_the_preview_of_16_bits_shows_8(tmp_path):
     Image.fromarray(grey.astype(np.uint16)).save(photos / "a.tif")
     assert not protected(tmp_path).failed
     out, sheet = tmp_path / "protected" / "a.tif", tmp_path / "sheet.png"
-    preview(PreviewJob(photos / "a.tif", out, sheet, "a", Preparation()))
+    shared = Shared(out=out, preparation=Preparation(), grid=16, levels=8, metadata="keep")
+    preview(shared, Finished(source=photos / "a.tif", protected=out, sheet=sheet, caption="a"))
     shown = np.asarray(Image.open(sheet)).astype(int)
     noise = shown[100, 700:900]
     assert set(np.unique(abs(noise - 128))) <= {10 * n for n in range(9)}

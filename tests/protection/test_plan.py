@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -20,13 +21,23 @@ from unlearn.pictures.sniff import LOSSLESS_WEBP, picture_size, sniff
 from unlearn.protection import labels as labels_module
 from unlearn.protection import scan as scan_module
 from unlearn.protection.labels import Labelling, check_classes
-from unlearn.protection.plan import PlanRequest, make_plan, records_folder
+from unlearn.protection.plan import PlannedPicture, PlanRequest, make_plan, records_folder
 from unlearn.protection.scan import Selection
 from unlearn.protection.space import estimate_bytes
 
 as_root = pytest.mark.skipif(
     hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write and read everything"
 )
+
+
+def told(path):
+    with path.open("rb") as file:
+        return sniff(file)
+
+
+def stated(path):
+    with path.open("rb") as file:
+        return picture_size(file)
 
 
 def plan_of(tmp_path, *inputs, out="protected", labels="auto", choice="auto", **selection):
@@ -607,34 +618,40 @@ def test_files_are_told_by_their_first_bytes(tmp_path):
         ("a.bmp", "BMP"),
         ("a.gif", "GIF"),
     ]:
-        assert sniff(make_picture(tmp_path / name)) == kind
-    assert sniff(make_picture(tmp_path / "a.webp", lossless=True)) == LOSSLESS_WEBP
-    assert sniff(make_picture(tmp_path / "b.webp")) == "WEBP"
+        assert told(make_picture(tmp_path / name)) == kind
+    assert told(make_picture(tmp_path / "a.webp", lossless=True)) == LOSSLESS_WEBP
+    assert told(make_picture(tmp_path / "b.webp")) == "WEBP"
     path = tmp_path / "cut"
     for content, kind in [(b"", ""), (b"RIFF0000WEBP", "WEBP"), (b"P1 text", ""), (b"BM", "")]:
         path.write_bytes(content)
-        assert sniff(path) == kind
+        assert told(path) == kind
     path.write_bytes(b"RIFF0000WEBP" + b"JUNK\1\0\0\0ab" * 100 + b"VP8L")
-    assert sniff(path) == "WEBP"
+    assert told(path) == "WEBP"
 
 
 def test_a_header_states_the_size_or_nothing(tmp_path):
-    assert picture_size(make_picture(tmp_path / "a.png", size=(31, 7))) == (31, 7)
+    assert stated(make_picture(tmp_path / "a.png", size=(31, 7))) == (31, 7)
     (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\nnonsense")
-    assert picture_size(tmp_path / "b.png") is None
-    assert picture_size(tmp_path / "gone.png") is None
+    assert stated(tmp_path / "b.png") is None
+
+
+def planned(path, format):
+    return PlannedPicture(
+        source=path, name="a", out="a", format=format, label="all", size=stated(path)
+    )
 
 
 def test_the_estimate_follows_pixels_format_and_shrinking(tmp_path):
-    path = make_picture(tmp_path / "a.png", size=(200, 100))
-    one = estimate_bytes([(path, "PNG")])
+    picture = planned(make_picture(tmp_path / "a.png", size=(200, 100)), "PNG")
+    one = estimate_bytes([picture])
     assert 20_000 < one < 60_000
-    assert estimate_bytes([(path, "PNG")] * 1500) == 1500 * one
-    assert estimate_bytes([(path, "TIFF")]) > one
-    assert estimate_bytes([(path, "PNG")], max_side=100) == pytest.approx(one / 4, rel=0.01)
-    assert estimate_bytes([(path, "PNG")], max_side=1000) == one
+    assert estimate_bytes([picture] * 1500) == 1500 * one
+    assert estimate_bytes([replace(picture, format="TIFF")]) > one
+    assert estimate_bytes([picture], max_side=100) == pytest.approx(one / 4, rel=0.01)
+    assert estimate_bytes([picture], max_side=1000) == one
     assert estimate_bytes([]) == 0
-    assert estimate_bytes([(tmp_path / "gone", "PNG")]) == 0
+    assert estimate_bytes([replace(picture, size=None)]) == 0
+    assert estimate_bytes([replace(picture, source=tmp_path / "gone", format="JPEG")]) == 0
 
 
 def test_too_little_room_is_refused_with_both_numbers(tmp_path, monkeypatch):
@@ -729,8 +746,9 @@ def test_a_name_held_ready_that_is_too_long_is_refused(tmp_path):
 def test_the_room_for_a_jpeg_follows_its_file_unless_it_is_shrunk(tmp_path):
     path = make_picture(tmp_path / "a.jpg", size=(200, 100), quality=95)
     size = path.stat().st_size
-    assert estimate_bytes([(path, "JPEG")]) == round(1.15 * size)
-    assert estimate_bytes([(path, "JPEG")], max_side=200) == round(1.15 * size)
-    assert estimate_bytes([(path, "JPEG")], max_side=100) == estimate_bytes(
-        [(path, "PNG")], max_side=100
+    picture = planned(path, "JPEG")
+    assert estimate_bytes([picture]) == round(1.15 * size)
+    assert estimate_bytes([picture], max_side=200) == round(1.15 * size)
+    assert estimate_bytes([picture], max_side=100) == estimate_bytes(
+        [replace(picture, format="PNG")], max_side=100
     )

@@ -42,9 +42,9 @@ from unlearn.protection import worker
 from unlearn.protection.events import Progress, Started
 from unlearn.protection.key import default_path, load_key, permutation
 from unlearn.protection.pipeline import DIED
-from unlearn.protection.recorder import GAIN
+from unlearn.protection.plan import PlannedPicture
 from unlearn.protection.run import protect
-from unlearn.protection.steps import Batch
+from unlearn.protection.steps import Steps
 from unlearn.protection.worker import Failure
 from unlearn.radius import Radius
 from unlearn.workers import pool as pool_module
@@ -157,7 +157,7 @@ def test_a_smaller_rho_is_kept_to(tmp_path, fake):
     assert largest_difference(photos / "a.png", tmp_path / "protected" / "a.png") == 3
 
 
-@pytest.mark.parametrize(("grid", "gain"), [(18, 1.0), (9, GAIN)])
+@pytest.mark.parametrize(("grid", "gain"), [(18, 1.0), (9, worker.GAIN)])
 def test_gain_is_applied_only_where_noise_is_enlarged(tmp_path, fake, monkeypatch, grid, gain):
     gains = []
     real = worker.Upsampling
@@ -167,6 +167,21 @@ def test_gain_is_applied_only_where_noise_is_enlarged(tmp_path, fake, monkeypatc
     make_photos(tmp_path / "photos", ["a.png"])
     run(tmp_path, grid=grid)
     assert gains == [gain]
+
+
+def test_a_jpeg_is_opened_for_the_plan_for_reading_and_for_writing_only(tmp_path, fake):
+    source = make_photos(tmp_path / "photos", ["a.jpg"]) / "a.jpg"
+    opened = []
+    watched = [source]  # an audit hook stays for good; it watches nothing later
+
+    def hook(event, arguments):
+        if event == "open" and arguments[0] in [str(path) for path in watched]:
+            opened.append(arguments[0])
+
+    sys.addaudithook(hook)
+    assert run(tmp_path).fallbacks
+    watched.clear()
+    assert len(opened) == 3
 
 
 def test_previews_show_the_first_pictures_of_the_plan_that_succeed(tmp_path, fake):
@@ -186,7 +201,7 @@ def test_a_preview_that_fails_is_only_a_notice(tmp_path, fake, monkeypatch):
     make_photos(tmp_path / "photos", ["a.jpg", "b.jpg"])
     outcomes = iter([Failure("no reason"), None])
 
-    def preview(_job):
+    def preview(_shared, _job):
         outcome = next(outcomes)
         if outcome is None:
             raise LookupError("broken")
@@ -221,7 +236,7 @@ def test_one_broken_picture_among_good_ones_is_named_and_not_copied(tmp_path, fa
 
 
 def test_a_folder_of_which_nothing_could_be_written_is_not_left_behind(tmp_path, fake, monkeypatch):
-    monkeypatch.setattr(Batch, "write", staticmethod(protecting.failing_write))
+    monkeypatch.setattr(Steps, "write", staticmethod(protecting.failing_write))
     make_photos(tmp_path / "photos", ["good.jpg", "cats/deep/bad.jpg"])
     (tmp_path / "protected" / "cats" / "deep").mkdir(parents=True)
     assert run(tmp_path).exit_code == 1
@@ -313,7 +328,7 @@ def test_what_goes_wrong_in_a_worker_becomes_a_reason(tmp_path, monkeypatch, fak
 
 
 def test_a_surprise_in_a_worker_costs_one_picture(tmp_path, monkeypatch, fake):
-    monkeypatch.setattr(Batch, "read", staticmethod(protecting.strange_read))
+    monkeypatch.setattr(Steps, "read", staticmethod(protecting.strange_read))
     make_photos(tmp_path / "photos", ["a.jpg", "strange.jpg"])
     result = run(tmp_path)
     assert result.failed[0].reason == "unexpected LookupError: what is this"
@@ -332,7 +347,7 @@ def test_fail_fast_stops_at_the_first_failure(tmp_path, fake):
 def test_a_full_disk_ends_the_run_and_the_next_one_continues(tmp_path, fake, monkeypatch):
     make_photos(tmp_path / "photos", [f"{n}.jpg" for n in range(9)])
     with monkeypatch.context() as patch:
-        patch.setattr(Batch, "write", staticmethod(protecting.refused_write))
+        patch.setattr(Steps, "write", staticmethod(protecting.refused_write))
         with pytest.raises(EnvironmentProblem) as caught:
             run(tmp_path)
     assert str(caught.value) == (
@@ -351,18 +366,18 @@ def test_a_disk_problem_of_the_writer_is_known_as_one(tmp_path, monkeypatch):
     picture = worker.prepare(source, worker.Preparation())
     monkeypatch.setattr(worker, "write_rows", write_rows)
     delta = np.ones((4, 4, 3), np.float32)
-    job = worker.WriteJob(
-        source,
-        picture.sha256,
-        tmp_path / "out" / "a.png",
-        delta,
-        8,
-        1.0,
-        "PNG",
-        "keep",
-        worker.Preparation(),
+    planned = PlannedPicture(
+        source=source, name="a.png", out="a.png", format="PNG", label="all", size=picture.size
     )
-    assert worker.write(job) == Failure("/data: No space left on device", disk_full=True)
+    shared = worker.Shared(
+        out=tmp_path / "out",
+        preparation=worker.Preparation(),
+        grid=protecting.GRID,
+        levels=8,
+        metadata="keep",
+    )
+    job = worker.Job(planned, picture.sha256, delta)
+    assert worker.write(shared, job) == Failure("/data: No space left on device", disk_full=True)
 
 
 # --- resume ----------------------------------------------------------------------------------
@@ -485,7 +500,7 @@ def test_an_output_whose_source_now_fails_goes_away(tmp_path, fake):
 def test_a_forced_redo_that_fails_leaves_no_output(tmp_path, fake, monkeypatch):
     make_photos(tmp_path / "photos", ["bad.jpg", "good.jpg"])
     run(tmp_path)
-    monkeypatch.setattr(Batch, "write", staticmethod(protecting.failing_write))
+    monkeypatch.setattr(Steps, "write", staticmethod(protecting.failing_write))
     result = run(tmp_path, force=True)
     assert (result.exit_code, set(outputs(tmp_path))) == (1, {"good.png"})
 
@@ -528,7 +543,7 @@ def test_a_foreign_file_in_the_place_of_a_failed_picture_is_named(tmp_path, fake
     make_photos(tmp_path / "photos", ["bad.jpg"])
     (tmp_path / "protected").mkdir()
     (tmp_path / "protected" / "bad.png").write_bytes(b"mine")
-    monkeypatch.setattr(Batch, "read", staticmethod(lambda _job: Failure("unreadable")))
+    monkeypatch.setattr(Steps, "read", staticmethod(lambda _shared, _job: Failure("unreadable")))
     heard = Heard()
     assert protect(options_for(tmp_path, force=True), heard).exit_code == 1
     assert heard.notices == [
@@ -797,8 +812,8 @@ def test_few_pictures_are_under_way_at_a_time(tmp_path, monkeypatch, fake):
 
 
 def test_a_worker_that_dies_costs_only_the_picture_that_kills_it(tmp_path, monkeypatch, fake):
-    monkeypatch.setattr(Batch, "read", staticmethod(protecting.dying_read))
-    monkeypatch.setattr(Batch, "write", staticmethod(protecting.dying_write))
+    monkeypatch.setattr(Steps, "read", staticmethod(protecting.dying_read))
+    monkeypatch.setattr(Steps, "write", staticmethod(protecting.dying_write))
     names = ["a.jpg", "b.jpg", "deadly.jpg", "doomed.jpg", "fragile.jpg", "z.jpg"]
     make_photos(tmp_path / "photos", names)
     result = run(tmp_path, workers=2)
@@ -828,7 +843,7 @@ def test_a_pool_that_breaks_while_a_worker_starts_is_known_as_broken(monkeypatch
 
     monkeypatch.setattr(pool_module.ProcessPoolExecutor, "submit", submit)
     with Pool(1) as pool, pytest.raises(BrokenProcessPool):
-        pool.submit(worker.read, None)
+        pool.submit_shared(worker.read, None)
 
 
 def test_workers_do_not_load_torch():

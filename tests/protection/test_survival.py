@@ -84,12 +84,12 @@ def test_what_cannot_be_measured_is_only_a_notice(tmp_path, monkeypatch):
     make_photos(tmp_path / "photos", ["a.jpg", "b.jpg", "c.jpg"])
     real = worker.measure_survival
 
-    def measure(job):
+    def measure(shared, job):
         if job.source.name == "a.jpg":
             return Failure("no reason")
         if job.source.name == "b.jpg":
             raise LookupError("what is this")
-        return real(job)
+        return real(shared, job)
 
     monkeypatch.setattr(worker, "measure_survival", measure)
     heard = Heard()
@@ -104,22 +104,26 @@ def test_what_cannot_be_measured_is_only_a_notice(tmp_path, monkeypatch):
 
 def test_without_any_measurement_there_is_no_report(tmp_path, monkeypatch):
     make_photos(tmp_path / "photos", ["a.jpg"])
-    monkeypatch.setattr(worker, "measure_survival", lambda _: Failure("no reason"))
+    monkeypatch.setattr(worker, "measure_survival", lambda *_: Failure("no reason"))
     assert run(tmp_path).survival is None
     assert not (tmp_path / "protected.unlearn" / module.FILE_NAME).exists()
 
 
 def test_a_source_that_is_gone_by_then_is_a_failure(tmp_path):
-    job = worker.SurvivalJob(
-        tmp_path / "gone", tmp_path / "gone", options_for(tmp_path).preparation
+    job = worker.Finished(source=tmp_path / "gone", protected=tmp_path / "gone")
+    assert (
+        worker.measure_survival(worker.Preparation(), job).reason
+        == "cannot be read (No such file or directory)"
     )
-    assert worker.measure_survival(job).reason == "cannot be read (No such file or directory)"
 
 
-def dying(job):
+REAL = worker.measure_survival
+
+
+def dying(preparation, job):
     if job.source.name == "deadly.jpg":
         os._exit(1)
-    return worker._guarded(worker._measure_survival, job)
+    return REAL(preparation, job)
 
 
 def test_a_worker_that_dies_ends_neither_the_run_nor_the_measurement(tmp_path, monkeypatch):
@@ -137,7 +141,7 @@ def test_a_pool_that_cannot_be_restarted_is_a_failure(tmp_path):
     class Broken:
         restarts = 0
 
-        def submit(self, *_):
+        def submit_shared(self, *_):
             raise BrokenProcessPool
 
         def restart(self):
@@ -152,10 +156,10 @@ def test_an_interruption_leaves_the_pictures_and_no_report(tmp_path, monkeypatch
     make_photos(tmp_path / "photos")
     real, done = worker.measure_survival, []
 
-    def measure(job):
+    def measure(shared, job):
         done.append(job)
         signal.raise_signal(signal.SIGINT)
-        return real(job)
+        return real(shared, job)
 
     with monkeypatch.context() as patched:
         patched.setattr(worker, "measure_survival", measure)

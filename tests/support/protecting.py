@@ -3,6 +3,7 @@
 PROGRAM is `unlearn` with that generator, for tests that need a process to stop or kill.
 """
 
+import functools
 import hashlib
 import json
 import os
@@ -141,30 +142,32 @@ def largest_difference(one: Path, other: Path) -> int:
     return int(np.abs(pixels[0] - pixels[1]).max())
 
 
-def dying_read(job):
+def dying_read(shared, job):
     """Read, or die as a worker does when memory runs out, on pictures called "deadly"."""
     if "deadly" in job.source.name:
         os._exit(1)
     if "fragile" in job.source.name and not (mark := job.source.with_suffix(".died")).exists():
         mark.write_text("")
         os._exit(1)
-    return worker.read(job)
+    return worker.read(shared, job)
 
 
-def dying_write(job):
+def dying_write(shared, job):
     """Write, or die, on pictures called "doomed"."""
     if "doomed" in job.source.name:
         os._exit(1)
-    return worker.write(job)
+    return worker.write(shared, job)
 
 
-def badly_read(job):
+def badly_read(shared, job):
     """Read as decoders do that never come back, crash, are killed, or want all memory."""
     limits.seconds_for = lambda _pixels: 0.5
-    return worker._guarded(_read_badly, job)
+    return worker._guarded(
+        functools.partial(_read_badly, shared, job), job.pixels, shared.preparation
+    )
 
 
-def _read_badly(job):
+def _read_badly(shared, job):
     if "hanging" in job.source.name:
         threading.Event().wait()
     if "crashing" in job.source.name:
@@ -173,26 +176,26 @@ def _read_badly(job):
         os.kill(os.getpid(), signal.SIGKILL)
     if "greedy" in job.source.name:
         np.empty(2 << 30, np.uint8)
-    return worker._read(job)
+    return worker._read(shared, job)
 
 
-def strange_read(job):
+def strange_read(shared, job):
     """Read, with a surprise on pictures called "strange"."""
     if "strange" in job.source.name:
         raise LookupError("what is this")
-    return worker.read(job)
+    return worker.read(shared, job)
 
 
-def refused_write(_job):
+def refused_write(_shared, _job):
     """Fail as a full disk does."""
     return worker.Failure("/data: No space left on device", disk_full=True)
 
 
-def failing_write(job):
+def failing_write(shared, job):
     """Fail to write pictures called "bad"."""
     if "bad" in job.source.name:
         return worker.Failure(str(PictureError("over the bound after writing")))
-    return worker.write(job)
+    return worker.write(shared, job)
 
 
 def protect_line(photos: Path, out: Path, key: Path) -> list[str]:

@@ -50,15 +50,21 @@ def contents(path: Path, max_pixels: int) -> Iterator[Contents]:
         if status.st_size > 8 * max_pixels + LARGE_FILE:
             raise PictureError(f"file is too large for {max_pixels:,} pixels (--max-pixels)")
         if status.st_size <= LARGE_FILE:
-            data = _read(file)
-            with BytesIO(data) as copy:
-                yield Contents(kind, hashlib.sha256(data).hexdigest(), data, copy)
+            with held(_read(file)) as small:
+                yield small
             return
         before = _digest(file)
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             yield Contents(kind, before, mapped, file)
         if _digest(file) != before:
             raise PictureError(_CHANGED)
+
+
+@contextmanager
+def held(data: bytes) -> Iterator[Contents]:
+    """Open a file whose bytes are in memory; raises PictureError if they begin no picture."""
+    with BytesIO(data) as file:
+        yield Contents(identify(data[:HEAD_BYTES]), hashlib.sha256(data).hexdigest(), data, file)
 
 
 def _read(file: BufferedReader, size: int = -1) -> bytes:

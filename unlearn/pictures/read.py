@@ -20,7 +20,7 @@ from unlearn.pictures.metadata.kept import Findings, read_metadata
 from unlearn.pictures.pillow import decoding
 from unlearn.pictures.refusals import refuse, refuse_frames, refuse_size
 
-__all__ = ["Picture", "Preparation", "open_picture", "prepare"]
+__all__ = ["Picture", "Preparation", "decoded", "open_picture", "prepare"]
 
 _CONTAINERS = ("AVIF", "HEIC")
 
@@ -43,9 +43,14 @@ def prepare(path: Path, preparation: Preparation) -> Picture:
 def open_picture(path: Path, preparation: Preparation) -> Picture:
     """Read one picture as Pillow holds it; raises as prepare does."""
     with contents(path, preparation.max_pixels) as source:
-        name, lossless = source.kind.name, _lossless(source.data, source.kind.name)
-        with decoding(name, preparation.max_pixels):
-            image, found = _decode(source, preparation)
+        return decoded(source, preparation)
+
+
+def decoded(source: Contents, preparation: Preparation) -> Picture:
+    """Read the picture of an open file; raises as prepare does."""
+    name, lossless = source.kind.name, _lossless(source.data, source.kind.name)
+    with decoding(name, preparation.max_pixels):
+        image, found = _decode(source, preparation)
     image.info = {}  # an encoder must find only what it is given
     return Picture(
         image,

@@ -2,7 +2,6 @@
 
 import struct
 import warnings
-from pathlib import Path
 from typing import BinaryIO, Final
 
 from PIL import Image
@@ -17,34 +16,33 @@ _LARGEST_META: Final = 1 << 20  # the boxes before the coded pictures take some 
 _WEBP_CHUNKS: Final = 64  # metadata before the pixels is a handful of chunks; more is not a picture
 
 
-def sniff(path: Path) -> str:
-    """Return the picture format that the content starts like, or "" for anything else.
+def sniff(file: BinaryIO) -> str:
+    """Return the picture format that a file starts like, or "" for anything else.
 
     WebP comes as "WEBP" or LOSSLESS_WEBP, since only the latter can be written as WebP again
     without loss.
     """
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-        kind = next((kind.name for kind in KINDS if kind.begins.match(head)), "")
-        return _webp(file) if kind == "WEBP" else kind if kind in _TELLING else ""
+    head = file.read(HEAD_BYTES)
+    kind = next((kind.name for kind in KINDS if kind.begins.match(head)), "")
+    return _webp(file) if kind == "WEBP" else kind if kind in _TELLING else ""
 
 
-def picture_size(path: Path) -> tuple[int, int] | None:
+def picture_size(file: BinaryIO) -> tuple[int, int] | None:
     """Return the width and height that the header states, or None if it states none."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(path) as image:
+            with Image.open(file) as image:
                 return image.size
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, struct.error):
-        return _container_size(path)
+        return _container_size(file)
 
 
-def _container_size(path: Path) -> tuple[int, int] | None:
+def _container_size(file: BinaryIO) -> tuple[int, int] | None:
     """Return the size that the boxes of a HEIC state, which Pillow alone does not open."""
     try:
-        with path.open("rb") as file:
-            head = file.read(_LARGEST_META)
+        file.seek(0)
+        head = file.read(_LARGEST_META)
     except OSError:
         return None
     return read_container(head).size if head[4:8] == b"ftyp" else None

@@ -7,53 +7,19 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from functools import partial
+from typing import Any, Final, Literal
 
 from unlearn.errors import EnvironmentProblem, PictureError, UsageProblem
-from unlearn.protection.worker import Failure, Reading, ReadJob, WriteJob, Writing
+from unlearn.protection.noise import Delta
+from unlearn.protection.steps import Steps
+from unlearn.protection.worker import Failure, Job, Reading
 from unlearn.workers.pool import Pool
 
 _GLANCE_SECONDS: Final = 0.2  # how long a request to stop may go unnoticed
 _MOST_PIXELS: Final = 200_000_000  # of all pictures under way, unless one alone has more
 DIED: Final = "a worker process died on it, twice"
-Noise = NDArray[np.float32]  # (h, w, C) on the working grid, in shares of the colour range
 _Step = Literal["read", "noise", "write"]
-
-
-class Steps(Protocol):
-    """What is done with each picture, known by its number."""
-
-    read: Callable[[ReadJob], Reading | Failure]
-    write: Callable[[WriteJob], Writing | Failure]
-
-    def pixels(self, number: int) -> int:
-        """Return how many pixels a picture will take in memory, as far as is known."""
-
-    def read_job(self, number: int) -> ReadJob: ...
-
-    def make_noise(self, number: int, reading: Reading) -> Noise | None:
-        """Make the noise, None if nothing is to be written; in a thread, beside other pictures.
-
-        PictureError fails the picture.
-        """
-
-    def write_job(self, number: int, reading: Reading, noise: Noise | None) -> WriteJob | None:
-        """Take note of the noise; None if nothing is to be written."""
-
-    def finish(self, number: int, outcome: Writing | Failure) -> None:
-        """Take note of what became of a picture; called once for each."""
-
-
-@dataclass(frozen=True)
-class _Made:
-    """A picture on the grid and its noise."""
-
-    reading: Reading
-    noise: Noise | None
 
 
 class Pipeline:
@@ -73,7 +39,7 @@ class Pipeline:
         self._death = ""
         self._flight: dict[Future[Any], tuple[int, _Step]] = {}
         self._read: deque[tuple[int, Reading]] = deque()
-        self._made: deque[tuple[int, _Made]] = deque()
+        self._made: deque[tuple[int, Delta | None]] = deque()
 
     def run(self, numbers: Sequence[int]) -> None:
         """Run the pictures; after a stop only those are finished whose noise was begun."""
@@ -110,17 +76,17 @@ class Pipeline:
     def _fits(self, number: int) -> bool:
         """Tell whether there is memory for one more picture; the first always fits."""
         numbers = [entry[0] for entry in self._flight.values()]
-        numbers += [picture for picture, _ in (*self._read, *self._made)]
+        numbers += [entry[0] for entry in (*self._read, *self._made)]
         taken = sum(self._steps.pixels(picture) for picture in numbers)
         return not taken or taken + self._steps.pixels(number) <= _MOST_PIXELS
 
-    def _submit(self, number: int, job: WriteJob | None = None) -> None:
+    def _submit(self, number: int, job: Job | None = None) -> None:
         """Start reading a picture, or writing it if there is a job for that."""
         try:
             future: Future[Any] = (
-                self._pool.submit(self._steps.read, self._steps.read_job(number))
+                self._pool.submit_shared(self._steps.read, self._steps.read_job(number))
                 if job is None
-                else self._pool.submit(self._steps.write, job)
+                else self._pool.submit_shared(self._steps.write, job)
             )
         except BrokenProcessPool:
             self._replace_pool()
@@ -145,12 +111,12 @@ class Pipeline:
             self._suspect(number)
         elif error is not None:
             self._fail(number, error, step)
-        elif isinstance(future.result(), Reading):
-            self._read.append((number, future.result()))
-        elif isinstance(future.result(), _Made):
-            self._made.append((number, future.result()))
-        else:
+        elif step == "write" or isinstance(future.result(), Failure):
             self._steps.finish(number, future.result())
+        elif step == "read":
+            self._read.append((number, future.result()))
+        else:
+            self._made.append((number, future.result()))
 
     def _fail(self, number: int, error: BaseException, step: _Step) -> None:
         """Give up a picture, or the run if noise cannot be made at all."""
@@ -166,9 +132,9 @@ class Pipeline:
     def _go_on(self) -> None:
         """Begin writing what has its noise, and making noise in as many threads as there are."""
         while self._made:
-            number, made = self._made.popleft()
+            number, delta = self._made.popleft()
             try:
-                job = self._steps.write_job(number, made.reading, made.noise)
+                job = self._steps.write_job(number, delta)
             except Exception as error:  # noqa: BLE001 - as in _fail
                 self._fail(number, error, "write")
             else:
@@ -176,16 +142,12 @@ class Pipeline:
                     self._submit(number, job)
         while self._read and self._thinking() < max(1, self._pool.threads):
             number, reading = self._read.popleft()
-            self._flight[self._pool.submit_here(self._make, (number, reading))] = (number, "noise")
+            make = partial(self._steps.make_noise, number)
+            self._flight[self._pool.submit_here(make, reading)] = (number, "noise")
 
     def _thinking(self) -> int:
         """Return how many pictures are getting their noise."""
         return sum(step == "noise" for _, step in self._flight.values())
-
-    def _make(self, picture: tuple[int, Reading]) -> _Made:
-        """Make the noise of one picture; runs in a thread."""
-        number, reading = picture
-        return _Made(reading, self._steps.make_noise(number, reading))
 
     def _replace_pool(self) -> None:
         """Sort what was under way into results and suspects, and start with fresh workers."""

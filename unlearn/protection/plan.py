@@ -1,5 +1,6 @@
 """The plan: everything that will be read and written, settled and checked before any work."""
 
+import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ _FORMATS: Final[Mapping[str, Mapping[str, tuple[str, str | None]]]] = {
         "BMP": ("BMP", "PNG"),
     },
 }
+_UNSTATED_PIXELS: Final = 50_000_000
 _NAMED: Final = 3  # how many names a notice lists before it only counts
 
 
@@ -42,7 +44,7 @@ class PlanRequest:
     format: FormatChoice = "auto"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedPicture:
     """One picture: where it is read, what it is called, and what is written for it."""
 
@@ -52,11 +54,17 @@ class PlannedPicture:
     format: str  # of the output: "PNG", "WEBP", "TIFF", "JPEG" or "BMP"
     label: str
     fallback: str | None = None  # the name of a PNG that is written if that format cannot be
+    size: tuple[int, int] | None = None  # as the source's header states it
 
     @property
     def outs(self) -> tuple[str, ...]:
         """Every name that may be written, the wanted one first."""
         return (self.out,) if self.fallback is None else (self.out, self.fallback)
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels the source's header states, or a guess."""
+        return math.prod(self.size) if self.size else _UNSTATED_PIXELS
 
 
 @dataclass(frozen=True)
@@ -128,7 +136,15 @@ def _pictures(
     names = output_names([*wanted, *spare])
     spares = dict(zip((name for name, _ in spare), names[len(wanted) :], strict=True))
     return tuple(
-        PlannedPicture(source.path, source.name, name, kind, cls, spares.get(source.name))
+        PlannedPicture(
+            source=source.path,
+            name=source.name,
+            out=name,
+            format=kind,
+            label=cls,
+            fallback=spares.get(source.name),
+            size=source.size,
+        )
         for (source, cls), name, (kind, _) in zip(pairs, names, formats, strict=False)
     ), refused
 

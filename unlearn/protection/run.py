@@ -25,19 +25,20 @@ from unlearn.generators.catalogue import resolve
 from unlearn.generators.header import Header, read_header
 from unlearn.protection import worker
 from unlearn.protection.events import Notice, ProtectResult, Report, Started
-from unlearn.protection.key import Key, load_key, permutation
+from unlearn.protection.key import Key, load_key, permutation, stream_seed
 from unlearn.protection.labels import check_classes
 from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes, read_manifest
+from unlearn.protection.noise import Generator, NoiseMaker
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.pipeline import Pipeline
 from unlearn.protection.plan import Plan, make_plan
-from unlearn.protection.recorder import Noise, RealBatch
+from unlearn.protection.recorder import DryRecorder, ManifestRecorder
 from unlearn.protection.resume import sort_work
 from unlearn.protection.settings import NOISE_VERSION, Settings
-from unlearn.protection.space import EITHER, estimate_bytes
-from unlearn.protection.steps import Batch, Groundwork
+from unlearn.protection.space import estimate_bytes
+from unlearn.protection.steps import Groundwork, Steps, refused_records
 from unlearn.protection.survival import with_survival
-from unlearn.protection.worker import Failure, PreviewJob
+from unlearn.protection.worker import Failure, Finished
 from unlearn.workers.pool import Interruption, Pool
 
 __all__ = ["ProtectOptions", "ProtectResult", "load_generator", "protect"]
@@ -46,7 +47,7 @@ _MOST_THREADS = 8
 _STOPPING = "Stopping after the pictures under way; press Ctrl-C again to stop at once"
 
 
-def load_generator(path: Path, device: str) -> tuple[Noise, str]:
+def load_generator(path: Path, device: str) -> tuple[Generator, str]:
     """Load a generator and return it with the name of the device it computes on."""
     import torch
 
@@ -108,22 +109,28 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
     )
     work = sort_work(plan, manifest, fingerprints, force=options.force)
     todo = [plan.pictures[number] for number in work.pending]
-    kinds = [(p.source, EITHER if p.format == "JPEG" and p.fallback else p.format) for p in todo]
-    needed = estimate_bytes(kinds, options.max_side)
-    return Groundwork(options, plan, manifest, settings, targets, fingerprints, work, needed)
+    return Groundwork(
+        options=options,
+        plan=plan,
+        manifest=manifest,
+        settings=settings,
+        targets=targets,
+        fingerprints=fingerprints,
+        work=work,
+        needed_bytes=estimate_bytes(todo, options.max_side),
+    )
 
 
 def _look_through(ground: Groundwork, report: Report) -> ProtectResult:
     """Read every picture that is left to do, and write nothing."""
     _announce(ground, ground.options.device, report)
-    batch = Batch(ground, report)
+    options, steps = ground.options, Steps(ground, DryRecorder(), report)
     with (
         _interruption(report) as interruption,
-        Pool(ground.options.workers, ground.options.batch_size) as pool,
+        Pool(options.workers, options.batch_size, shared=ground.shared) as pool,
     ):
-        Pipeline(pool, batch, lambda: interruption.requested or batch.stop).run(ground.work.pending)
-    result = batch.result(interrupted=interruption.requested)
-    return replace(result, dry_run=ground.options.dry_run)
+        Pipeline(pool, steps, lambda: interruption.requested or steps.stop).run(ground.work.pending)
+    return steps.result(interrupted=interruption.requested)
 
 
 def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
@@ -141,40 +148,42 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
         _announce(ground, device, report)
         with ManifestWriter(plan.records) as manifest:
             manifest.header(_run_header(ground, key, device))
-            batch = RealBatch(ground, report, generator, key, manifest)
+            recorder = ManifestRecorder(plan, ground.manifest, manifest, report)
+            noise = NoiseMaker(generator, stream_seed(key, options.seed), options.rho)
             try:
-                return _run(batch, device, report)
+                return _run(Steps(ground, recorder, report, noise), manifest, device, report)
             finally:
                 _tidy(ground)
 
 
-def _run(batch: RealBatch, device: str, report: Report) -> ProtectResult:
+def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) -> ProtectResult:
     """Remove what is outdated, then do the pictures and their previews."""
-    ground, options = batch.ground, batch.ground.options
+    ground, options = steps.ground, steps.ground.options
     # An accelerator has one queue; more threads than these would wait for Python's lock.
     threads = min(options.workers, _MOST_THREADS) if device.startswith("cpu") else 0
     _tidy(ground)
     for out in ground.work.outdated:
         (ground.plan.out / out).unlink(missing_ok=True)
-    batch.record_refused()
+    for record in refused_records(ground.plan):
+        manifest.record(record)
     with (
         _interruption(report) as interruption,
-        Pool(options.workers, options.batch_size, threads) as pool,
+        Pool(options.workers, options.batch_size, threads, ground.shared) as pool,
     ):
-        Pipeline(pool, batch, lambda: interruption.requested or batch.stop).run(ground.work.pending)
-        batch.raise_if_full()
-        jobs = [] if interruption.requested else batch.preview_jobs()
+        Pipeline(pool, steps, lambda: interruption.requested or steps.stop).run(ground.work.pending)
+        steps.raise_if_full()
+        jobs = [] if interruption.requested else steps.previews()
         previews = _draw(jobs, ground.plan.records / "preview", pool, report)
-    return batch.result(interrupted=interruption.requested, previews=previews)
+    return steps.result(interrupted=interruption.requested, previews=previews)
 
 
-def _draw(jobs: Sequence[PreviewJob], folder: Path, pool: Pool, report: Report) -> tuple[Path, ...]:
+def _draw(jobs: Sequence[Finished], folder: Path, pool: Pool, report: Report) -> tuple[Path, ...]:
     """Draw the preview sheets in place of those of earlier runs."""
     if jobs:
         folder.mkdir(exist_ok=True)
         for old in folder.glob("[0-9]*-*.png"):
             old.unlink()
-    futures = [pool.submit(worker.preview, job) for job in jobs]
+    futures = [pool.submit_shared(worker.preview, job) for job in jobs]
     wait(futures)
     sheets = []
     for job, future in zip(jobs, futures, strict=True):

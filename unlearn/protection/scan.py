@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from unlearn.errors import UsageProblem
 from unlearn.files.names import PICTURE_SUFFIXES
 from unlearn.files.text import shown
-from unlearn.pictures.sniff import sniff
+from unlearn.pictures.sniff import picture_size, sniff
 
 # Files that are pictures to their owner but that no one can protect as they are.
 _RAW = "nef nrw cr2 cr3 crw arw sr2 dng orf rw2 raf pef srw x3f 3fr iiq"
@@ -71,6 +71,7 @@ class Source:
     relative: str  # the same under its own input folder
     root: str  # that input folder's name; "" for a file that was given by itself
     format: str  # by content, as sniff names it; "" if only the suffix says picture
+    size: tuple[int, int] | None = None  # as the header states it
 
 
 @dataclass(frozen=True)
@@ -202,7 +203,7 @@ def _consider(
     suffix, name = path.suffix.lower(), f"{prefix}{relative}"
     try:
         regular = stat.S_ISREG(path.stat().st_mode)
-        content = sniff(path) if regular else ""
+        content, size = _look(path, suffix) if regular else ("", None)
     except OSError as error:
         if suffix in PICTURE_SUFFIXES or suffix in _UNREADABLE:
             why = "a link to nothing" if path.is_symlink() else f"{error.strerror or error}".lower()
@@ -216,6 +217,14 @@ def _consider(
         findings.refused.append(Refusal(name, _UNREADABLE[suffix]))
     elif content or suffix in PICTURE_SUFFIXES:
         key = os.path.abspath(path)  # noqa: PTH100 - links must not be resolved here
-        findings.sources.setdefault(key, Source(path, name, str(relative), root, content))
+        findings.sources.setdefault(key, Source(path, name, str(relative), root, content, size))
     else:
         findings.skipped[suffix or "without suffix"] += 1
+
+
+def _look(path: Path, suffix: str) -> tuple[str, tuple[int, int] | None]:
+    """Return what a file is by its content and, of a picture, the size that its header states."""
+    with path.open("rb") as file:
+        content = sniff(file)
+        wanted = content or suffix in PICTURE_SUFFIXES
+        return content, picture_size(file) if wanted and suffix not in _UNREADABLE else None

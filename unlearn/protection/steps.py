@@ -1,29 +1,28 @@
-"""The batch: the steps of one run's pictures, and the account of what became of each."""
+"""The steps of one run's pictures, and the account of what became of each."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import ClassVar, Final
+from pathlib import Path, PurePosixPath
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from unlearn.pictures.sniff import picture_size
+from unlearn.errors import EnvironmentProblem
+from unlearn.files.text import shown
 from unlearn.protection import worker
 from unlearn.protection.events import Progress, ProtectResult, Report
 from unlearn.protection.manifest import Manifest, PictureRecord
+from unlearn.protection.noise import Delta, NoiseMaker
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.plan import Plan
+from unlearn.protection.recorder import Recorder
 from unlearn.protection.resume import Work
 from unlearn.protection.settings import Settings
-from unlearn.protection.worker import Failure, Reading, ReadJob, WriteJob, Writing
+from unlearn.protection.worker import Failure, Finished, Job, Reading, Shared
 
-_UNSTATED_PIXELS: Final = 50_000_000
+_CAPTION_STEM: Final = 40  # characters of a name in a preview's file name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Groundwork:
     """Everything that is known before the first picture is decoded."""
 
@@ -36,56 +35,74 @@ class Groundwork:
     work: Work
     needed_bytes: int
 
+    @property
+    def shared(self) -> Shared:
+        """What every worker has to know."""
+        return Shared(
+            out=self.plan.out,
+            preparation=self.options.preparation,
+            grid=self.settings.grid,
+            levels=self.options.rho.levels,
+            metadata=self.options.metadata,
+        )
 
-class Batch:
-    """Steps that only read, as a dry run takes them; see real_batch for noise and writing."""
 
-    read: Callable[[ReadJob], Reading | Failure] = staticmethod(worker.read)
-    write: Callable[[WriteJob], Writing | Failure] = staticmethod(worker.write)
-    dry: ClassVar[bool] = True
+class Steps:
+    """What is done with each picture, known by its number; without a noise maker only reading.
 
-    def __init__(self, ground: Groundwork, report: Report) -> None:
+    `stop` says that no more pictures should be begun.
+    """
+
+    read: Callable[[Shared, Job], Reading | Failure] = staticmethod(worker.read)
+    write: Callable[[Shared, Job], PictureRecord | Failure] = staticmethod(worker.write)
+
+    def __init__(
+        self,
+        ground: Groundwork,
+        recorder: Recorder,
+        report: Report,
+        noise: NoiseMaker | None = None,
+    ) -> None:
         self.ground = ground
         self.stop = False
-        self.disk_full: str | None = None
+        self._recorder = recorder
         self._report = report
+        self._noise = noise
+        self._disk_full: str | None = None
         self._records: dict[int, PictureRecord] = {}
-        self._readings: dict[int, str] = {}
+        self._readings: dict[int, Reading] = {}
         self._began: dict[int, float] = {}
-        self._pixels: dict[int, int] = {}
         self._written_bytes = 0
-        self.refused = tuple(
-            PictureRecord(refusal.name, "failed", refusal.reason) for refusal in ground.plan.refused
-        )
 
     def pixels(self, number: int) -> int:
-        """Return how many pixels the header of a picture states, or a guess; it is read once."""
-        if number not in self._pixels:
-            size = picture_size(self.ground.plan.pictures[number].source)
-            self._pixels[number] = math.prod(size) if size else _UNSTATED_PIXELS
-        return self._pixels[number]
+        """Return how many pixels a picture will take in memory, as far as is known."""
+        return self.ground.plan.pictures[number].pixels
 
-    def read_job(self, number: int) -> ReadJob:
+    def read_job(self, number: int) -> Job:
         """Return what is to be read."""
         self._began[number] = time.monotonic()
-        ground = self.ground
-        source = ground.plan.pictures[number].source
-        return ReadJob(
-            source, ground.settings.grid, ground.options.preparation, self.pixels(number)
-        )
+        return Job(self.ground.plan.pictures[number])
 
-    def make_noise(self, number: int, reading: Reading) -> NDArray[np.float32] | None:
-        """Make none."""
+    def make_noise(self, number: int, reading: Reading) -> Delta | None:
+        """Make the noise, None if nothing is to be written; in a thread, beside other pictures.
 
-    def write_job(
-        self, number: int, reading: Reading, _noise: NDArray[np.float32] | None
-    ) -> WriteJob | None:
-        """Take note that the picture would be written."""
-        picture = self.ground.plan.pictures[number]
+        Raises PictureError if there is none for this picture.
+        """
+        self._readings[number] = reading
+        if self._noise is None:
+            return None
+        return self._noise(reading.pixels, self.ground.targets[number], reading.sha256)
+
+    def write_job(self, number: int, delta: Delta | None) -> Job | None:
+        """Take note of the noise; None if nothing is to be written."""
+        picture, reading = self.ground.plan.pictures[number], self._readings[number]
+        if delta is not None:
+            self._recorder.begin(picture)
+            return Job(picture, reading.sha256, delta)
         spare = picture.fallback and f"or {picture.fallback}, if it cannot stay {picture.format}"
         record = PictureRecord(
-            picture.name,
-            "ok",
+            src=picture.name,
+            status="ok",
             out=picture.out,
             size=reading.size,
             label=picture.label,
@@ -94,52 +111,59 @@ class Batch:
         self._note(number, record)
         return None
 
-    def finish(self, number: int, outcome: Writing | Failure) -> None:
-        """Take note of what became of a picture."""
+    def finish(self, number: int, outcome: PictureRecord | Failure) -> None:
+        """Take note of what became of a picture; called once for each that is not only read."""
+        reading = self._readings.pop(number, None)
+        if not isinstance(outcome, Failure):
+            seconds = time.monotonic() - self._began[number]
+            settings = self.ground.fingerprints[number]
+            self._note(number, replace(outcome, settings=settings, ms=round(1000 * seconds)))
+            return
         picture = self.ground.plan.pictures[number]
-        sha256 = self._readings.pop(number, None)
-        if isinstance(outcome, Failure):
-            record = PictureRecord(
-                picture.name, "failed", outcome.reason, sha256, label=picture.label
-            )
-            self.disk_full = outcome.reason if outcome.disk_full else self.disk_full
-            self.stop = self.stop or outcome.disk_full or self.ground.options.fail_fast
-        else:
-            record = self._success(number, outcome, sha256)
+        if outcome.disk_full:
+            self._disk_full = outcome.reason
+        self.stop = self.stop or outcome.disk_full or self.ground.options.fail_fast
+        record = PictureRecord(
+            src=picture.name,
+            status="failed",
+            reason=outcome.reason,
+            src_sha256=None if reading is None else reading.sha256,
+            label=picture.label,
+        )
         self._note(number, record)
 
-    def _success(self, number: int, outcome: Writing, sha256: str | None) -> PictureRecord:
-        """Return the record of a picture that was written."""
-        picture, kept = self.ground.plan.pictures[number], outcome.keeping
-        written = outcome.written
-        record = PictureRecord(
-            picture.name,
-            "ok",
-            None,
-            sha256,
-            picture.outs[-1] if outcome.fell_back else picture.out,
-            written.sha256,
-            outcome.size,
-            outcome.mode,
-            picture.label,
-            self.ground.fingerprints[number],
-            written.linf,
-            round(written.mean_abs, 4),
-            round(written.psnr, 2),
-            written.size_bytes,
-            outcome.dropped,
-            outcome.notices,
-            round(1000 * (time.monotonic() - self._began[number])),
-        )
-        if kept is None:
-            return record
-        return replace(
-            record,
-            passes=kept.passes,
-            correlation=round(kept.correlation, 4),
-            energy=round(kept.energy, 4),
-            size_ratio=round(written.size_bytes / max(1, outcome.source_bytes), 4),
-        )
+    def previews(self) -> list[Finished]:
+        """Return the sheets to draw: of the first pictures of the plan that are protected."""
+        ground = self.ground
+        records = {**ground.work.finished, **self._records}
+        chosen = [
+            number
+            for number in sorted(records)
+            if records[number].status == "ok" and self.pixels(number) <= worker.MOST_SHOWN_PIXELS
+        ]
+        sheets = []
+        for place, number in enumerate(chosen[: ground.options.preview], 1):
+            picture, name = ground.plan.pictures[number], str(records[number].out)
+            stem = PurePosixPath(name).stem[:_CAPTION_STEM]
+            sheets.append(
+                Finished(
+                    source=picture.source,
+                    protected=ground.plan.out / name,
+                    pixels=picture.pixels,
+                    sheet=ground.plan.records / "preview" / f"{place}-{stem}.png",
+                    caption=shown(picture.name),
+                )
+            )
+        return sheets
+
+    def raise_if_full(self) -> None:
+        """Raise EnvironmentProblem if the run stopped because the disk is full."""
+        if self._disk_full is not None:
+            done = sum(record.status == "ok" for record in self._records.values())
+            raise EnvironmentProblem(
+                f"{self._disk_full}; {done} of {len(self.ground.work.pending)} pictures are done. "
+                "Free some space and run the same line again to continue"
+            )
 
     def result(
         self, *, interrupted: bool = False, previews: tuple[Path, ...] = ()
@@ -153,7 +177,7 @@ class Batch:
             records=plan.records,
             inputs=plan.inputs,
             protected=tuple(record for record in records.values() if record.status == "ok"),
-            failed=(*self.refused, *failed),
+            failed=(*refused_records(plan), *failed),
             earlier=len(work.finished),
             left=len(plan.pictures) - len(records),
             skipped=plan.skipped,
@@ -164,12 +188,24 @@ class Batch:
             previews=previews,
             needed_bytes=self.ground.needed_bytes,
             interrupted=interrupted,
-            dry_run=self.dry,
+            dry_run=options.dry_run,
         )
 
     def _note(self, number: int, record: PictureRecord) -> None:
         """Keep a record and say that one more picture is finished."""
+        try:
+            self._recorder.record(self.ground.plan.pictures[number], record)
+        except EnvironmentProblem as error:  # the others under way are still to be finished
+            self._disk_full, self.stop = str(error), True
         self._records[number] = record
         self._written_bytes += record.bytes or 0
         total = len(self.ground.work.pending)
         self._report(Progress(record, len(self._records), total, self._written_bytes))
+
+
+def refused_records(plan: Plan) -> list[PictureRecord]:
+    """Return the records of what was known to fail before the start."""
+    return [
+        PictureRecord(src=refusal.name, status="failed", reason=refusal.reason)
+        for refusal in plan.refused
+    ]

@@ -22,7 +22,7 @@ from unlearn.protection.events import Notice, ProtectResult, Report, SurvivalRep
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.plan import Plan
-from unlearn.protection.worker import MOST_SHOWN_PIXELS, Failure, SurvivalJob
+from unlearn.protection.worker import MOST_SHOWN_PIXELS, Failure, Finished
 from unlearn.workers.pool import Interruption, Pool
 
 FILE_NAME: Final = "survival.json"
@@ -51,11 +51,14 @@ def with_survival(
     report(Notice(f"Measuring what the web leaves of the noise of {pictures}"))
     sources = {picture.name: picture.source for picture in plan.pictures}
     jobs = [
-        SurvivalJob(sources[one.src], plan.out / str(one.out), options.preparation, _pixels(one))
+        Finished(source=sources[one.src], protected=plan.out / str(one.out), pixels=_pixels(one))
         for one in chosen
     ]
     stopping = Notice("Stopping the measurement; press Ctrl-C again to stop at once")
-    with Interruption(lambda: report(stopping)) as interruption, Pool(options.workers) as pool:
+    with (
+        Interruption(lambda: report(stopping)) as interruption,
+        Pool(options.workers, shared=options.preparation) as pool,
+    ):
         outcomes = list(_measured(jobs, pool, interruption))
     if interruption.requested:
         return replace(result, interrupted=True)
@@ -104,7 +107,7 @@ def as_plain(survival: SurvivalReport) -> dict[str, Any]:
 
 
 def _measured(
-    jobs: Sequence[SurvivalJob], pool: Pool, interruption: Interruption
+    jobs: Sequence[Finished], pool: Pool, interruption: Interruption
 ) -> Iterator[Found | Failure]:
     """Yield what becomes of each job, in order, with few under way; ends early if interrupted."""
     started: deque[Future[Found | Failure] | Failure] = deque()
@@ -117,11 +120,11 @@ def _measured(
     yield from map(_outcome, started)
 
 
-def _started(job: SurvivalJob, pool: Pool) -> "Future[Found | Failure] | Failure":
+def _started(job: Finished, pool: Pool) -> "Future[Found | Failure] | Failure":
     """Start a job, with fresh workers if one has died."""
     for _ in range(2):
         try:
-            return pool.submit(worker.measure_survival, job)
+            return pool.submit_shared(worker.measure_survival, job)
         except BrokenProcessPool:
             pool.restart()
     return Failure(_DIED)

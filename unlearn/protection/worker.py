@@ -4,24 +4,31 @@ Importing this must stay free of torch: every worker imports it before its first
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.errors import EnvironmentProblem, PictureError
 from unlearn.pictures.choices import MetadataChoice
+from unlearn.pictures.contents import contents, held
 from unlearn.pictures.decoded import Picture
 from unlearn.pictures.grid import Upsampling, add_noise, picture_grid
-from unlearn.pictures.jpeg.within import Keeping, keep_jpeg, refuse_large, refuse_weak
+from unlearn.pictures.jpeg.within import keep_jpeg, refuse_large, refuse_weak
 from unlearn.pictures.preview import preview_sheet
-from unlearn.pictures.read import Preparation, open_picture, prepare
+from unlearn.pictures.read import Preparation, decoded, open_picture, prepare
 from unlearn.pictures.survival import Survival, picture_survival
 from unlearn.pictures.write import Written, write_data, write_rows
+from unlearn.protection.manifest import PictureRecord
+from unlearn.protection.plan import PlannedPicture
 from unlearn.workers.limits import limits
 
+# Enlarging noise bilinearly flattens it; this much more brings its mean strength back. Applied only
+# where the grid is smaller than the picture, and clipped to the bound like everything else.
+GAIN: Final = 1.5
 MOST_SHOWN_PIXELS: Final = 50_000_000  # previews and survival hold both pictures in memory
 WRITTEN_AS_PNG: Final = "written as PNG: "
 T = TypeVar("T")
@@ -35,14 +42,37 @@ class Failure:
     disk_full: bool = False
 
 
-@dataclass(frozen=True)
-class ReadJob:
-    """A picture to read and bring to the working grid."""
+@dataclass(frozen=True, kw_only=True)
+class Shared:
+    """What all pictures of a run have in common; a worker gets it once, when it starts."""
 
-    source: Path
-    grid: int
+    out: Path
     preparation: Preparation
-    pixels: int = 0  # as the header states them; they decide how long it may take
+    grid: int
+    levels: int
+    metadata: MetadataChoice
+
+
+@dataclass(frozen=True)
+class Job:
+    """A picture to read or, with its hash and its noise, to write.
+
+    `delta` is float32 (h, w, C) on the grid, in shares of the colour range.
+    """
+
+    picture: PlannedPicture
+    sha256: str = ""
+    delta: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
+
+    @property
+    def source(self) -> Path:
+        """The file."""
+        return self.picture.source
+
+    @property
+    def pixels(self) -> int:
+        """How many pixels its header states; they decide how long it may take."""
+        return self.picture.pixels
 
 
 @dataclass(frozen=True)
@@ -54,186 +84,166 @@ class Reading:
     size: tuple[int, int]
 
 
-@dataclass(frozen=True)
-class WriteJob:
-    """A picture to write: its source, the noise on the grid, and how to store it.
-
-    `delta` is float32 (h, w, C) in shares of the colour range; `gain` makes up for the contrast
-    that enlarging it loses, and is not applied where nothing is enlarged. `fallback` is where a PNG
-    goes if the file cannot be of its format; without one the picture fails.
-    """
-
-    source: Path
-    sha256: str
-    target: Path
-    delta: NDArray[np.float32]
-    levels: int
-    gain: float
-    format: str
-    metadata: MetadataChoice
-    preparation: Preparation
-    pixels: int = 0
-    fallback: Path | None = None
-
-
-@dataclass(frozen=True)
-class Writing:
-    """A picture that was written and checked.
-
-    `keeping` is of a JPEG that stayed one; `fell_back` says that it was written as a PNG instead.
-    """
-
-    written: Written
-    size: tuple[int, int]
-    mode: str
-    dropped: tuple[str, ...]
-    notices: tuple[str, ...]
-    keeping: Keeping | None = None
-    source_bytes: int = 0
-    fell_back: bool = False
-
-
-@dataclass(frozen=True)
-class PreviewJob:
-    """A finished picture to show before and after."""
+@dataclass(frozen=True, kw_only=True)
+class Finished:
+    """A finished picture to measure, or to show before and after on a `sheet`."""
 
     source: Path
     protected: Path
-    target: Path
-    caption: str
-    preparation: Preparation
     pixels: int = 0
+    sheet: Path = Path()
+    caption: str = ""
 
 
-@dataclass(frozen=True)
-class SurvivalJob:
-    """A finished picture whose noise is to be measured after what the web does."""
-
-    source: Path
-    protected: Path
-    preparation: Preparation
-    pixels: int = 0
-
-
-J = TypeVar("J", ReadJob, WriteJob, PreviewJob, SurvivalJob)
-
-
-def read(job: ReadJob) -> Reading | Failure:
+def read(shared: Shared, job: Job) -> Reading | Failure:
     """Prepare a picture and bring it to the working grid."""
-    return _guarded(_read, job)
+    return _guarded(partial(_read, shared, job), job.pixels, shared.preparation)
 
 
-def write(job: WriteJob) -> Writing | Failure:
-    """Prepare a picture again, add its noise, write it and check the written file."""
-    return _guarded(_write, job)
+def write(shared: Shared, job: Job) -> PictureRecord | Failure:
+    """Prepare a picture again, add its noise, write it and check the written file.
+
+    The record lacks what only the run knows: its settings, and how long it took.
+    """
+    return _guarded(partial(_write, shared, job), job.pixels, shared.preparation)
 
 
-def preview(job: PreviewJob) -> Path | Failure:
-    """Draw the sheet of one finished picture."""
-    return _guarded(_preview, job)
+def preview(shared: Shared, job: Finished) -> Path | Failure:
+    """Draw the sheet of one finished picture and return where it is."""
+    return _guarded(partial(_preview, shared.preparation, job), job.pixels, shared.preparation)
 
 
-def measure_survival(job: SurvivalJob) -> dict[str, Survival | None] | Failure:
+def measure_survival(
+    preparation: Preparation, job: Finished
+) -> dict[str, Survival | None] | Failure:
     """Measure how much of the noise of one finished picture is left."""
-    return _guarded(_measure_survival, job)
+    return _guarded(partial(_measure_survival, preparation, job), job.pixels, preparation)
 
 
-def _read(job: ReadJob) -> Reading:
+def _read(shared: Shared, job: Job) -> Reading:
     """Read; raises PictureError if the picture cannot be protected."""
-    picture = open_picture(job.source, job.preparation)
+    picture = open_picture(job.source, shared.preparation)
     if picture.invisible:
         raise PictureError("fully transparent; there is nothing to change")
-    return Reading(picture_grid(picture, job.grid), picture.sha256, picture.size)
+    return Reading(picture_grid(picture, shared.grid), picture.sha256, picture.size)
 
 
-def _write(job: WriteJob) -> Writing:
+def _write(shared: Shared, job: Job) -> PictureRecord:
     """Write; raises PictureError if the source changed or the written file is out of bounds."""
-    source = _again(job)
-    job.target.parent.mkdir(parents=True, exist_ok=True)
-    notices, fell_back, keeping = source.notices, False, None
+    planned = job.picture
+    source, data = _again(shared, job)
+    target, notices = shared.out / planned.out, source.notices
+    target.parent.mkdir(parents=True, exist_ok=True)
+    out, kept = planned.out, dict[str, Any]()
     try:
-        if job.format == "JPEG":
-            written, keeping = _keep(job, source)
+        if planned.format == "JPEG":
+            written, kept = _keep(shared, job, source, data)
         else:
-            written = _lossless(job, source, job.target, job.format)
+            written = _lossless(shared, job, source, target, planned.format)
     except PictureError as problem:
-        if job.fallback is None:
+        if planned.fallback is None:
             raise
         source.image.close()  # it may be large, and is needed as it was
-        fell_back, notices = True, (*notices, f"{WRITTEN_AS_PNG}{problem}")
-        written = _lossless(job, _again(job), job.fallback, "PNG")
-    size_bytes = job.source.stat().st_size
-    return Writing(
-        written, source.size, source.mode, source.dropped, notices, keeping, size_bytes, fell_back
+        notices = (*notices, f"{WRITTEN_AS_PNG}{problem}")
+        out, again = planned.fallback, _again(shared, job, data)[0]
+        written = _lossless(shared, job, again, shared.out / out, "PNG")
+    return PictureRecord(
+        src=planned.name,
+        status="ok",
+        src_sha256=job.sha256,
+        out=out,
+        out_sha256=written.sha256,
+        size=source.size,
+        mode=source.mode,
+        label=planned.label,
+        linf=written.linf,
+        mean_abs=round(written.mean_abs, 4),
+        psnr=round(written.psnr, 2),
+        bytes=written.size_bytes,
+        dropped=source.dropped,
+        notices=notices,
+        **kept,
     )
 
 
-def _again(job: WriteJob) -> Picture:
-    """Open the source once more; raises PictureError if it is not the one that was read."""
-    source = open_picture(job.source, job.preparation)
-    if source.sha256 != job.sha256:
-        raise PictureError("the file changed while it was being protected; run again")
-    return source
+def _again(shared: Shared, job: Job, data: bytes = b"") -> tuple[Picture, bytes]:
+    """Open the source once more, or its bytes; return it and, of a JPEG, its bytes.
+
+    Raises PictureError if it is not the file that was read.
+    """
+    limit = shared.preparation.max_pixels
+    with held(data) if data else contents(job.source, limit) as source:
+        if source.sha256 != job.sha256:
+            raise PictureError("the file changed while it was being protected; run again")
+        picture = decoded(source, shared.preparation)
+        return picture, bytes(source.data) if job.picture.format == "JPEG" else b""
 
 
-def _gain(job: WriteJob, size: tuple[int, int]) -> float:
+def _gain(job: Job, size: tuple[int, int]) -> float:
     """Return what the noise is multiplied by: nothing is made up for where nothing is enlarged."""
-    return job.gain if job.delta.shape[1::-1] != size else 1.0
+    return GAIN if job.delta.shape[1::-1] != size else 1.0
 
 
-def _keep(job: WriteJob, source: Picture) -> tuple[Written, Keeping]:
-    """Write a JPEG as JPEG; raises PictureError if that cannot be."""
-    data = job.source.read_bytes()
+def _keep(shared: Shared, job: Job, source: Picture, data: bytes) -> tuple[Written, dict[str, Any]]:
+    """Write a JPEG as JPEG and return how; raises PictureError if that cannot be."""
+    planned, levels = job.picture, shared.levels
     try:
         refuse_large(data)
         gain = _gain(job, source.size)
         pixels = source.in_arrays().pixels
-        protected = add_noise(pixels, job.delta, job.levels, gain)
-        data, keeping = keep_jpeg(
+        made, keeping = keep_jpeg(
             source,
-            protected,
+            add_noise(pixels, job.delta, levels, gain),
             data,
             grid=job.delta.shape[1::-1],
-            levels=job.levels,
-            metadata=job.metadata,
+            levels=levels,
+            metadata=shared.metadata,
         )
-        if job.fallback is not None:
+        if planned.fallback is not None:
             refuse_weak(keeping)
-        return write_data(source, data, job.target, levels=job.levels), keeping
+        written = write_data(source, made, shared.out / planned.out, levels=levels)
     except PictureError as problem:
-        if job.fallback is None:
+        if planned.fallback is None:
             raise PictureError(f"cannot stay JPEG ({problem}); use --format png") from problem
         raise
+    return written, {
+        "passes": keeping.passes,
+        "correlation": round(keeping.correlation, 4),
+        "energy": round(keeping.energy, 4),
+        "size_ratio": round(written.size_bytes / max(1, len(data)), 4),
+    }
 
 
-def _lossless(job: WriteJob, source: Picture, target: Path, kind: str) -> Written:
+def _lossless(shared: Shared, job: Job, source: Picture, target: Path, kind: str) -> Written:
     """Write the picture in a format without loss."""
-    noise = Upsampling(job.delta, source.size, job.levels, _gain(job, source.size))
+    noise = Upsampling(job.delta, source.size, shared.levels, _gain(job, source.size))
     return write_rows(
-        source, noise.added, target, format=kind, metadata=job.metadata, levels=job.levels
+        source, noise.added, target, format=kind, metadata=shared.metadata, levels=shared.levels
     )
 
 
-def _preview(job: PreviewJob) -> Path:
-    """Draw the sheet from both files and return where it is."""
-    source = prepare(job.source, job.preparation)
-    protected = prepare(job.protected, Preparation(None, job.preparation.max_pixels))
-    preview_sheet(source, protected, job.target, job.caption)
-    return job.target
+def _preview(preparation: Preparation, job: Finished) -> Path:
+    """Draw the sheet from both files."""
+    preview_sheet(*_both(preparation, job), job.sheet, job.caption)
+    return job.sheet
 
 
-def _measure_survival(job: SurvivalJob) -> dict[str, Survival | None]:
+def _measure_survival(preparation: Preparation, job: Finished) -> dict[str, Survival | None]:
     """Measure from both files."""
-    source = prepare(job.source, job.preparation)
-    protected = prepare(job.protected, Preparation(None, job.preparation.max_pixels))
-    return picture_survival(source, protected)
+    return picture_survival(*_both(preparation, job))
 
 
-def _guarded(work: Callable[[J], T], job: J) -> T | Failure:
+def _both(preparation: Preparation, job: Finished) -> tuple[Picture, Picture]:
+    """Return the source as it was prepared, and what was made of it."""
+    source = prepare(job.source, preparation)
+    return source, prepare(job.protected, Preparation(None, preparation.max_pixels))
+
+
+def _guarded(work: Callable[[], T], pixels: int, preparation: Preparation) -> T | Failure:
     """Return what the work returns, or a Failure for whatever may go wrong with one picture."""
     try:
-        with limits(job.pixels, job.preparation.max_pixels):
-            return work(job)
+        with limits(pixels, preparation.max_pixels):
+            return work()
     except PictureError as error:
         return Failure(str(error))
     except EnvironmentProblem as error:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 from types import FrameType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -21,6 +22,8 @@ from unlearn.workers.limits import why_ended
 T = TypeVar("T")
 J = TypeVar("J")
 
+_shared: Final[list[Any]] = []  # of a worker process: what all its jobs have in common
+
 # What starting a worker raises when the pool's own thread closes its pipes at that moment.
 _HALF_CLOSED: Final = (OSError, AttributeError, TypeError, ValueError)
 
@@ -29,13 +32,17 @@ class Pool:
     """So many worker processes, started when first needed; 0 does the work in this process.
 
     `capacity` is how many pictures may be under way at a time, twice the workers unless given;
-    `threads` is how many tasks of this process may run beside its main thread, 0 for none.
+    `threads` is how many tasks of this process may run beside its main thread, 0 for none. `shared`
+    is what all jobs have in common; a worker gets it once, when it starts.
     """
 
-    def __init__(self, workers: int, capacity: int | None = None, threads: int = 0) -> None:
+    def __init__(
+        self, workers: int, capacity: int | None = None, threads: int = 0, shared: Any = None
+    ) -> None:
         self.workers = workers
         self.capacity = capacity or max(1, workers) * 2
         self.threads = threads
+        self._shared = shared
         self._running: list[threading.Thread] = []
         self._abandoned = threading.Event()
         self._executor: ProcessPoolExecutor | None = None
@@ -57,13 +64,19 @@ class Pool:
             return _done_here(task, job)
         if self._executor is None:
             self._executor = ProcessPoolExecutor(
-                self.workers, multiprocessing.get_context("spawn"), initializer=start_worker
+                self.workers, multiprocessing.get_context("spawn"), start_worker, (self._shared,)
             )
         with _interrupts_held():
             try:
                 return self._executor.submit(task, job)
             except _HALF_CLOSED as error:
                 raise BrokenProcessPool("a worker died while another was started") from error
+
+    def submit_shared(self, task: Callable[[Any, J], T], job: J) -> "Future[T]":
+        """Start a task that takes what all jobs share, and its own; raises as submit does."""
+        if self.workers == 0:
+            return self.submit(partial(task, self._shared), job)
+        return self.submit(_with_shared, (task, job))
 
     def submit_here(self, task: Callable[[J], T], job: J) -> "Future[T]":
         """Start a task in a thread of its own, or do it now if there are to be no threads.
@@ -178,8 +191,15 @@ def _do(task: Callable[[J], T], job: J, future: "Future[T]") -> None:
             raise
 
 
-def start_worker() -> None:
+def _with_shared(call: tuple[Callable[[Any, J], T], J]) -> T:
+    """Do a task in a worker with what it got when it started."""
+    task, job = call
+    return task(_shared[0], job)
+
+
+def start_worker(shared: Any = None) -> None:
     """Leave Ctrl-C and standard error to the main process, and do not outlive it."""
+    _shared.append(shared)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders written in C complain there
     parent = multiprocessing.parent_process()
