@@ -323,7 +323,7 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_beside_it(path, mo
     [
         ("none/noise", "No such file or directory"),
         ("file/noise", "Not a directory"),
-        ("x" * 250, "File name too long"),
+        ("x" * 260, "File name too long"),
     ],
 )
 def test_places_that_cannot_be_written_are_named(tmp_path, name, reason):

@@ -14,6 +14,7 @@ from PIL import Image
 from tests.support.made_pictures import CELLS, SIZES, made_file
 from tests.support.writing import write_picture
 from unlearn.errors import EnvironmentProblem, PictureError
+from unlearn.files import replace
 from unlearn.pictures import write as module
 from unlearn.pictures.compare import difference, mismatch
 from unlearn.pictures.decoded import to_image
@@ -148,7 +149,8 @@ def test_no_failure_leaves_a_temporary_file(tmp_path, monkeypatch, step, problem
     if step == "encode":
         monkeypatch.setitem(module.ENCODERS, "PNG", fail)
     else:
-        monkeypatch.setattr(module.os if step == "fsync" else module, step, fail)
+        owners = {"open_picture": module, "_sync_folder": replace, "fsync": os}
+        monkeypatch.setattr(owners[step], step, fail)
     pixels = np.full((4, 3, 3), 100, np.uint8)
     with pytest.raises(expected):
         write(picture_of(pixels), pixels ^ 1, tmp_path / "out.png")
@@ -312,6 +314,15 @@ def test_a_jpeg_of_the_output_is_not_within_the_bound(tmp_path):
 
 
 def test_folders_are_synchronised_only_where_that_is_possible(tmp_path, monkeypatch):
-    monkeypatch.setattr(module.os, "name", "nt")
-    monkeypatch.setattr(module.os, "open", lambda *_: pytest.fail("opened a folder"))
-    module._sync_folder(tmp_path)
+    def refuse(number):
+        raise OSError(number, "no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: refuse(errno.EINVAL))
+        replace._sync_folder(tmp_path)
+        patch.setattr(os, "fsync", lambda _: refuse(errno.EIO))
+        with pytest.raises(OSError, match="no"):
+            replace._sync_folder(tmp_path)
+    monkeypatch.setattr(os, "name", "nt")
+    monkeypatch.setattr(os, "open", lambda *_: pytest.fail("opened a folder"))
+    replace._sync_folder(tmp_path)

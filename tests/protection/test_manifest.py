@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unlearn.errors import EnvironmentProblem
-from unlearn.protection import manifest as manifest_module
+from unlearn.files import journal
 from unlearn.protection.manifest import (
     FILE_NAME,
     ManifestWriter,
@@ -79,12 +79,12 @@ records = st.builds(
 
 
 def write(folder, *things):
-    with ManifestWriter(folder) as writer:
-        for thing in things:
-            if isinstance(thing, RunHeader):
-                writer.header(thing)
-            else:
-                writer.record(thing)
+    writer = ManifestWriter(folder)
+    for thing in things:
+        if isinstance(thing, RunHeader):
+            writer.header(thing)
+        else:
+            writer.record(thing)
 
 
 def test_what_was_written_comes_back(tmp_path):
@@ -140,12 +140,12 @@ def test_the_last_word_on_a_source_counts_and_old_outputs_stay_ours(tmp_path):
 
 
 def test_an_output_that_was_begun_is_ours(tmp_path):
-    with ManifestWriter(tmp_path) as writer:
-        writer.begin("cats/1.jpg", "cats/1.png")
+    writer = ManifestWriter(tmp_path)
+    writer.begin("cats/1.jpg", "cats/1.png")
     assert read_manifest(tmp_path).outputs == {"cats/1.png": None}
-    with ManifestWriter(tmp_path) as writer:
-        writer.record(RECORD)
-        writer.begin("cats/1.jpg", "cats/1.png")
+    writer = ManifestWriter(tmp_path)
+    writer.record(RECORD)
+    writer.begin("cats/1.jpg", "cats/1.png")
     assert read_manifest(tmp_path).outputs == {"cats/1.png": RECORD}
 
 
@@ -211,9 +211,9 @@ def test_a_line_of_a_later_version_with_an_unknown_type_is_no_error(tmp_path):
 
 
 def test_each_line_is_on_disk_before_the_next(tmp_path):
-    with ManifestWriter(tmp_path) as writer:
-        writer.record(RECORD)
-        assert read_manifest(tmp_path).records == {"cats/1.jpg": RECORD}
+    writer = ManifestWriter(tmp_path)
+    writer.record(RECORD)
+    assert read_manifest(tmp_path).records == {"cats/1.jpg": RECORD}
 
 
 @pytest.mark.parametrize("room", [0, 10])
@@ -231,21 +231,16 @@ def test_a_full_disk_costs_the_lines_that_did_not_fit(tmp_path, monkeypatch, roo
             taken, FullDisk.room = self.room, 0
             return super().write(data[:taken])
 
-    monkeypatch.setattr(manifest_module, "FileIO", FullDisk)
+    monkeypatch.setattr(journal, "FileIO", FullDisk)
     others = [replace(RECORD, src=name) for name in ("cats/2.jpg", "cats/3.jpg")]
-    with ManifestWriter(tmp_path) as writer:
-        writer.record(RECORD)
-        FullDisk.room = room
-        for _ in range(2):
-            with pytest.raises(EnvironmentProblem, match=f"{FILE_NAME}: No space left on device"):
-                writer.record(others[0])
-        FullDisk.room = None
-        writer.record(others[1])
+    writer = ManifestWriter(tmp_path)
+    writer.record(RECORD)
+    FullDisk.room = room
+    for _ in range(2):
+        with pytest.raises(EnvironmentProblem, match=f"{FILE_NAME}: No space left on device"):
+            writer.record(others[0])
+    FullDisk.room = None
+    writer.record(others[1])
     found = read_manifest(tmp_path)
     assert list(found.records) == ["cats/1.jpg", "cats/3.jpg"]
     assert found.broken_lines == (1 if room else 0)
-
-
-def test_a_closed_manifest_takes_no_lines(tmp_path):
-    with pytest.raises(ValueError, match="not open"):
-        ManifestWriter(tmp_path).record(RECORD)

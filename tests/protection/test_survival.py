@@ -183,7 +183,7 @@ def test_after_an_interrupted_run_nothing_is_measured(tmp_path, monkeypatch):
     assert not [text for text in heard.notices if "Measuring" in text]
 
 
-@pytest.mark.parametrize("error", [module.PictureError("no"), module.EnvironmentProblem("no")])
+@pytest.mark.parametrize("error", [OSError(28, "no"), OSError("no")])
 def test_a_report_that_cannot_be_written_is_only_a_notice(tmp_path, monkeypatch, error):
     make_photos(tmp_path / "photos", ["a.jpg"])
     protect(options_for(tmp_path), Heard())
@@ -191,7 +191,7 @@ def test_a_report_that_cannot_be_written_is_only_a_notice(tmp_path, monkeypatch,
     def refuse(_target):
         raise error
 
-    monkeypatch.setattr(module, "temporary_beside", refuse)
+    monkeypatch.setattr(module, "replacing", refuse)
     heard = Heard()
     assert run(tmp_path, heard).survival is not None
     place = tmp_path / "protected.unlearn" / "survival.json"

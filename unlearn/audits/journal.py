@@ -1,7 +1,6 @@
 """The journal of an audit: every finished victim is a line, so that a killed audit goes on."""
 
 import json
-import os
 from pathlib import Path
 from typing import Final
 
@@ -9,6 +8,7 @@ from unlearn.audits.plan import Cell
 from unlearn.audits.report import Result
 from unlearn.config import from_plain, to_plain
 from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
+from unlearn.files.journal import Journal as LinesOfJson
 
 _KEY: Final = "unlearn-audit"
 _FORMAT: Final = 1
@@ -26,43 +26,32 @@ class Journal:
         self.path = path
         self.fingerprint = fingerprint
         self.results: dict[Cell, Result] = {}
-        self._whole = 0  # bytes that are known to be good; the rest was torn
+        head = {_KEY: _FORMAT, "fingerprint": fingerprint}
+        self._file = LinesOfJson(path, json.dumps(head))
         self._read()
 
     def append(self, result: Result) -> None:
         """Write a result behind the others and wait until the disk has it."""
         line = json.dumps(to_plain(result), sort_keys=True, allow_nan=False)
-        head = b"" if self._whole else self._head()
-        self._write(head + line.encode() + b"\n")
-        self.results[result.cell] = result
-
-    def _write(self, content: bytes) -> None:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("r+b" if self.path.exists() else "xb") as file:
-                file.truncate(self._whole)
-                file.seek(self._whole)
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            self._file.append(line)
         except OSError as error:
             raise EnvironmentProblem(
                 f"{self.path}: cannot be written ({error.strerror})"
             ) from error
-        self._whole += len(content)
+        self.results[result.cell] = result
 
     def _read(self) -> None:
         """Read the lines that are whole."""
         try:
-            content = self.path.read_bytes() if self.path.exists() else b""
+            lines = list(self._file.lines())
         except OSError as error:
             raise EnvironmentProblem(f"{self.path}: cannot be read ({error.strerror})") from error
-        if not content or self._head().startswith(content):  # torn within its first line
+        if not lines or self._file.head.encode().startswith(lines[0]):  # torn within its first line
             return
-        head, *lines = content.splitlines(keepends=True)
-        self._check(head)
-        self._whole = len(head)
-        for number, line in enumerate(lines, 2):
+        self._check(lines[0])
+        for number, line in enumerate(lines[1:], 2):
             if not line.endswith(b"\n"):
                 return
             try:
@@ -70,7 +59,6 @@ class Journal:
             except (ValueError, UnlearnError) as error:
                 raise self._damaged(f"line {number}: {error}") from error
             self.results[result.cell] = result
-            self._whole += len(line)
 
     def _check(self, head: bytes) -> None:
         """Refuse what is no journal, or that of another plan."""
@@ -85,11 +73,6 @@ class Journal:
                 f"{self.path} belongs to an audit with other settings or pictures; "
                 "use --no-resume to start over, or another --out"
             )
-
-    def _head(self) -> bytes:
-        """Return the first line."""
-        head = {_KEY: _FORMAT, "fingerprint": self.fingerprint}
-        return json.dumps(head).encode() + b"\n"
 
     def _damaged(self, why: str) -> EnvironmentProblem:
         return EnvironmentProblem(

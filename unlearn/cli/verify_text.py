@@ -2,7 +2,6 @@
 
 import csv
 import io
-import secrets
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +10,7 @@ from rich.table import Table
 
 from unlearn.cli.console import Output
 from unlearn.errors import UsageProblem
-from unlearn.files.replace import TEMPORARY_PREFIX
+from unlearn.files.replace import replacing
 from unlearn.files.text import shown
 from unlearn.verification.run import VerifyResult
 from unlearn.verification.verdicts import Check, State
@@ -116,12 +115,8 @@ def write_csv(result: VerifyResult, target: Path) -> None:
         worst = check.worst or ("", "", "")
         row = (check.source, check.output, check.state, check.reason, check.linf, *worst)
         rows.writerow([*("" if value is None else value for value in row), _number(check.psnr)])
-    temporary = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}")
-    try:
+    with replacing(target) as temporary:
         temporary.write_bytes(text.getvalue().encode("utf-8", "backslashreplace"))
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _is_table(path: Path) -> bool:

@@ -1,13 +1,21 @@
 """Writing whole files or nothing: a temporary file beside the target, flushed, then renamed."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from unlearn.errors import EnvironmentProblem
 
-TEMPORARY_PREFIX = ".unlearn-tmp-"
+TEMPORARY_PREFIX: Final = ".unlearn-tmp-"
+_NO_SUCH_THING: Final = (
+    errno.EINVAL,
+    errno.ENOTSUP,
+)  # some file systems keep folders by themselves
 
 
 def file_sha256(path: Path) -> str | None:
@@ -19,17 +27,43 @@ def file_sha256(path: Path) -> str | None:
         return None
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write beside path, flush to disk and rename; raises EnvironmentProblem."""
-    temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{path.name}")
+@contextlib.contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield a new empty file in the target's folder that takes its name once the block is done.
+
+    By then the disk has it. Whatever else happens it is gone; raises OSError.
+    """
+    path = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{target.suffix}")
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
+        path.open("xb").close()  # permissions follow the umask
+        yield path
+        with path.open("r+b") as file:
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise EnvironmentProblem(f"{path}: cannot be written ({error.strerror})") from error
+        path.replace(target)
+        _sync_folder(target.parent)
     finally:
         with contextlib.suppress(OSError):  # a name that cannot be made cannot be removed either
-            temporary.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; raises EnvironmentProblem."""
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise EnvironmentProblem(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name durable where folders can be synchronised (not on Windows)."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SUCH_THING:
+            raise
+    finally:
+        os.close(handle)

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from unlearn.pictures.compare import Difference, difference
 from unlearn.pictures.decoded import DEEP, Picture, Pixels, eight_bit
-from unlearn.pictures.write import temporary_beside
+from unlearn.pictures.write import placing
 
 CROP = 512
 AMPLIFY = 10
@@ -44,9 +44,8 @@ def preview_sheet(source: Picture, protected: Picture, target: Path, caption: st
     lines = _lines(difference(source, protected), box, factor)
     sheet = _compose(panels, _small(protected, box), caption, lines)
     colour_profile = source.metadata.icc if source.pixels.shape[2] == 3 else None
-    with temporary_beside(target) as temporary:
+    with placing(target) as temporary:
         sheet.save(temporary, format="PNG", icc_profile=colour_profile)
-        temporary.replace(target)
 
 
 def busiest_box(pixels: NDArray[np.uint8]) -> Box:

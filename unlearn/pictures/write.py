@@ -7,8 +7,6 @@ distance from the source was measured; of any other the decoded values are measu
 
 import errno
 import math
-import os
-import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -18,7 +16,7 @@ from typing import BinaryIO
 import numpy as np
 
 from unlearn.errors import EnvironmentProblem, PictureError
-from unlearn.files.replace import TEMPORARY_PREFIX
+from unlearn.files.replace import replacing
 from unlearn.pictures.choices import FormatChoice, MetadataChoice
 from unlearn.pictures.compare import Difference, Tally, difference, mismatch
 from unlearn.pictures.decoded import DEEP, Picture, Pixels, Preparation
@@ -37,7 +35,7 @@ __all__ = [
     "Written",
     "difference",
     "mismatch",
-    "temporary_beside",
+    "placing",
     "write_data",
     "write_rows",
 ]
@@ -139,40 +137,20 @@ def _place(
     target: Path, fill: Callable[[BinaryIO], object], check: Callable[[Path], str]
 ) -> tuple[str, int]:
     """Fill a temporary file, check it, and only then give it its name; return hash and size."""
-    with temporary_beside(target) as temporary:
+    with placing(target) as temporary:
         with temporary.open("r+b") as file:
             fill(file)
-            file.flush()
-            os.fsync(file.fileno())
-        sha256, size_bytes = check(temporary), temporary.stat().st_size
-        temporary.replace(target)
-        _sync_folder(target.parent)
-    return sha256, size_bytes
+        return check(temporary), temporary.stat().st_size
 
 
 @contextmanager
-def temporary_beside(target: Path) -> Iterator[Path]:
-    """Yield a new empty file in the target's folder that is gone afterwards, whatever happens."""
-    suffix = target.suffix
-    path = target.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{suffix}")
+def placing(target: Path) -> Iterator[Path]:
+    """Yield what replacing does; raises EnvironmentProblem for a full disk, else PictureError."""
     try:
-        path.open("xb").close()  # permissions follow the umask
-        yield path
+        with replacing(target) as temporary:
+            yield temporary
     except OSError as problem:
         reason = problem.strerror or str(problem)
         if problem.errno in _DISK_PROBLEMS:
             raise EnvironmentProblem(f"{target.parent}: {reason}") from problem
         raise PictureError(f"cannot be written ({reason})") from problem
-    finally:
-        path.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name durable where folders can be synchronised (not on Windows)."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

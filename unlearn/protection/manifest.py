@@ -6,15 +6,13 @@ never trusted.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from io import FileIO
 from pathlib import Path, PurePosixPath
-from types import TracebackType
-from typing import Any, Final, Literal, Self, TypeVar, cast
+from typing import Any, Final, Literal, TypeVar, cast
 
 from unlearn.errors import EnvironmentProblem
+from unlearn.files.journal import Journal
 
 VERSION: Final = 1
 FILE_NAME: Final = "manifest.jsonl"
@@ -129,16 +127,11 @@ class Manifest:
 def read_manifest(folder: Path) -> Manifest:
     """Read the manifest in the folder of records; a missing one is empty."""
     manifest = Manifest(bytes=manifest_bytes(folder))
-    try:
-        file = (folder / FILE_NAME).open("rb")
-    except FileNotFoundError:
-        return manifest
-    with file:
-        for line in file:
-            try:
-                _take(manifest, json.loads(line))
-            except (KeyError, TypeError, ValueError, RecursionError, AttributeError):
-                manifest.broken_lines += 1
+    for line in _journal(folder).lines():
+        try:
+            _take(manifest, json.loads(line))
+        except (KeyError, TypeError, ValueError, RecursionError, AttributeError):
+            manifest.broken_lines += 1
     return manifest
 
 
@@ -151,36 +144,18 @@ def manifest_bytes(folder: Path) -> int:
 
 
 class ManifestWriter:
-    """Appends lines to the manifest in a folder, one by one; use it in a with statement.
+    """Appends lines to the manifest in a folder, one by one.
 
     A line that cannot be written raises EnvironmentProblem; what got onto the disk of it is ended
     by the next line, so that it costs nothing but itself.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE_NAME
-        self._file: FileIO | None = None
-        self._torn = False
-
-    def __enter__(self) -> Self:
-        self._file = FileIO(self._path, "ab")  # unbuffered: nothing is written twice or later
-        self._torn = bool(self._file.tell()) and _last_byte(self._path) != b"\n"
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._file is not None:
-            self._file.close()
+        self._journal = _journal(folder)
 
     def header(self, header: RunHeader) -> None:
         """Append the header of a run and bring it to the disk."""
-        self._append(header.to_line())
-        if self._file is not None:
-            os.fsync(self._file.fileno())
+        self._append(header.to_line(), sync=True)
 
     def begin(self, src: str, out: str) -> None:
         """Note that an output is about to be written, so that after a crash it is known as ours."""
@@ -190,17 +165,17 @@ class ManifestWriter:
         """Append what became of one picture."""
         self._append(record.to_line())
 
-    def _append(self, line: Mapping[str, Any]) -> None:
-        """Write one line and hand it to the system; raises ValueError outside a with statement."""
-        if self._file is None:
-            raise ValueError("the manifest is not open")
-        data = b"\n" * self._torn + json.dumps(line, allow_nan=False).encode("ascii") + b"\n"
+    def _append(self, line: Mapping[str, Any], *, sync: bool = False) -> None:
+        """Write one line and hand it to the system."""
         try:
-            while data:
-                data = data[self._file.write(data) or 0 :]
-                self._torn = bool(data)
+            self._journal.append(json.dumps(line, allow_nan=False), sync=sync)
         except OSError as error:
-            raise EnvironmentProblem(f"{self._path}: {error.strerror or error}") from error
+            raise EnvironmentProblem(f"{self._journal.path}: {error.strerror or error}") from error
+
+
+def _journal(folder: Path) -> Journal:
+    """Return the lines of the manifest in a folder."""
+    return Journal(folder / FILE_NAME, keep_torn=True)
 
 
 def _take(manifest: Manifest, line: Mapping[str, Any]) -> None:
@@ -239,10 +214,3 @@ def _inside(out: str | None) -> str | None:
     if path.is_absolute() or ".." in path.parts or (out and str(path) in ("", ".")):
         raise ValueError(f"output outside: {out}")
     return out
-
-
-def _last_byte(path: Path) -> bytes:
-    """Return the last byte of a file that is not empty."""
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1)

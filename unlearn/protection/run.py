@@ -146,14 +146,14 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
         if ground.settings.key != key or manifest_bytes(plan.records) != ground.manifest.bytes:
             ground = _lay_ground(options, plan, header, key)
         _announce(ground, device, report)
-        with ManifestWriter(plan.records) as manifest:
-            manifest.header(_run_header(ground, key, device))
-            recorder = ManifestRecorder(plan, ground.manifest, manifest, report)
-            noise = NoiseMaker(generator, stream_seed(key, options.seed), options.rho)
-            try:
-                return _run(Steps(ground, recorder, report, noise), manifest, device, report)
-            finally:
-                _tidy(ground)
+        manifest = ManifestWriter(plan.records)
+        manifest.header(_run_header(ground, key, device))
+        recorder = ManifestRecorder(plan, ground.manifest, manifest, report)
+        noise = NoiseMaker(generator, stream_seed(key, options.seed), options.rho)
+        try:
+            return _run(Steps(ground, recorder, report, noise), manifest, device, report)
+        finally:
+            _tidy(ground)
 
 
 def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) -> ProtectResult:

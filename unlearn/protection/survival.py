@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from unlearn import __version__
-from unlearn.errors import EnvironmentProblem, PictureError
+from unlearn.files.replace import replacing
 from unlearn.files.text import shown
 from unlearn.pictures.survival import TRANSFORMATIONS, Survival
-from unlearn.pictures.write import temporary_beside
 from unlearn.protection import worker
 from unlearn.protection.events import Notice, ProtectResult, Report, SurvivalReport
 from unlearn.protection.manifest import PictureRecord
@@ -158,11 +157,10 @@ def _save(survival: SurvivalReport, folder: Path, report: Report) -> None:
     """Write the report beside the manifest in place of an earlier one."""
     text = json.dumps({"tool": __version__, **as_plain(survival)}, indent=1, allow_nan=False)
     try:
-        with temporary_beside(folder / FILE_NAME) as temporary:
+        with replacing(folder / FILE_NAME) as temporary:
             temporary.write_text(text + "\n", encoding="ascii")
-            temporary.replace(folder / FILE_NAME)
-    except (PictureError, EnvironmentProblem) as error:
-        report(Notice(f"{shown(folder / FILE_NAME)} was not written: {error}"))
+    except OSError as error:
+        report(Notice(f"{shown(folder / FILE_NAME)} was not written: {error.strerror or error}"))
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:
