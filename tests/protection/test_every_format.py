@@ -11,7 +11,7 @@ from tests.support.made_heic import made_heic
 from tests.support.made_pictures import jpeg_segments, made_file, saved
 from tests.support.protecting import FakeGenerator, manifest_lines, options_for, tree
 from unlearn.cli.app import run
-from unlearn.cli.notice_text import CREDENTIALS, notice_lines
+from unlearn.cli.notice_text import REMOVED, notice_lines
 from unlearn.pictures.decoded import Preparation
 from unlearn.pictures.read import prepare
 from unlearn.protection import run as workflow
@@ -104,7 +104,7 @@ def test_what_a_person_should_know_is_in_the_account(tmp_path, capsys, monkeypat
     lines = capsys.readouterr().out.split("\n")
     at = next(n for n, line in enumerate(lines) if line.startswith("  Notice"))
     assert lines[at : at + 3] == [
-        f"  Notice             4  {CREDENTIALS}: a.jpg, b.jpg, c.jpg and 1 more",
+        f"  Notice             4  {REMOVED}: a.jpg, b.jpg, c.jpg and 1 more",
         "                     1  16-bit colour is reduced to 8 bit: deep.tif",
         "                     1  CMYK colour without a usable profile was converted plainly; "
         "colours may shift: ink.jpg",

@@ -55,7 +55,7 @@ RECORD = PictureRecord(
     mean_abs=5.5,
     psnr=33.1,
     bytes=12345,
-    dropped=("exif-thumbnail",),
+    dropped=("thumbnail",),
     notices=("a note",),
     ms=17,
 )

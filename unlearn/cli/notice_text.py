@@ -4,10 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from unlearn.files.text import shown
+from unlearn.pictures.metadata.left_out import CREDENTIALS
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.worker import WRITTEN_AS_PNG
 
-CREDENTIALS: Final = "content credentials (C2PA) were removed, since any change breaks them"
+REMOVED: Final = "content credentials (C2PA) were removed, since any change breaks them"
 _NAMED: Final = 3  # pictures named in a line; the record has them all
 
 
@@ -18,7 +19,7 @@ def notice_lines(records: Sequence[PictureRecord]) -> Iterator[tuple[int, str]]:
     """
     names: dict[str, list[str]] = {}
     for record in records:
-        credentials = (CREDENTIALS,) if "c2pa" in record.dropped else ()
+        credentials = (REMOVED,) if CREDENTIALS in record.dropped else ()
         others = (text for text in record.notices if not text.startswith(WRITTEN_AS_PNG))
         for text in dict.fromkeys([*credentials, *others]):
             names.setdefault(text, []).append(record.src)

@@ -71,7 +71,7 @@ def test_hidden_pictures_and_parts_are_not_named_and_others_are():
         references=[(b"thmb", 3, (1,)), (b"cdsc", 4, (1,))],
         hidden=[2],
     )
-    assert read_container(data).beside == ("thumbnail", "other-picture")
+    assert read_container(data).beside == ("thumbnail", "other-copy")
 
 
 @given(st.binary(max_size=300), st.integers(0, 400))

@@ -10,19 +10,27 @@ from typing import Final
 from PIL import Image
 
 from unlearn.pictures.kinds import Data, chunks, end_of_png, holds_picture
+from unlearn.pictures.metadata.left_out import (
+    CREDENTIALS,
+    GAIN_MAP,
+    MOTION_VIDEO,
+    OTHER_COPY,
+    THUMBNAIL,
+)
 
 _EXTENDED_XMP: Final = b"http://ns.adobe.com/xmp/extension/\0"
-_GAIN_MAP: Final = b"urn:iso:std:iso:ts:21496:-1\0"
+_ISO_GAIN_MAP: Final = b"urn:iso:std:iso:ts:21496:-1\0"
 _MOTION_TAIL: Final = re.compile(rb"\0\0\0.ftyp(mp4|iso|qt )|MotionPhoto_Data", re.DOTALL)
-_PHOTOSHOP_PREVIEW: Final = re.compile(rb"8BIM\x04[\x09\x0c]")
-_TIFF_TAGS: Final = {37724: "photoshop-layers", 330: "sub-image", 33723: "iptc", 52545: "c2pa"}
+_CREDENTIALS_TAG: Final = 52545
+_TIFF_TAGS: Final = (330, 33723, 34377, 37724)  # sub-images, IPTC, Photoshop's resources and layers
+_RESOURCES: Final = frozenset({0x0404, 0x0409, 0x040C})  # IPTC and previews of Photoshop
 _SOS, _EOI = 0xDA, b"\xff\xd9"
 _SEGMENTS: Final = (
-    ("APP1", _EXTENDED_XMP, "extended-xmp"),
-    ("APP2", b"MPF\0", "mpf-preview"),
-    ("APP2", _GAIN_MAP, "gain-map"),
-    ("APP2", b"FPXR\0", "flashpix"),
-    ("APP11", b"JP", "c2pa"),
+    ("APP1", _EXTENDED_XMP, OTHER_COPY),
+    ("APP2", b"MPF\0", OTHER_COPY),
+    ("APP2", _ISO_GAIN_MAP, GAIN_MAP),
+    ("APP2", b"FPXR\0", OTHER_COPY),
+    ("APP11", b"JP", CREDENTIALS),
 )
 _OF_THE_PICTURE: Final = frozenset(
     {b"IDAT", b"iCCP", b"tEXt", b"zTXt", b"iTXt", b"eXIf"}
@@ -39,18 +47,15 @@ def second_pictures(image: Image.Image, data: Data, name: str) -> list[str]:
     if name in ("PNG", "WEBP"):
         return _in_chunks(data, name)
     if name in ("AVIF", "HEIC"):
-        return ["motion-photo"] if _MOTION_TAIL.search(data, 64) else []
+        return [MOTION_VIDEO] if _MOTION_TAIL.search(data, 64) else []
     return []
 
 
 def _in_tiff(image: Image.Image) -> list[str]:
     """Name what the tags of a TIFF hold."""
     tags = getattr(image, "tag_v2", {})
-    named = [what for tag, what in _TIFF_TAGS.items() if tag in tags]
-    if 34377 in tags:
-        found = _PHOTOSHOP_PREVIEW.search(bytes(tags[34377]))
-        named.append("photoshop-preview" if found else "photoshop-resources")
-    return named
+    named = [CREDENTIALS] if _CREDENTIALS_TAG in tags else []
+    return named + [OTHER_COPY for tag in _TIFF_TAGS if tag in tags]
 
 
 def _in_chunks(data: Data, name: str) -> list[str]:
@@ -59,9 +64,9 @@ def _in_chunks(data: Data, name: str) -> list[str]:
     named = []
     for chunk, content in chunks(data, name):
         if chunk == credentials:
-            named.append("c2pa")
+            named.append(CREDENTIALS)
         elif chunk not in _OF_THE_PICTURE and holds_picture(content):
-            named.append("chunk-picture")
+            named.append(OTHER_COPY)
     end = 8 + int.from_bytes(data[4:8], "little")
     if name == "PNG":
         end = end_of_png(data)
@@ -73,23 +78,21 @@ def _in_jpeg(image: Image.Image, data: Data) -> list[str]:
     named: list[str] = []
     for segment, content in getattr(image, "applist", ()):
         if segment == "APP0" and (content.startswith(b"JFXX") or len(content) > 14):
-            named.append("jfif-thumbnail")
+            named.append(THUMBNAIL)
         named += [
             what
             for marker, start, what in _SEGMENTS
             if segment == marker and content.startswith(start)
         ]
     resources = image.info.get("photoshop", {})
-    named += ["photoshop-preview"] if {0x0409, 0x040C} & resources.keys() else []
-    named += ["iptc"] if 0x0404 in resources else []
-    tail = _in_tail(data[_end_of_jpeg(data) :])
-    return named + [what for what in tail if what == "motion-photo" or "mpf-preview" not in named]
+    named += [OTHER_COPY] if _RESOURCES & resources.keys() else []
+    return named + _in_tail(data[_end_of_jpeg(data) :])
 
 
 def _in_tail(tail: bytes) -> list[str]:
     """Name what was put behind the end of a picture."""
-    named = ["appended-picture"] if holds_picture(tail) else []
-    return named + (["motion-photo"] if _MOTION_TAIL.search(tail) else [])
+    named = [OTHER_COPY] if holds_picture(tail) else []
+    return named + ([MOTION_VIDEO] if _MOTION_TAIL.search(tail) else [])
 
 
 def _end_of_jpeg(data: Data) -> int:

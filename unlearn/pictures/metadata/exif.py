@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from unlearn.pictures.kinds import Data, holds_picture
+from unlearn.pictures.metadata.left_out import OTHER_COPY, THUMBNAIL
 
 Order = Literal["<", ">"]
 
@@ -84,7 +85,7 @@ def read_exif(block: Data) -> Exif:
     photo, _ = reader.directory(found.number(image.pop(PHOTO_POINTER, None)), _PHOTO_TAGS)
     gps, _ = reader.directory(found.number(image.pop(GPS_POINTER, None)), _GPS_TAGS)
     if following:
-        reader.dropped.append("exif-thumbnail")
+        reader.dropped.append(THUMBNAIL)
     dropped = tuple(dict.fromkeys(reader.dropped))
     return Exif(order, image, photo, gps, reader.damaged, dropped)
 
@@ -107,7 +108,7 @@ class _Reader:
         for at in range(start + 2, min(end, len(self.block) - 11), 12):
             tag, kind, values = struct.unpack_from(self.order + "HHI", self.block, at)
             if tag == MAKER_NOTE:
-                self.dropped.append("maker-note")
+                self.dropped.append(OTHER_COPY)
             elif tag in wanted and (entry := self._entry(at + 8, tag, kind, values)):
                 entries[tag] = entry
         if end + 4 > len(self.block):
@@ -126,7 +127,7 @@ class _Reader:
             self.damaged += 1
             return None
         if holds_picture(raw):
-            self.dropped.append("exif-picture")
+            self.dropped.append(OTHER_COPY)
             return None
         return Entry(kind, count, raw)
 

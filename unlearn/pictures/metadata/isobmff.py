@@ -10,11 +10,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from unlearn.pictures.kinds import Data
+from unlearn.pictures.metadata.left_out import (
+    CREDENTIALS,
+    GAIN_MAP,
+    MOTION_VIDEO,
+    OTHER_COPY,
+    THUMBNAIL,
+)
 
 _MOST_BOXES = 10_000  # of one level; a grid of a large photo has a few hundred items
 _C2PA = bytes.fromhex("d8fec3d61b0e483c92975828877ec481")
 _PICTURES = frozenset({b"hvc1", b"av01", b"grid", b"iden", b"iovl", b"jpeg", b"avc1", b"unci"})
-_AUXILIARY = (("depth", b"depth|auxid:2"), ("gain-map", b"gainmap"), ("alpha", b"alpha|auxid:1"))
 _PLAIN_COLOUR = frozenset({(1, 13), (1, 1), (2, 2), (1, 2), (2, 13), (1, 6), (6, 6), (5, 6)})
 
 Box = tuple[bytes, bytes]  # its type, and its content without the header
@@ -183,32 +189,32 @@ def _beside(items: _Items) -> Iterator[str]:
     for kind, start, to in items.references:
         if kind in (b"thmb", b"auxl"):
             placed.add(start)
-            name = "thumbnail" if kind == b"thmb" else _auxiliary(items, start)
-            if name != "alpha":
-                yield name
+            yield from [THUMBNAIL] if kind == b"thmb" else _auxiliary(items, start)
         elif kind == b"dimg":
             placed.update(to)
     for item, kind in items.kinds.items():
         if kind == b"tmap":
-            yield "gain-map"
+            yield GAIN_MAP
         elif kind in _PICTURES and item not in placed:
-            yield "other-picture"
+            yield OTHER_COPY
 
 
-def _auxiliary(items: _Items, item: int) -> str:
-    """Name an auxiliary picture by its property."""
+def _auxiliary(items: _Items, item: int) -> Iterator[str]:
+    """Name an auxiliary picture, such as depth, by its property; alpha is part of the picture."""
     urn = b"".join(content for name, content in items.of(item) if name == b"auxC")
-    found = (name for name, pattern in _AUXILIARY if re.search(pattern, urn))
-    return {"depth": "depth-map"}.get(name := next(found, "auxiliary-picture"), name)
+    if b"gainmap" in urn:
+        yield GAIN_MAP
+    elif re.search(b"depth|auxid:2", urn) or not re.search(b"alpha|auxid:1", urn):
+        yield OTHER_COPY
 
 
 def _outside(top: list[Box]) -> Iterator[str]:
     """Name what lies beside the items: credentials and the video of a motion photo."""
     for name, content in top:
         if name == b"jumb" or (name == b"uuid" and content.startswith(_C2PA)):
-            yield "c2pa"
+            yield CREDENTIALS
         elif name == b"mpvd":
-            yield "motion-photo"
+            yield MOTION_VIDEO
 
 
 def _samples(content: bytes) -> int:

@@ -16,6 +16,7 @@ from unlearn.pictures.kinds import Data, chunks, holds_picture
 from unlearn.pictures.metadata.embedded import second_pictures
 from unlearn.pictures.metadata.exif import Exif, for_output, read_exif, write_exif
 from unlearn.pictures.metadata.isobmff import Container
+from unlearn.pictures.metadata.left_out import GAIN_MAP, OTHER_COPY, THUMBNAIL
 
 _COLOUR_CHUNKS = (b"cICP", b"cHRM", b"gAMA", b"sRGB")
 _LARGEST_COLOUR = 32
@@ -137,11 +138,11 @@ def _xmp(image: Image.Image, found: Findings) -> bytes | None:
     packet = packet.encode() if isinstance(packet, str) else bytes(packet)
     packet, thumbnails = _without_thumbnails(packet)
     if thumbnails:
-        found.dropped.append("xmp-thumbnail")
+        found.dropped.append(THUMBNAIL)
     if b"hdrgm:" in packet:
-        found.dropped.append("gain-map")
+        found.dropped.append(GAIN_MAP)
     if _XMP_PICTURES.search(packet) or holds_picture(packet):
-        found.dropped.append("xmp-picture")
+        found.dropped.append(OTHER_COPY)
         return None
     return _XMP_ORIENTATION.sub(rb"\g<1>1", packet) or None
 
@@ -184,7 +185,7 @@ def _text(image: Image.Image, name: str, found: Findings) -> tuple[tuple[str, st
     kept: list[tuple[str, str]] = []
     for key, value in texts.items():
         if key.startswith("Raw profile type") or holds_picture(value.encode("utf-8", "replace")):
-            found.dropped.append("text-profile" if key.startswith("Raw") else "text-picture")
+            found.dropped.append(OTHER_COPY)
         elif key != "XML:com.adobe.xmp":
             kept.append((key, str(value)))
     return tuple(kept)
