@@ -219,7 +219,9 @@ def test_verbose_prints_each_file(here, capsys):
 
 
 def test_a_detail_line_names_what_was_left_out_and_noticed():
-    record = PictureRecord("a", "ok", out="b", linf=3, psnr=40.1, dropped=("mpf",), notices=("hm",))
+    record = PictureRecord(
+        src="a", status="ok", out="b", linf=3, psnr=40.1, dropped=("mpf",), notices=("hm",)
+    )
     line = "a -> b  max change 3/255  PSNR 40.1 dB  left out: mpf  hm"
     assert protect_text._detail(record) == line
 

@@ -138,9 +138,18 @@ def test_the_worst_picture_cannot_steer_the_terminal(here, capsys):
 def test_what_a_format_cannot_hold_is_counted_and_left_out_of_the_sums():
     whole, none = Survival(1.0, 1.0, 1.0), Survival(-0.001, 0.0, 1.0)
     found = (
-        (PictureRecord("a", "ok"), {"jpeg75": whole, "box256-jpeg95": none, "webp80": None}),
-        (PictureRecord("b", "ok"), {"jpeg75": none, "box256-jpeg95": none, "webp80": None}),
-        (PictureRecord("c", "ok"), {"jpeg75": None, "box256-jpeg95": none, "webp80": None}),
+        (
+            PictureRecord(src="a", status="ok"),
+            {"jpeg75": whole, "box256-jpeg95": none, "webp80": None},
+        ),
+        (
+            PictureRecord(src="b", status="ok"),
+            {"jpeg75": none, "box256-jpeg95": none, "webp80": None},
+        ),
+        (
+            PictureRecord(src="c", status="ok"),
+            {"jpeg75": None, "box256-jpeg95": none, "webp80": None},
+        ),
     )
     lines = list(survival_lines(SurvivalReport(9, found)))
     assert len(lines) == 4

@@ -15,12 +15,11 @@ from PIL import Image
 
 from tests.support.corpus import CORPUS, READABLE, opened
 from tests.support.made_pictures import SIZES
-from tests.support.writing import lossless_format, write_picture
+from tests.support.writing import FORMATS, lossless_format, write_picture
 from unlearn.errors import PictureError
 from unlearn.pictures.compare import difference, mismatch
 from unlearn.pictures.grid import add_noise, to_grid
 from unlearn.pictures.read import Preparation, prepare
-from unlearn.pictures.write import FORMATS
 
 LEVELS = 8
 SMALL = (7, 5)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from unlearn.pictures.grid import add_levels, add_noise, grid_size, noise_levels, to_grid
+from unlearn.pictures.grid import Upsampling, add_noise, grid_size, moved, to_grid
 
 DELTAS = npst.arrays(
     np.float32,
@@ -53,6 +53,11 @@ def test_the_grid_is_antialiased():
     assert abs(to_grid(stripes, 16).astype(int) - 100).max() <= 10
 
 
+def noise_levels(delta, size, levels, gain):
+    upsampling = Upsampling(delta, size, levels, gain)
+    return np.concatenate([upsampling.rows(*strip) for strip in upsampling.strips()])
+
+
 def test_upsampling_a_ramp_is_the_closed_form():
     ramp = np.arange(8, dtype=np.float32)[None, :, None] * np.float32(4 / 255)
     levels = noise_levels(np.repeat(ramp, 3, axis=0), (64, 5), 255, 1.0)
@@ -93,7 +98,7 @@ def test_strips_equal_the_whole(monkeypatch):
     delta = np.random.default_rng(1).uniform(-0.03, 0.03, (7, 9, 3)).astype(np.float32)
     pixels = np.random.default_rng(2).integers(0, 256, (123, 57, 3), dtype=np.uint8)
     whole = noise_levels(delta, (57, 123), 8, 1.5)
-    added = add_levels(pixels, whole)
+    added = moved(pixels, whole)
     for values in (1, 171, 1000, 5000):
         monkeypatch.setattr("unlearn.pictures.grid._STRIP_VALUES", values)
         assert (noise_levels(delta, (57, 123), 8, 1.5) == whole).all()
@@ -107,7 +112,7 @@ def test_strips_equal_the_whole(monkeypatch):
 def test_levels_are_added_as_integers_and_clipped(pixels, levels):
     before = pixels.copy()
     expected = np.clip(pixels.astype(int) + levels, 0, 255)
-    assert (add_levels(pixels, levels) == expected).all()
+    assert (moved(pixels, levels) == expected).all()
     assert (pixels == before).all()
 
 

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 
 from tests.support.made_pictures import CELLS, SIZES, made_file
-from tests.support.writing import write_picture
+from tests.support.writing import FORMATS, write_picture
 from unlearn.errors import EnvironmentProblem, PictureError
 from unlearn.files import replace
 from unlearn.pictures import write as module
@@ -20,11 +20,16 @@ from unlearn.pictures.compare import difference, mismatch
 from unlearn.pictures.decoded import to_image
 from unlearn.pictures.metadata.kept import Metadata
 from unlearn.pictures.read import Picture, Preparation, prepare
-from unlearn.pictures.write import FORMATS
 
 
 def picture_of(pixels, alpha=None, format="PNG", lossless=True):
-    return Picture(to_image(pixels, alpha), format, "0" * 64, Metadata(), lossless=lossless)
+    return Picture(
+        to_image(pixels, alpha),
+        format=format,
+        sha256="0" * 64,
+        metadata=Metadata(),
+        lossless=lossless,
+    )
 
 
 def noisy(pixels, levels=8, seed=0):

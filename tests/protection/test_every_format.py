@@ -112,7 +112,7 @@ def test_what_a_person_should_know_is_in_the_account(tmp_path, capsys, monkeypat
 
 
 def test_a_notice_is_counted_once_a_picture_and_printable():
-    record = PictureRecord("a\n", "ok", notices=("one\x1b", "one\x1b", "two"))
+    record = PictureRecord(src="a\n", status="ok", notices=("one\x1b", "one\x1b", "two"))
     assert list(notice_lines([record])) == [(1, "one\\x1b: a\\n"), (1, "two: a\\n")]
     assert list(notice_lines([])) == []
 

@@ -107,7 +107,7 @@ def test_any_records_come_back(tmp_path_factory, these):
 
 
 def test_lines_have_the_documented_fields(tmp_path):
-    write(tmp_path, HEADER, RECORD, PictureRecord("b.jpg", "failed", "truncated"))
+    write(tmp_path, HEADER, RECORD, PictureRecord(src="b.jpg", status="failed", reason="truncated"))
     run, image, failed = map(json.loads, (tmp_path / FILE_NAME).read_text().splitlines())
     assert run["type"] == "run"
     assert run["v"] == 1
@@ -133,7 +133,7 @@ def test_a_missing_manifest_is_empty(tmp_path):
 
 
 def test_the_last_word_on_a_source_counts_and_old_outputs_stay_ours(tmp_path):
-    write(tmp_path, RECORD, PictureRecord("cats/1.jpg", "failed", "truncated"))
+    write(tmp_path, RECORD, PictureRecord(src="cats/1.jpg", status="failed", reason="truncated"))
     manifest = read_manifest(tmp_path)
     assert manifest.records["cats/1.jpg"].status == "failed"
     assert manifest.outputs == {"cats/1.png": RECORD}
@@ -151,7 +151,7 @@ def test_an_output_that_was_begun_is_ours(tmp_path):
 
 @pytest.mark.parametrize("cut", [1, 2, 40, 200])
 def test_a_cut_last_line_costs_one_line_and_the_next_run_appends_behind_it(tmp_path, cut):
-    other = PictureRecord("b.jpg", "failed", "truncated")
+    other = PictureRecord(src="b.jpg", status="failed", reason="truncated")
     write(tmp_path, HEADER, other, RECORD)
     path = tmp_path / FILE_NAME
     path.write_bytes(path.read_bytes()[:-cut])

@@ -38,7 +38,9 @@ def run(tmp_path, heard=None, **changes):
 
 
 def records(names):
-    return [PictureRecord(name, "ok", out=f"{name}.png", out_sha256="0") for name in names]
+    return [
+        PictureRecord(src=name, status="ok", out=f"{name}.png", out_sha256="0") for name in names
+    ]
 
 
 def test_a_sample_depends_on_the_names_alone_and_is_spread():

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from unlearn.pictures.choices import MetadataChoice
 from unlearn.pictures.decoded import Picture, Pixels, to_image
-from unlearn.pictures.write import FORMATS, Written, write_rows
+from unlearn.pictures.write import Written, write_rows
+
+FORMATS = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
 
 
 def lossless_format(picture: Picture) -> str:

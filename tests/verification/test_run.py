@@ -95,7 +95,7 @@ def write_manifest(source, out, **lies):
         file = out / target
         sha256 = prepare(file, Preparation()).sha256 if file.exists() else "0" * 64
         values = {"status": "ok", "out": target, "out_sha256": sha256, **changed.get(name, {})}
-        lines.append(PictureRecord(name, **values).to_line())
+        lines.append(PictureRecord(src=name, **values).to_line())
     text = "\n".join(json.dumps(line) for line in lines)
     (records / "manifest.jsonl").write_text(text + "\nnot json\n")
 

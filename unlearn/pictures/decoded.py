@@ -5,7 +5,7 @@ beside Pillow's own copy would double the memory of a run.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 
 import numpy as np
@@ -38,6 +38,7 @@ class Picture:
     """
 
     image: Image.Image
+    _: KW_ONLY
     format: str = "PNG"
     sha256: str = ""
     metadata: Metadata = Metadata()

@@ -55,22 +55,7 @@ def picture_grid(picture: Picture, working_size: int) -> NDArray[np.uint8]:
     return np.stack([np.asarray(plane) for plane in small], axis=2)
 
 
-def noise_levels(
-    delta: NDArray[np.float32], size: tuple[int, int], levels: int, gain: float
-) -> NDArray[np.int16]:
-    """Return the noise (h, w, C), in units of [0, 1], as whole steps (H, W, C) of a picture.
-
-    n = clip(round(255 * gain * delta), -levels, levels) after bilinear upsampling with the pixel
-    centres of torch's `align_corners=False`. `size` is (width, height).
-    """
-    noise = np.empty((size[1], size[0], delta.shape[2]), np.int16)
-    upsampling = Upsampling(delta, size, levels, gain)
-    for top, bottom in upsampling.strips():
-        noise[top:bottom] = upsampling.rows(top, bottom)
-    return noise
-
-
-def add_levels(pixels: Pixels, levels: NDArray[np.int16]) -> Pixels:
+def moved(pixels: Pixels, levels: NDArray[np.int16]) -> Pixels:
     """Return clip(pixels + levels, 0, 255), both (H, W, C); with 16 bits a level is 257 steps."""
     result = np.empty_like(pixels)
     rows = max(1, _STRIP_VALUES // max(1, pixels[0].size))
@@ -86,7 +71,7 @@ def add_levels(pixels: Pixels, levels: NDArray[np.int16]) -> Pixels:
 
 
 def add_noise(pixels: Pixels, delta: NDArray[np.float32], levels: int, gain: float) -> Pixels:
-    """Return add_levels(pixels, noise_levels(delta, ...)) without ever holding the whole noise."""
+    """Return pixels (H, W, C) with the upsampled noise added, without ever holding all of it."""
     height, width, _ = pixels.shape
     result = np.empty_like(pixels)
     upsampling = Upsampling(delta, (width, height), levels, gain)
@@ -96,9 +81,11 @@ def add_noise(pixels: Pixels, delta: NDArray[np.float32], levels: int, gain: flo
 
 
 class Upsampling:
-    """Rows of the upsampled, rounded and clipped noise; a row depends on its number alone.
+    """Rows of the noise (h, w, C), in units of [0, 1], as whole steps of a picture of `size`.
 
-    `delta`, `size` (width, height), `levels` and `gain` are those of noise_levels.
+    n = clip(round(255 * gain * delta), -levels, levels) after bilinear upsampling with the pixel
+    centres of torch's `align_corners=False`; a row depends on its number alone. `size` is (width,
+    height).
     """
 
     def __init__(
@@ -117,7 +104,7 @@ class Upsampling:
 
     def added(self, top: int, pixels: Pixels) -> Pixels:
         """Return the rows of a picture from `top` on, (rows, W, C), with the noise added."""
-        return add_levels(pixels, self.rows(top, top + len(pixels)))
+        return moved(pixels, self.rows(top, top + len(pixels)))
 
     def strips(self) -> list[tuple[int, int]]:
         """Return (top, bottom) of strips that cover the picture."""

@@ -54,11 +54,11 @@ def decoded(source: Contents, preparation: Preparation) -> Picture:
     image.info = {}  # an encoder must find only what it is given
     return Picture(
         image,
-        name,
-        source.sha256,
-        found.metadata,
-        tuple(found.dropped),
-        tuple(found.notices),
+        format=name,
+        sha256=source.sha256,
+        metadata=found.metadata,
+        dropped=tuple(found.dropped),
+        notices=tuple(found.notices),
         lossless=lossless,
         orientation=found.orientation,
     )

@@ -17,7 +17,7 @@ import numpy as np
 
 from unlearn.errors import EnvironmentProblem, PictureError
 from unlearn.files.replace import replacing
-from unlearn.pictures.choices import FormatChoice, MetadataChoice
+from unlearn.pictures.choices import MetadataChoice
 from unlearn.pictures.compare import Difference, Tally, difference, mismatch
 from unlearn.pictures.decoded import DEEP, Picture, Pixels, Preparation
 from unlearn.pictures.digests import Prints
@@ -25,20 +25,7 @@ from unlearn.pictures.encode import ENCODERS
 from unlearn.pictures.read import open_picture, prepare
 
 Rows = Callable[[int, Pixels], Pixels]
-FORMATS: dict[str, str] = {"PNG": ".png", "WEBP": ".webp", "TIFF": ".tif"}
 _DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
-
-__all__ = [
-    "FORMATS",
-    "Difference",
-    "FormatChoice",
-    "Written",
-    "difference",
-    "mismatch",
-    "placing",
-    "write_data",
-    "write_rows",
-]
 
 
 @dataclass(frozen=True)

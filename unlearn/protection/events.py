@@ -17,7 +17,7 @@ class Notice:
     text: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Started:
     """The plan stands and the pictures are about to be read."""
 
@@ -65,7 +65,7 @@ class SurvivalReport:
         return {name: summary(pairs) for name, pairs in by_name.items() if pairs}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProtectResult:
     """What became of every picture; `protected` includes the `earlier` ones, found finished."""
 

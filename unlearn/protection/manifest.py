@@ -20,7 +20,7 @@ FILE_NAME: Final = "manifest.jsonl"
 Status = Literal["ok", "failed", "skipped"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunHeader:
     """The settings of one run; what is not stored is not needed to check or continue it."""
 
@@ -64,7 +64,7 @@ class RunHeader:
         return _checked(cls(**values))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PictureRecord:
     """What became of one picture; without output for anything but status "ok"."""
 

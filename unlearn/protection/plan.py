@@ -67,7 +67,7 @@ class PlannedPicture:
         return math.prod(self.size) if self.size else _UNSTATED_PIXELS
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
     """The whole of a run before it starts; `refused` fails for sure, `skipped` counts the rest."""
 
@@ -111,7 +111,16 @@ def make_plan(request: PlanRequest) -> Plan:
     writable, too_long = _split_long(pictures)
     refused = (*found.refused, *lossy, *too_long)
     notices = (*_notices(writable), *_changed_formats(found.sources, request.format))
-    return Plan(found.inputs, out, records, writable, refused, found.skipped, labelling, notices)
+    return Plan(
+        inputs=found.inputs,
+        out=out,
+        records=records,
+        pictures=writable,
+        refused=refused,
+        skipped=found.skipped,
+        labelling=labelling,
+        notices=notices,
+    )
 
 
 def _pictures(

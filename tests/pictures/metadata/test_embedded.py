@@ -18,9 +18,8 @@ from tests.support.made_pictures import (
     saved,
     with_png_chunks,
 )
-from tests.support.writing import write_picture
+from tests.support.writing import FORMATS, write_picture
 from unlearn.pictures.read import Preparation, prepare
-from unlearn.pictures.write import FORMATS
 
 SIZE = (30, 20)
 SECOND = saved(made_image("RGB", (20, 20), 9), "JPEG")

@@ -22,12 +22,11 @@ from tests.support.made_pictures import (
     saved,
     with_png_chunks,
 )
-from tests.support.writing import write_picture
+from tests.support.writing import FORMATS, write_picture
 from unlearn.errors import PictureError
 from unlearn.pictures.kinds import holds_picture
 from unlearn.pictures.metadata.exif import Entry, Exif, for_output, read_exif, write_exif
 from unlearn.pictures.read import Preparation, prepare
-from unlearn.pictures.write import FORMATS
 
 PHOTOS = os.environ.get("UNLEARN_TEST_DATA", "")
 ICC = b"not a real profile, but kept byte for byte" * 40
