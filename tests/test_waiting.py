@@ -17,7 +17,7 @@ from tests.support.making import (
     make_small_net,
 )
 from tests.support.pretend import DEVICE, watched
-from unlearn.audits.crops import shown
+from unlearn.audits.crops import resized_whole
 from unlearn.audits.victim import step_losses
 from unlearn.audits.watch import Watch
 from unlearn.countermeasures import COUNTERMEASURES
@@ -97,7 +97,7 @@ def victim_fit(name, countermeasure="none"):
     """Return what trains a victim under its usual watch, which tries it after the last step."""
     cell, training = VICTIMS[name]
     data = make_bars(14)
-    test = replace(data, pixels=shown(data.pixels, training.image_size))
+    test = replace(data, pixels=resized_whole(data.pixels, training.image_size))
 
     def fit(run, call):
         surroundings = replace(around(COUNTERMEASURES[countermeasure]), run=run)

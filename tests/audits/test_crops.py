@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.support.making import make_pixels, make_rng
-from unlearn.audits.crops import cropped, draw_boxes, resized, shown
+from unlearn.audits.crops import cropped, draw_boxes, resized, resized_whole
 from unlearn.tensors import to_images
 from unlearn.views import Views
 
@@ -76,8 +76,8 @@ def test_a_pictures_view_depends_on_its_own_stream_only(side):
 
 def test_test_pictures_are_shown_whole_and_rounded():
     pixels = make_pixels(300, 28)
-    small = shown(pixels, 16)
+    small = resized_whole(pixels, 16)
     assert small.dtype == torch.uint8
     exact = F.interpolate(pixels.float(), (16, 16), mode="bilinear", antialias=True)
     assert torch.equal(small, exact.round().to(torch.uint8))
-    assert shown(small, 16) is small
+    assert resized_whole(small, 16) is small

@@ -72,7 +72,7 @@ def _triangles(start: Tensor, length: Tensor, side: int, size: int) -> Tensor:
     return weights / weights.sum(dim=2, keepdim=True)
 
 
-def shown(pixels: Tensor, size: int) -> Tensor:
+def resized_whole(pixels: Tensor, size: int) -> Tensor:
     """Return whole pictures as a network is shown them: uint8 at a size, antialiased."""
     if pixels.shape[-1] == size:
         return pixels

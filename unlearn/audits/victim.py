@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearn.attack import Pgd, frozen, pgd
-from unlearn.audits.crops import cropped, shown
+from unlearn.audits.crops import cropped, resized_whole
 from unlearn.audits.plan import Cell, Training
 from unlearn.audits.report import Result
 from unlearn.audits.watch import DivergedError, Surroundings, Watch
@@ -55,7 +55,7 @@ def fit_victim(
     data = surroundings.countermeasure.once(data.to(run.device), cell.seed)
     schedule = _schedule(cell, training, len(data))
     losses = step_losses(cell, training, len(data.classes), surroundings)
-    tried = replace(test, pixels=shown(test.pixels, training.image_size))
+    tried = replace(test, pixels=resized_whole(test.pixels, training.image_size))
     watch = Watch(cell, tried, surroundings, _period(training, len(data)))
     with _own_random_numbers(run.device):
         torch.manual_seed(cell.seed)
