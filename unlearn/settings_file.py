@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import platformdirs
 
 from unlearn.errors import EnvironmentProblem, UsageProblem
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 
 VARIABLE: Final = "UNLEARN_CONFIG"
 
@@ -55,7 +55,7 @@ def load(tables: Tables) -> Settings:
     try:
         parsed = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also numbers of too many digits
-        raise UsageProblem(f"{shown(path)}: {shown(error)}") from error
+        raise UsageProblem(f"{printable(path)}: {printable(error)}") from error
     found: Settings = {command: {} for command in tables}
     for name, table in parsed.items():
         _check_table(name, table, _where(path, _line(text, name)), tables)
@@ -71,10 +71,10 @@ def described(tables: Tables) -> tuple[dict[str, str], list[str]]:
     try:
         found = load(tables)
     except (UsageProblem, EnvironmentProblem) as error:
-        return {shown(place()): "cannot be used"}, [str(error)]
+        return {printable(place()): "cannot be used"}, [str(error)]
     keys = [f"{command}.{key}" for command, settings in found.items() for key in settings]
     sets = f"sets {', '.join(keys)}" if keys else "sets nothing"
-    return {shown(place()): sets if place().exists() else "not there"}, []
+    return {printable(place()): sets if place().exists() else "not there"}, []
 
 
 def _text(path: Path) -> str:
@@ -84,12 +84,12 @@ def _text(path: Path) -> str:
             content = file.read(_LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
         if os.environ.get(VARIABLE):
-            raise UsageProblem(f"{VARIABLE}={shown(path)}: there is no such file") from None
+            raise UsageProblem(f"{VARIABLE}={printable(path)}: there is no such file") from None
         return ""
     except OSError as error:
-        raise EnvironmentProblem(f"{shown(path)}: cannot be read ({error.strerror})") from error
+        raise EnvironmentProblem(f"{printable(path)}: cannot be read ({error.strerror})") from error
     if len(content) > _LARGEST:
-        raise UsageProblem(f"{shown(path)}: more than {_LARGEST:,} bytes")
+        raise UsageProblem(f"{printable(path)}: more than {_LARGEST:,} bytes")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -103,10 +103,10 @@ def _check_table(name: str, table: object, where: str, tables: Tables) -> None:
         return
     known = ", ".join(f"[{command}]" for command in tables)
     if not isinstance(table, dict):
-        raise UsageProblem(f"{where}: '{shown(name)}' must stand in a table: {known}")
+        raise UsageProblem(f"{where}: '{printable(name)}' must stand in a table: {known}")
     guess = difflib.get_close_matches(name, tables, n=1)
     hint = f"did you mean [{guess[0]}]?" if guess else f"there are {known}"
-    raise UsageProblem(f"{where}: no command has the table [{shown(name)}]; {hint}")
+    raise UsageProblem(f"{where}: no command has the table [{printable(name)}]; {hint}")
 
 
 def _setting(command: str, key: str, given: Any, where: str, known: Mapping[str, Kind]) -> Setting:
@@ -117,7 +117,7 @@ def _setting(command: str, key: str, given: Any, where: str, known: Mapping[str,
         settable = [name for name, kind in known.items() if kind != "line"]
         guess = difflib.get_close_matches(key, settable, n=1)
         hint = f"did you mean {guess[0]!r}?" if guess else f"see unlearn {command} --help"
-        raise UsageProblem(f"{where}: [{command}] has no setting '{shown(key)}'; {hint}")
+        raise UsageProblem(f"{where}: [{command}] has no setting '{printable(key)}'; {hint}")
     value = _value(given, known[key])
     if value is None:
         expected = {
@@ -126,7 +126,7 @@ def _setting(command: str, key: str, given: Any, where: str, known: Mapping[str,
             "value": "a text or a number",
         }[known[key]]
         raise UsageProblem(
-            f"{where}: [{command}] {key} is {expected}, not '{shown(str(given)[:60])}'"
+            f"{where}: [{command}] {key} is {expected}, not '{printable(str(given)[:60])}'"
         )
     return Setting(given, value, where)
 
@@ -161,4 +161,4 @@ def _assigns(line: str, key: str) -> bool:
 
 def _where(path: Path, line: int | None) -> str:
     """Return a place in a file in words."""
-    return shown(path) if line is None else f"{shown(path)}, line {line}"
+    return printable(path) if line is None else f"{printable(path)}, line {line}"

@@ -16,7 +16,7 @@ from unlearn.errors import EnvironmentProblem, NothingFound, UsageProblem
 from unlearn.files import places as disk_module
 from unlearn.files.names import output_names, same_name_key, windows_problem
 from unlearn.files.places import check_destination, check_space, overlaps, remove_leftovers
-from unlearn.files.text import shown, size_text
+from unlearn.files.text import printable, size_text
 from unlearn.pictures.sniff import LOSSLESS_WEBP, picture_size, sniff
 from unlearn.protection import labels as labels_module
 from unlearn.protection import scan as scan_module
@@ -466,8 +466,8 @@ def test_names_that_are_no_text_are_kept_and_shown_escaped(tmp_path):
     photos = tmp_path / "photos"
     make_picture(photos / "a.jpg").rename(photos / os.fsdecode(b"\xff\n\x1b.jpg"))
     assert list(outs(plan_of(tmp_path)).values()) == [os.fsdecode(b"\xff\n\x1b.jpg")]
-    assert shown(os.fsdecode(b"\xff\n\x1b.jpg")) == r"\udcff\n\x1b.jpg"
-    assert shown("schöne Katze 😺.jpg") == "schöne Katze 😺.jpg"
+    assert printable(os.fsdecode(b"\xff\n\x1b.jpg")) == r"\udcff\n\x1b.jpg"
+    assert printable("schöne Katze 😺.jpg") == "schöne Katze 😺.jpg"
 
 
 # --- which class it has ----------------------------------------------------------------------

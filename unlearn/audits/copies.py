@@ -16,7 +16,7 @@ from unlearn.datasets.labelled import Data
 from unlearn.device import Run
 from unlearn.errors import UnlearnError
 from unlearn.files.replace import file_sha256
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.generators.artefact import NoiseGenerator, generator_from
 from unlearn.generators.header import read_header
 from unlearn.methods import MinMaxMin
@@ -99,7 +99,7 @@ def make_files(material: Material, making: Making, report: Callable[[Event], Non
 
 def _first(result: ProtectResult) -> str:
     """Return the first failure in words."""
-    return next((f"{shown(r.src)} ({r.reason})" for r in result.failed), "interrupted")
+    return next((f"{printable(r.src)} ({r.reason})" for r in result.failed), "interrupted")
 
 
 def check_files(material: Material, folder: Path, rho: Radius | None, origin: str) -> Copies:
@@ -134,14 +134,15 @@ def _strength(result: VerifyResult) -> tuple[int, float]:
 def _refusal(material: Material, folder: Path, wrong: list[Check]) -> str:
     """Return why the copies are refused, with the first few files."""
     named = "; ".join(
-        f"{shown(check.source or check.output or '')}: {check.state}"
+        f"{printable(check.source or check.output or '')}: {check.state}"
         + (f" ({check.reason})" if check.reason else "")
         for check in wrong[:_NAMED]
     )
     more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
     return (
-        f"{shown(folder)} is not a protected copy of {shown(material.folder)}: {named}{more}. "
-        f"See unlearn verify {shown(material.folder)} {shown(folder)}"
+        f"{printable(folder)} is not a protected copy of {printable(material.folder)}: "
+        f"{named}{more}. "
+        f"See unlearn verify {printable(material.folder)} {printable(folder)}"
     )
 
 

@@ -24,7 +24,7 @@ from unlearn.datasets.folders import (
 )
 from unlearn.datasets.labelled import Data
 from unlearn.errors import NothingFound, UsageProblem
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.protection.scan import Selection
 
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test"}
@@ -76,11 +76,12 @@ def side_of(folder: Path) -> int:
     if len(classes) < 2:
         raise UsageProblem(
             "An audit needs labelled classes: put pictures into one folder per class "
-            f"({shown(folder)} has {len(classes)}); unlearn demo draws such a folder to try it on"
+            f"({printable(folder)} has {len(classes)}); unlearn demo draws such a folder to try "
+            "it on"
         )
     side = typical_side([path for name in classes for path in files_below(folder / name)])
     if side is None:
-        raise NothingFound(f"there are no pictures in the class folders of {shown(folder)}")
+        raise NothingFound(f"there are no pictures in the class folders of {printable(folder)}")
     return side
 
 
@@ -115,15 +116,16 @@ def gather(
 def _refuse_splits(folder: Path) -> None:
     """Refuse a folder whose "classes" are the parts of a split data set."""
     if not folder.is_dir():
-        raise UsageProblem(f"there is no folder {shown(folder)}; check the path")
+        raise UsageProblem(f"there is no folder {printable(folder)}; check the path")
     found = class_folders(folder)
     parts = [name for name in found if name.lower() in SPLIT_NAMES]
     if len(parts) > 1 and len(parts) == len(found) and not find_cifar(folder):
         train = next((name for name in parts if name.lower().startswith("train")), parts[0])
         test = next(name for name in reversed(parts) if name != train)
         raise UsageProblem(
-            f"{shown(folder)} holds the parts of a data set, not classes; "
-            f"name them: unlearn audit {shown(folder / train)} --test {shown(folder / test)}"
+            f"{printable(folder)} holds the parts of a data set, not classes; "
+            f"name them: unlearn audit {printable(folder / train)} --test "
+            f"{printable(folder / test)}"
         )
 
 
@@ -153,6 +155,6 @@ def read_copies(like: Data, files: Sequence[Path], change: Change | None = None)
     squares = load_squares(files, like.size, change)
     for file, square in zip(files, squares, strict=True):
         if isinstance(square, str):
-            raise NothingFound(f"{shown(file)} can no longer be read: {square}")
+            raise NothingFound(f"{printable(file)} can no longer be read: {square}")
     pixels = torch.from_numpy(np.stack([s for s in squares if not isinstance(s, str)]))
     return Data(pixels, like.labels, like.classes, like.ids)

@@ -6,7 +6,7 @@ import numpy as np
 
 from unlearn.audits.copies import Copies
 from unlearn.errors import PictureError
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.pictures.decoded import Picture, Preparation, to_image
 from unlearn.pictures.preview import preview_sheet
 from unlearn.pictures.read import prepare
@@ -23,7 +23,7 @@ def preview_sheets(copies: Copies, folder: Path) -> tuple[tuple[str, bytes], ...
         target = folder / f"{len(sheets) + 1}.png"
         try:
             source, protected = _pair(copies, number)
-            preview_sheet(source, protected, target, shown(name))
+            preview_sheet(source, protected, target, printable(name))
         except PictureError:
             continue  # a sheet less is no reason to lose an audit
         sheets.append((name, target.read_bytes()))

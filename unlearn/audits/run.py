@@ -51,7 +51,7 @@ from unlearn.errors import UsageProblem
 from unlearn.files.lock import locked
 from unlearn.files.places import check_destination, overlaps
 from unlearn.files.replace import file_sha256, replace_file
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.generators.catalogue import resolve
 from unlearn.models import check_architecture, check_picture_size
 from unlearn.models.pretrained import is_pretrained
@@ -179,7 +179,7 @@ def _check(options: AuditOptions, budget: Budget) -> None:
     pretrained = [name for name in architectures if is_pretrained(name)]
     if options.weights and len({name.partition(":")[2] for name in pretrained}) != 1:
         raise UsageProblem(
-            f"--weights {shown(options.weights)} fits one pretrained network, and the plan has "
+            f"--weights {printable(options.weights)} fits one pretrained network, and the plan has "
             f"{', '.join(pretrained) or 'none'}; audit them one by one"
         )
     for name in _countermeasures(options, budget):
@@ -188,7 +188,8 @@ def _check(options: AuditOptions, budget: Budget) -> None:
         how = folder and overlaps(options.out, folder)
         if folder and how in ("is", "is inside"):
             raise UsageProblem(
-                f"--out {shown(options.out)} {how} {shown(folder)}; choose a folder outside it"
+                f"--out {printable(options.out)} {how} {printable(folder)}; choose a folder "
+                "outside it"
             )
     check_destination(options.out, options.out)
 
@@ -208,8 +209,9 @@ def _copies(
     if options.protected is not None:
         if not material.names:
             raise UsageProblem(
-                f"{shown(options.clean)} is an archive: its copies are made on the fly, so leave "
-                f"out {shown(options.protected)}"
+                f"{printable(options.clean)} is an archive: its copies are made on the fly, so "
+                "leave "
+                f"out {printable(options.protected)}"
             )
         return check_files(material, options.protected, options.rho, "copies as given"), material
     making = Making(

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.pictures.metadata.left_out import CREDENTIALS
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.worker import WRITTEN_AS_PNG
@@ -24,6 +24,6 @@ def notice_lines(records: Sequence[PictureRecord]) -> Iterator[tuple[int, str]]:
         for text in dict.fromkeys([*credentials, *others]):
             names.setdefault(text, []).append(record.src)
     for text, concerned in sorted(names.items(), key=lambda item: (-len(item[1]), item[0])):
-        some = ", ".join(shown(name) for name in concerned[:_NAMED])
+        some = ", ".join(printable(name) for name in concerned[:_NAMED])
         more = f" and {len(concerned) - _NAMED} more" if len(concerned) > _NAMED else ""
-        yield len(concerned), f"{shown(text)}: {some}{more}"
+        yield len(concerned), f"{printable(text)}: {some}{more}"

@@ -12,7 +12,7 @@ from unlearn.cli.console import Output
 from unlearn.cli.meter import Meter, duration_text
 from unlearn.cli.notice_text import notice_lines
 from unlearn.cli.survival_text import survival_lines
-from unlearn.files.text import shown, size_text
+from unlearn.files.text import printable, size_text
 from unlearn.protection.events import Event, Notice, Progress, ProtectResult, Started
 from unlearn.protection.manifest import FILE_NAME, PictureRecord
 from unlearn.protection.survival import as_plain as survival_as_plain
@@ -52,7 +52,7 @@ class Telling:
         """Move the bar, and under --verbose print the picture's line."""
         self.output.detail(_detail(event.record))
         self._estimate(event)
-        note = f"{size_text(event.written_bytes)}  {shown(event.record.src)}"
+        note = f"{size_text(event.written_bytes)}  {printable(event.record.src)}"
         self.meter.update(event.done, note=note)
 
     def _estimate(self, event: Progress) -> None:
@@ -73,7 +73,7 @@ def print_result(result: ProtectResult, output: Output) -> None:
     """Print the account of a run on standard output; in silence only what failed, as errors."""
     if output.quiet:
         for record in result.failed:
-            output.complain(f"{shown(record.src)}: not protected: {record.reason}")
+            output.complain(f"{printable(record.src)}: not protected: {record.reason}")
     if result.dry_run:
         output.result(*_dry_run(result))
         return
@@ -126,10 +126,10 @@ def _opening(event: Started) -> Iterator[str]:
     """Yield the lines that say what is about to be done."""
     plan = event.plan
     yield (
-        f"unlearn {__version__} · generator {shown(event.generator)} "
+        f"unlearn {__version__} · generator {printable(event.generator)} "
         f"(sha {event.generator_sha256[:8]}…) · rho {event.rho} · device {event.device}"
     )
-    kinds = ", ".join(f"{count} {shown(kind)}" for kind, count in plan.skipped.items())
+    kinds = ", ".join(f"{count} {printable(kind)}" for kind, count in plan.skipped.items())
     others = f" ({sum(plan.skipped.values())} skipped: {kinds})" if kinds else ""
     places = f" in {_count(plan.folders, 'folder')}" if plan.folders else ""
     yield f"Found {_count(len(plan.pictures) + len(plan.refused))}{places}{others}"
@@ -154,8 +154,8 @@ def _estimate(started: Started, seconds: float) -> str:
 def _detail(record: PictureRecord) -> str:
     """Return one picture's line under --verbose."""
     if record.status != "ok":
-        return f"{shown(record.src)}: not protected: {record.reason}"
-    line = f"{shown(record.src)} -> {shown(record.out)}"
+        return f"{printable(record.src)}: not protected: {record.reason}"
+    line = f"{printable(record.src)} -> {printable(record.out)}"
     if record.linf is not None:
         line += f"  max change {record.linf}/255  PSNR {record.psnr} dB"
     if record.passes is not None:
@@ -166,7 +166,7 @@ def _detail(record: PictureRecord) -> str:
         )
     if record.dropped:
         line += f"  left out: {', '.join(record.dropped)}"
-    return "  ".join([line, *map(shown, record.notices)])
+    return "  ".join([line, *map(printable, record.notices)])
 
 
 def _account(result: ProtectResult) -> Iterator[str]:
@@ -176,7 +176,7 @@ def _account(result: ProtectResult) -> Iterator[str]:
     if result.earlier:
         yield _row("", result.earlier, "of these by an earlier run, left as they are")
     yield from _formats(result)
-    named = [(shown(record.src), record.reason or "") for record in result.failed[:_NAMED]]
+    named = [(printable(record.src), record.reason or "") for record in result.failed[:_NAMED]]
     width = min(_WIDEST_NAME, max((len(name) for name, _ in named), default=0))
     for place, (name, reason) in enumerate(named):
         title, count = ("", "") if place else ("Not protected", len(result.failed))
@@ -188,7 +188,7 @@ def _account(result: ProtectResult) -> Iterator[str]:
     if result.left:
         yield _row("Not reached", result.left)
     if result.skipped:
-        kinds = ", ".join(f"{n} {shown(kind)}" for kind, n in result.skipped.items())
+        kinds = ", ".join(f"{n} {printable(kind)}" for kind, n in result.skipped.items())
         yield _row("Skipped", sum(result.skipped.values()), kinds)
     yield from _closing(result)
 
@@ -209,7 +209,7 @@ def _formats(result: ProtectResult) -> Iterator[str]:
     for place, record in enumerate(result.fallbacks[:_NAMED]):
         title, count = ("", "") if place else ("PNG instead", len(result.fallbacks))
         reason = next(n for n in record.notices if n.startswith(WRITTEN_AS_PNG))
-        name, reason = shown(record.src), shown(reason.removeprefix(WRITTEN_AS_PNG))
+        name, reason = printable(record.src), printable(reason.removeprefix(WRITTEN_AS_PNG))
         yield _row(title, count, f"{name}  {reason}")
     if len(result.fallbacks) > _NAMED:
         yield _row("", "", f"and {len(result.fallbacks) - _NAMED} more, see the record")
@@ -222,26 +222,26 @@ def _row(title: str, count: int | str = "", text: str = "") -> str:
 
 def _closing(result: ProtectResult) -> Iterator[str]:
     """Yield the last lines: what was written, and where the record is."""
-    parts = [f"{size_text(result.written_bytes)} in {shown(result.out)}"]
+    parts = [f"{size_text(result.written_bytes)} in {printable(result.out)}"]
     parts.append(duration_text(result.seconds))
     if result.mean_psnr is not None:
         parts.append(f"mean PSNR {result.mean_psnr:.1f} dB")
     yield _row("Written", "", " · ".join(parts))
     if (result.records / FILE_NAME).exists():
         sheets = ", preview/" if (result.records / "preview").is_dir() else ""
-        yield _row("Record", "", f"{shown(result.records / FILE_NAME)}{sheets}")
+        yield _row("Record", "", f"{printable(result.records / FILE_NAME)}{sheets}")
 
 
 def _dry_run(result: ProtectResult) -> Iterator[str]:
     """Yield what the real run would write, one file a line, and the sum."""
     planned = [record for record in result.protected if record.out_sha256 is None]
     for record in planned:
-        others = "".join(f" ({shown(notice)})" for notice in record.notices)
-        yield f"{shown(record.src)} -> {shown(result.out / str(record.out))}{others}"
+        others = "".join(f" ({printable(notice)})" for notice in record.notices)
+        yield f"{printable(record.src)} -> {printable(result.out / str(record.out))}{others}"
     for record in result.failed:
-        yield f"{shown(record.src)}: cannot be protected: {record.reason}"
+        yield f"{printable(record.src)}: cannot be protected: {record.reason}"
     for out in result.outdated:
-        yield f"{shown(result.out / out)}: outdated, would be removed or replaced"
+        yield f"{printable(result.out / out)}: outdated, would be removed or replaced"
     yield (
         f"Dry run, nothing written: {_count(len(planned))} to protect, "
         f"{result.earlier} done before, {len(result.failed)} that cannot be; "
@@ -256,4 +256,4 @@ def _count(number: int, noun: str = "picture", plural: str = "s") -> str:
 
 def _quoted(path: object) -> str:
     """Return a path as a shell takes it."""
-    return shlex.quote(shown(path))
+    return shlex.quote(printable(path))

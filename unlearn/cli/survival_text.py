@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.pictures.survival import TRANSFORMATIONS
 from unlearn.protection.events import SurvivalReport
 
@@ -14,7 +14,7 @@ def survival_lines(survival: SurvivalReport | None) -> Iterator[str]:
     measured = f"of {survival.protected} measured; share of the noise that is left, mean and worst:"
     yield f"  {'Survival':<13} {len(survival.found):>6}  {measured}"
     for name, one in survival.summaries.items():
-        title, worst = TRANSFORMATIONS[name].title, shown(one.worst_picture)
+        title, worst = TRANSFORMATIONS[name].title, printable(one.worst_picture)
         others = len(survival.found) - one.pictures
         missing = f"; {others} too large for it" if others else ""
         shares = f"{_percent(one.mean_share):>6}  {_percent(one.worst_share):>5}"

@@ -11,7 +11,7 @@ from rich.table import Table
 from unlearn.cli.console import Output
 from unlearn.errors import UsageProblem
 from unlearn.files.replace import replacing
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.verification.run import VerifyResult
 from unlearn.verification.verdicts import Check, State
 
@@ -60,8 +60,8 @@ def _table(result: VerifyResult, named: int) -> Table:
             continue
         for place, check in enumerate(checks[:named]):
             heading = ("", "") if place else (f"  {title}", str(len(checks)))
-            name = shown(check.source or check.output or "")
-            table.add_row(*heading, name, shown(check.reason), style="bold red")
+            name = printable(check.source or check.output or "")
+            table.add_row(*heading, name, printable(check.reason), style="bold red")
         if len(checks) > named:
             table.add_row("", "", f"and {len(checks) - named} more, see --verbose", "")
     return table
@@ -107,7 +107,7 @@ def as_plain(result: VerifyResult, source: Path | None, out: Path) -> dict[str, 
 def write_csv(result: VerifyResult, target: Path) -> None:
     """Write one row a file; raises UsageProblem rather than replace anything but such a table."""
     if target.exists() and not _is_table(target):
-        raise UsageProblem(f"{shown(target)} exists and is no table of verify; choose another")
+        raise UsageProblem(f"{printable(target)} exists and is no table of verify; choose another")
     text = io.StringIO(newline="")
     rows = csv.writer(text)
     rows.writerow(_COLUMNS)

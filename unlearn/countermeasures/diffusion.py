@@ -20,7 +20,7 @@ from unlearn.countermeasures.drawing import normal
 from unlearn.countermeasures.sets import each_batch
 from unlearn.datasets.labelled import Data
 from unlearn.errors import EnvironmentProblem, UsageProblem
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.rng import Rng
 
 Predictor = Callable[[Tensor, Tensor], Tensor]
@@ -106,7 +106,7 @@ def load_denoiser(folder: Path) -> Denoiser:
     unet = folder / "unet" if (folder / "unet").is_dir() else folder
     if not (unet / _WEIGHTS).is_file():
         raise EnvironmentProblem(
-            f"{shown(folder)}: no diffusion model; expected a folder with config.json and "
+            f"{printable(folder)}: no diffusion model; expected a folder with config.json and "
             f"{_WEIGHTS}, since other formats can run code (see docs/purification.md)"
         )
     places = (unet / _SCHEDULE, unet.parent / "scheduler" / _SCHEDULE)
@@ -118,8 +118,8 @@ def load_denoiser(folder: Path) -> Denoiser:
         schedule = DDPMScheduler.from_config(plain)
         _check({**network.config, **schedule.config}, schedule.betas)
     except (*_UNFIT, RuntimeError, safetensors.SafetensorError) as error:
-        reason = shown(" ".join(str(error).split()))
-        raise EnvironmentProblem(f"{shown(unet)}: not usable: {reason:.200}") from error
+        reason = printable(" ".join(str(error).split()))
+        raise EnvironmentProblem(f"{printable(unet)}: not usable: {reason:.200}") from error
     side = network.config.sample_size
     return Denoiser(
         network.eval(),

@@ -9,7 +9,7 @@ from typing import Final
 from filelock import FileLock, Timeout
 
 from unlearn.errors import EnvironmentProblem
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 
 LOCK_NAME: Final = "lock"
 _PID_NAME: Final = "pid"  # apart, since some systems let nobody read a locked file
@@ -25,7 +25,7 @@ def locked(out: Path, records: Path) -> Iterator[None]:
         records.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EnvironmentProblem(
-            f"Cannot make {shown(records)} ({error.strerror}); choose another --out"
+            f"Cannot make {printable(records)} ({error.strerror}); choose another --out"
         ) from error
     lock = FileLock(records / LOCK_NAME)
     try:
@@ -52,5 +52,5 @@ def _busy(out: Path, records: Path) -> str:
     try:
         pid = int((records / _PID_NAME).read_text(encoding="ascii"))
     except (OSError, ValueError):
-        return f"Another unlearn run is writing {shown(out)}."
-    return f"Another unlearn run is writing {shown(out)} (pid {pid})."
+        return f"Another unlearn run is writing {printable(out)}."
+    return f"Another unlearn run is writing {printable(out)} (pid {pid})."

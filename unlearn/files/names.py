@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 
 PICTURE_SUFFIXES: Final = frozenset(
     [
@@ -77,11 +77,11 @@ def windows_problem(name: str) -> str | None:
     """Return why Windows could not store this relative path, or None if it could."""
     for part in PurePosixPath(name).parts:
         if part.split(".")[0].rstrip(" ").lower() in _RESERVED:
-            return f"{shown(part)} is a reserved name on Windows"
+            return f"{printable(part)} is a reserved name on Windows"
         if part[-1] in ". ":
-            return f"{shown(part)} ends in a dot or a space, which Windows removes"
+            return f"{printable(part)} ends in a dot or a space, which Windows removes"
         if any(c in _FORBIDDEN or ord(c) < 32 for c in part):
-            return f"{shown(part)} has a character that Windows does not allow"
+            return f"{printable(part)} has a character that Windows does not allow"
     return None
 
 

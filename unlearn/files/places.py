@@ -7,7 +7,7 @@ from pathlib import Path
 
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.files.replace import TEMPORARY_PREFIX
-from unlearn.files.text import shown, size_text
+from unlearn.files.text import printable, size_text
 
 
 def existing_part(path: Path) -> Path:
@@ -20,9 +20,9 @@ def check_destination(out: Path, records: Path) -> None:
     for path in (out, records):
         existing = existing_part(path)
         if not existing.is_dir():
-            raise UsageProblem(f"{shown(existing)} is not a folder; choose another --out")
+            raise UsageProblem(f"{printable(existing)} is not a folder; choose another --out")
         if not os.access(existing, os.W_OK | os.X_OK):
-            place = shown(existing.absolute())
+            place = printable(existing.absolute())
             raise EnvironmentProblem(
                 f"Cannot write into {place} (permission denied); choose another --out"
             )
@@ -54,7 +54,7 @@ def check_space(needed: int, out: Path) -> None:
         mount = next(p for p in (place, *place.parents) if p.is_mount() or p == p.parent)
         raise EnvironmentProblem(
             f"Not enough disk: about {size_text(needed)} needed, {size_text(free)} free on "
-            f"{shown(mount)}. Use --max-side 2048, or another --out."
+            f"{printable(mount)}. Use --max-side 2048, or another --out."
         )
 
 

@@ -1,7 +1,7 @@
 """Text: paths and numbers as people read them."""
 
 
-def shown(name: object) -> str:
+def printable(name: object) -> str:
     """Return a path or name as one printable line: what a terminal would not print is escaped."""
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(name)

@@ -22,7 +22,7 @@ from unlearn import __version__
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.files.names import windows_problem
 from unlearn.files.replace import file_sha256, replace_file
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.generators.catalogue import (
     SUFFIX,
     bundled_names,
@@ -67,7 +67,8 @@ def pull(request: PullRequest, progress: Progress) -> Pulled:
     if not here:
         if os.path.lexists(path) and not request.force:
             raise UsageProblem(
-                f"{shown(path)} is another file; choose a name with --name, or --force to replace "
+                f"{printable(path)} is another file; choose a name with --name, or --force to "
+                "replace "
                 "it"
             )
         if request.offline:
@@ -88,7 +89,7 @@ def _wanted(request: PullRequest) -> tuple[str, Remote]:
     """Return the name and source of what is asked for; raises UsageProblem for nonsense."""
     source, pinned = request.source, (request.sha256 or "").strip().lower()
     if request.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", pinned):
-        raise UsageProblem(f"--sha256 {shown(pinned)}: a SHA-256 has 64 hexadecimal digits")
+        raise UsageProblem(f"--sha256 {printable(pinned)}: a SHA-256 has 64 hexadecimal digits")
     if ":" not in source:
         remote = _known(source)
         if request.name is not None or pinned not in ("", remote.sha256):
@@ -113,7 +114,7 @@ def _known(name: str) -> Remote:
         return Remote("", entry.sha256, entry.size_bytes)
     if name not in INDEX:
         raise UsageProblem(
-            f'no generator "{shown(name)}" can be pulled by its name '
+            f'no generator "{printable(name)}" can be pulled by its name '
             f"(published: {', '.join(sorted(INDEX)) or 'none yet'}); from elsewhere: {_EXAMPLE}"
         )
     return INDEX[name]
@@ -132,7 +133,8 @@ def _name(chosen: str | None, url: str) -> str:
     if taken or not is_name(name) or windows_problem(name):
         why = "came with unlearn" if taken else "cannot be the name of a generator"
         raise UsageProblem(
-            f"'{shown(name)}' {why}; choose another with --name: up to 100 letters, digits, dots, "
+            f"'{printable(name)}' {why}; choose another with --name: up to 100 letters, digits, "
+            "dots, "
             "dashes and underscores, not what Windows reserves"
         )
     return name
@@ -154,7 +156,7 @@ def _https(url: str) -> str:
 
 def _place(url: str) -> str:
     """Return a URL as it is shown: without its query, which may hold a secret."""
-    return shown(url.partition("#")[0].partition("?")[0])
+    return printable(url.partition("#")[0].partition("?")[0])
 
 
 def _fetched(file: str, remote: Remote, progress: Progress) -> bytes:
@@ -199,7 +201,7 @@ def _download(url: str, watched: "_Watched") -> None:
             url = _https(str(found))
         pooch.HTTPDownloader(watched, _CHUNK, **options)(url, watched, None)
     except requests.HTTPError as error:
-        answer = shown(str(error).partition(" for url")[0])
+        answer = printable(str(error).partition(" for url")[0])
         raise EnvironmentProblem(f"{_place(url)}: the server answers {answer:.60}") from error
     except requests.RequestException as error:
         raise EnvironmentProblem(
@@ -208,7 +210,7 @@ def _download(url: str, watched: "_Watched") -> None:
         ) from error
     except (ValueError, LookupError, TypeError, UsageProblem) as error:  # of archives, of headers
         raise EnvironmentProblem(
-            f"{_place(url)}: is not there as expected ({shown(error)})"
+            f"{_place(url)}: is not there as expected ({printable(error)})"
         ) from error
 
 

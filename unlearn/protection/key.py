@@ -16,7 +16,7 @@ from typing import Final
 import platformdirs
 
 from unlearn.errors import EnvironmentProblem, UsageProblem
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 
 KEY_BYTES: Final = 32
 _PATIENCE_SECONDS: Final = 1.0  # another first run may be between creating and filling the file
@@ -58,10 +58,12 @@ def load_key(path: Path | None = None, *, create: bool) -> Key | None:
         return Key(_read(own)) if own.exists() else None
     except OSError as error:
         raise EnvironmentProblem(
-            f"{shown(own)}: the key cannot be read or made ({error.strerror}); use --key FILE"
+            f"{printable(own)}: the key cannot be read or made ({error.strerror}); use --key FILE"
         ) from error
     except ValueError as error:
-        raise EnvironmentProblem(f"{shown(own)}: {error}; restore it, or use --key FILE") from error
+        raise EnvironmentProblem(
+            f"{printable(own)}: {error}; restore it, or use --key FILE"
+        ) from error
 
 
 def permutation(key: Key, classes: int) -> list[int]:
@@ -86,11 +88,11 @@ def _given(path: Path) -> Key:
         return Key(_read(path))
     except OSError as error:
         raise UsageProblem(
-            f"--key {shown(path)}: {f'{error.strerror or error}'.lower()}; a key is a file of "
+            f"--key {printable(path)}: {f'{error.strerror or error}'.lower()}; a key is a file of "
             f"{KEY_BYTES} random bytes, for instance from: head -c {KEY_BYTES} /dev/urandom"
         ) from error
     except ValueError as error:
-        raise UsageProblem(f"--key {shown(path)}: {error}") from error
+        raise UsageProblem(f"--key {printable(path)}: {error}") from error
 
 
 def _read(path: Path) -> bytes:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal
 
 from unlearn.errors import UsageProblem
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.protection.scan import Scan, Source
 
 LabelMode = Literal["folders", "one", "csv"]
@@ -63,7 +63,8 @@ def check_classes(labelling: Labelling, room: int, generator: str) -> None:
     count = len(labelling.classes)
     if count > room:
         raise UsageProblem(
-            f"{count} classes ({labelling.mode}), but the generator {shown(generator)} has {room}; "
+            f"{count} classes ({labelling.mode}), but the generator {printable(generator)} has "
+            f"{room}; "
             f"use --labels one, --labels csv:FILE with at most {room} classes, or a generator "
             f"trained on at least {count} classes (unlearn train-generator)"
         )
@@ -92,7 +93,8 @@ def _refuse_loose(sources: Sequence[Source], folders: Sequence[str]) -> None:
     if loose:
         more = f" (and {len(loose) - 1} more)" if len(loose) > 1 else ""
         raise UsageProblem(
-            f"{shown(loose[0])}{more} is in no class folder; move it into one, or use --labels auto"
+            f"{printable(loose[0])}{more} is in no class folder; move it into one, or use "
+            "--labels auto"
         )
 
 
@@ -102,13 +104,16 @@ def _from_csv(scan: Scan, path: Path) -> tuple[str, ...]:
     names = {_normal(source.name) for source in scan.sources}
     for name, (_, line) in rows.items():
         if name not in names and not _is_there(scan, name):
-            raise UsageProblem(f"{shown(path)} line {line}: there is no picture {shown(name)}")
+            raise UsageProblem(
+                f"{printable(path)} line {line}: there is no picture {printable(name)}"
+            )
     missing = [source.name for source in scan.sources if _normal(source.name) not in rows]
     if missing:
-        some = ", ".join(shown(name) for name in missing[:_NAMED])
+        some = ", ".join(printable(name) for name in missing[:_NAMED])
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise UsageProblem(
-            f"{shown(path)} has no label for {some}{more}; add a row path,label for each picture"
+            f"{printable(path)} has no label for {some}{more}; add a row path,label for each "
+            "picture"
         )
     return tuple(rows[_normal(source.name)][0] for source in scan.sources)
 
@@ -124,7 +129,7 @@ def _read_csv(path: Path) -> Mapping[str, tuple[str, int]]:
     """Return label and line number of each path; raises UsageProblem with the line otherwise."""
     rows: dict[str, tuple[str, int]] = {}
     for line, cells in _cells(path):
-        where = f"{shown(path)} line {line}"
+        where = f"{printable(path)} line {line}"
         if len(cells) != 2 or not all(cells):
             raise UsageProblem(f"{where}: expected path,label, two columns that are not empty")
         if line == 1 and [cell.lower() for cell in cells] == ["path", "label"]:
@@ -132,12 +137,12 @@ def _read_csv(path: Path) -> Mapping[str, tuple[str, int]]:
         name = _inside(cells[0], where)
         if rows.get(name, (cells[1], 0))[0] != cells[1]:
             raise UsageProblem(
-                f"{where}: {shown(name)} is {shown(cells[1])} here and "
-                f"{shown(rows[name][0])} on line {rows[name][1]}"
+                f"{where}: {printable(name)} is {printable(cells[1])} here and "
+                f"{printable(rows[name][0])} on line {rows[name][1]}"
             )
         rows[name] = (cells[1], line)
     if not rows:
-        raise UsageProblem(f"{shown(path)} has no rows; write path,label for each picture")
+        raise UsageProblem(f"{printable(path)} has no rows; write path,label for each picture")
     return rows
 
 
@@ -145,21 +150,21 @@ def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number and the stripped cells of each row that is not empty."""
     try:
         if not path.is_file():
-            raise UsageProblem(f"There is no CSV file {shown(path)}")
+            raise UsageProblem(f"There is no CSV file {printable(path)}")
         if path.stat().st_size > _LARGEST_CSV:
             raise UsageProblem(
-                f"{shown(path)} is larger than 64 MB; write one row path,label a picture"
+                f"{printable(path)} is larger than 64 MB; write one row path,label a picture"
             )
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
-        raise UsageProblem(f"{shown(path)}: cannot be read ({error.strerror})") from error
+        raise UsageProblem(f"{printable(path)}: cannot be read ({error.strerror})") from error
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
         for cells in reader:
             if cells:
                 yield reader.line_num, [cell.strip() for cell in cells]
     except csv.Error as error:
-        raise UsageProblem(f"{shown(path)} line {reader.line_num}: {error}") from error
+        raise UsageProblem(f"{printable(path)} line {reader.line_num}: {error}") from error
 
 
 def _inside(text: str, where: str) -> str:
@@ -167,7 +172,7 @@ def _inside(text: str, where: str) -> str:
     path = PurePosixPath(text)
     if path.is_absolute() or ".." in path.parts or "\0" in text or ":" in path.parts[0][1:2]:
         raise UsageProblem(
-            f"{where}: {shown(text)} leads outside; paths are relative to the input folder"
+            f"{where}: {printable(text)} leads outside; paths are relative to the input folder"
         )
     return _normal(str(path))
 

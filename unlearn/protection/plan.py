@@ -11,7 +11,7 @@ from typing import Final
 from unlearn.errors import NothingFound, UsageProblem
 from unlearn.files.names import LONGEST_NAME, PICTURE_SUFFIXES, output_names, windows_problem
 from unlearn.files.places import check_destination, overlaps
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.pictures.choices import FormatChoice
 from unlearn.pictures.sniff import LOSSLESS_WEBP
 from unlearn.protection.labels import Labelling, check_choice, label
@@ -183,13 +183,14 @@ def _refuse_overlap(found: Scan, out: Path, records: Path) -> None:
             how = overlaps(ours, path)
             if how is not None:
                 raise UsageProblem(
-                    f"{what} {shown(ours)} {how} the input {shown(path)}; choose a folder beside it"
+                    f"{what} {printable(ours)} {how} the input {printable(path)}; choose a folder "
+                    "beside it"
                 )
     ours_real = [os.path.join(os.path.realpath(path), "") for path in (out, records)]  # noqa: PTH118
     for source in found.sources:
         if os.path.realpath(source.path).startswith(tuple(ours_real)):
             raise UsageProblem(
-                f"{shown(source.path)} is a link into the output folder {shown(out)}; "
+                f"{printable(source.path)} is a link into the output folder {printable(out)}; "
                 "choose another --out, or leave it out with --exclude"
             )
 
@@ -197,7 +198,7 @@ def _refuse_overlap(found: Scan, out: Path, records: Path) -> None:
 def _nothing(found: Scan, selection: Selection) -> str:
     """Return the sentence for inputs without pictures, with a hint where one is known."""
     others = sum(found.skipped.values())
-    places = ", ".join(shown(path) for path in found.inputs)
+    places = ", ".join(printable(path) for path in found.inputs)
     text = f"No pictures in {places} (looked for {_LOOKED_FOR}; {others} other files)."
     if selection.include or selection.exclude:
         return f"{text} Check --include and --exclude"
@@ -206,7 +207,7 @@ def _nothing(found: Scan, selection: Selection) -> str:
             if folder.is_dir() and any(
                 f.suffix.lower() in PICTURE_SUFFIXES for f in folder.iterdir()
             ):
-                return f"{text} Did you mean {shown(folder)}?"
+                return f"{text} Did you mean {printable(folder)}?"
     return text
 
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.protection.events import Notice, Report
 from unlearn.protection.manifest import Manifest, ManifestWriter, PictureRecord
 from unlearn.protection.plan import Plan, PlannedPicture
@@ -53,4 +53,4 @@ class ManifestRecorder:
         if out in self._earlier.outputs:
             path.unlink(missing_ok=True)
         elif path.exists():
-            self._report(Notice(f"{shown(path)} is not from unlearn and was left as it is"))
+            self._report(Notice(f"{printable(path)} is not from unlearn and was left as it is"))

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from unlearn.errors import UsageProblem
 from unlearn.files.replace import file_sha256
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.protection.manifest import Manifest, PictureRecord
 from unlearn.protection.plan import Plan
 
@@ -94,7 +94,7 @@ def _refuse(plan: Plan, outs: Sequence[str], what: str, otherwise: str = "") -> 
     if outs:
         more = f" (and {len(outs) - 1} more like it)" if len(outs) > 1 else ""
         advice = ", ".join(filter(None, ["choose another --out", otherwise]))
-        raise UsageProblem(f"{shown(plan.out / outs[0])} exists and is {what}{more}; {advice}")
+        raise UsageProblem(f"{printable(plan.out / outs[0])} exists and is {what}{more}; {advice}")
 
 
 def _outdated(

@@ -20,7 +20,7 @@ from unlearn.errors import UsageProblem
 from unlearn.files.lock import locked, refuse_if_locked
 from unlearn.files.places import check_space, free_bytes, remove_leftovers
 from unlearn.files.replace import file_sha256
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.generators.catalogue import resolve
 from unlearn.generators.header import Header, read_header
 from unlearn.protection import worker
@@ -96,7 +96,7 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
     conflict = None if options.force else settings.conflict(manifest.header)
     if conflict is not None:
         raise UsageProblem(
-            f"{shown(plan.out)} was made with {conflict}. "
+            f"{printable(plan.out)} was made with {conflict}. "
             "Choose another --out, or --force to redo all."
         )
     room = len(header.classes)
@@ -190,7 +190,7 @@ def _draw(jobs: Sequence[Finished], folder: Path, pool: Pool, report: Report) ->
         error = future.exception()
         drawn = Failure(str(error)) if error else future.result()
         if isinstance(drawn, Failure):
-            report(Notice(f"No preview of {shown(job.source)}: {drawn.reason}"))
+            report(Notice(f"No preview of {printable(job.source)}: {drawn.reason}"))
         else:
             sheets.append(drawn)
     return tuple(sheets)
@@ -236,7 +236,7 @@ def _announce(ground: Groundwork, device: str, report: Report) -> None:
         notices.append(f"{len(ground.work.outdated)} outdated outputs of earlier runs are removed")
     for out in ground.work.edited:
         notices.append(
-            f"{shown(plan.out / out)} is outdated, was changed since, and was left there"
+            f"{printable(plan.out / out)} is outdated, was changed since, and was left there"
         )
     for text in notices:
         report(Notice(text))

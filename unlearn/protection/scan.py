@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from unlearn.errors import UsageProblem
 from unlearn.files.names import PICTURE_SUFFIXES
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.pictures.sniff import picture_size, sniff
 
 # Files that are pictures to their owner but that no one can protect as they are.
@@ -114,7 +114,7 @@ def expand(inputs: Sequence[str | Path]) -> tuple[Path, ...]:
             matches = sorted(glob.glob(text, recursive=True))  # noqa: PTH207 - absolute patterns too
         if not matches:
             kind = "Nothing matches" if glob.has_magic(text) else "There is no file or folder"
-            raise UsageProblem(f"{kind} {shown(text)}; check the path")
+            raise UsageProblem(f"{kind} {printable(text)}; check the path")
         found += map(Path, matches)
     return tuple(dict.fromkeys(found))
 
@@ -139,7 +139,8 @@ def scan(inputs: Sequence[str | Path], selection: Selection) -> Scan:
     for one, two in itertools.pairwise(sources):
         if one.name == two.name:
             raise UsageProblem(
-                f"{shown(one.path)} and {shown(two.path)} would both become {shown(one.name)}; "
+                f"{printable(one.path)} and {printable(two.path)} would both become "
+                f"{printable(one.name)}; "
                 "protect them into two folders"
             )
     refused = sorted(findings.refused, key=lambda refusal: refusal.name)

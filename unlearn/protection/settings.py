@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from typing import Final
 
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.protection.key import Key
 from unlearn.protection.manifest import RunHeader
 from unlearn.protection.options import ProtectOptions
@@ -38,7 +38,7 @@ class Settings:
             "noise version": str(header.noise),
         }
         name = next((name for name in here if here[name] != there[name]), None)
-        return name and f"{name} {shown(there[name])}, you asked {here[name]}"
+        return name and f"{name} {printable(there[name])}, you asked {here[name]}"
 
     def compared(self) -> dict[str, str]:
         """Return what all pictures of one output folder share, as it is shown."""

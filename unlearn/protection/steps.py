@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from unlearn.errors import EnvironmentProblem
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.protection import worker
 from unlearn.protection.events import Progress, ProtectResult, Report
 from unlearn.protection.manifest import Manifest, PictureRecord
@@ -151,7 +151,7 @@ class Steps:
                     protected=ground.plan.out / name,
                     pixels=picture.pixels,
                     sheet=ground.plan.records / "preview" / f"{place}-{stem}.png",
-                    caption=shown(picture.name),
+                    caption=printable(picture.name),
                 )
             )
         return sheets

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from unlearn import __version__
 from unlearn.files.replace import replacing
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.pictures.survival import TRANSFORMATIONS, Survival
 from unlearn.protection import worker
 from unlearn.protection.events import Notice, ProtectResult, Report, SurvivalReport
@@ -147,7 +147,9 @@ def _sorted_out(
     found = []
     for record, outcome in zip(chosen, outcomes, strict=True):
         if isinstance(outcome, Failure):
-            report(Notice(f"Survival of {shown(record.src)} was not measured: {outcome.reason}"))
+            report(
+                Notice(f"Survival of {printable(record.src)} was not measured: {outcome.reason}")
+            )
         else:
             found.append((record, outcome))
     return tuple(found)
@@ -160,7 +162,9 @@ def _save(survival: SurvivalReport, folder: Path, report: Report) -> None:
         with replacing(folder / FILE_NAME) as temporary:
             temporary.write_text(text + "\n", encoding="ascii")
     except OSError as error:
-        report(Notice(f"{shown(folder / FILE_NAME)} was not written: {error.strerror or error}"))
+        report(
+            Notice(f"{printable(folder / FILE_NAME)} was not written: {error.strerror or error}")
+        )
 
 
 def _rounded(values: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from unlearn.config import from_plain
 from unlearn.errors import UsageProblem
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.protection.manifest import Manifest
 from unlearn.protection.scan import Selection
 from unlearn.radius import Radius
@@ -58,7 +58,7 @@ def notices(manifest: Manifest, radius: Radius, origin: Origin) -> tuple[str, ..
         found.append("sources that the manifest says were not wanted are not looked for")
     header = manifest.header
     if origin == "given" and header is not None and str(header.rho) != str(radius):
-        found.append(f"the manifest says rho {shown(header.rho)}; {radius} was checked")
+        found.append(f"the manifest says rho {printable(header.rho)}; {radius} was checked")
     if manifest.broken_lines:
         found.append(f"{manifest.broken_lines} lines of the manifest could not be read")
     return tuple(found)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unlearn.errors import NothingFound, UsageProblem
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.pictures.read import Preparation
 from unlearn.protection.manifest import Manifest, read_manifest
 from unlearn.protection.plan import records_folder
@@ -69,7 +69,7 @@ def verify(
     UsageProblem for folders that are not there or the same, NothingFound without any source.
     """
     if not out.exists():
-        raise UsageProblem(f"there is no file or folder {shown(out)}; check the path")
+        raise UsageProblem(f"there is no file or folder {printable(out)}; check the path")
     manifest = read_manifest(records_folder(out))
     found = _find_sources(source, out, manifest)
     outputs = find_outputs(out)
@@ -91,14 +91,16 @@ def _find_sources(source: Path | None, out: Path, manifest: Manifest) -> Scan:
     header = manifest.header
     inputs = [source] if source else [Path(text) for text in header.inputs] if header else []
     if not inputs:
-        where = shown(records_folder(out) / "manifest.jsonl")
+        where = printable(records_folder(out) / "manifest.jsonl")
         raise UsageProblem(f"no manifest {where}; name the sources: unlearn verify SRC OUT")
     for folder in inputs:
         if folder.exists() and folder.samefile(out):
-            raise UsageProblem(f"{shown(folder)} and {shown(out)} are the same; name SRC and OUT")
+            raise UsageProblem(
+                f"{printable(folder)} and {printable(out)} are the same; name SRC and OUT"
+            )
     found = scan(inputs, claimed_selection(manifest))
     if not found.sources and not found.refused:
-        places = ", ".join(shown(folder) for folder in inputs)
+        places = ", ".join(printable(folder) for folder in inputs)
         raise NothingFound(f"no pictures in {places}, so there is nothing to compare")
     return found
 

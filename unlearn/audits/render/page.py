@@ -31,7 +31,7 @@ from unlearn.audits.render.words import (
     subject_text,
 )
 from unlearn.audits.report import AuditReport
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.limits import LIMITS
 
 _CLASSES_NAMED: Final = 20
@@ -106,7 +106,9 @@ def _printable(value: object) -> object:
     """Return a text that can be printed, its numbers kept together; mark-up is ours already."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    return _UNBROKEN.sub(lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), shown(value))
+    return _UNBROKEN.sub(
+        lambda found: found[0].replace(" ", "\N{NO-BREAK SPACE}"), printable(value)
+    )
 
 
 def _flags(report: AuditReport) -> tuple[FlagView, ...]:

@@ -14,7 +14,7 @@ from unlearn.audits.render.words import DEFINITION
 from unlearn.audits.report import AuditReport, Result
 from unlearn.audits.statistics import Estimate, summaries
 from unlearn.config import to_plain
-from unlearn.files.text import shown
+from unlearn.files.text import printable
 from unlearn.limits import LIMITS
 
 FLAGS_PAGE: Final = "docs/audit-flags.md"
@@ -154,5 +154,5 @@ def _csv(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     for row in rows:
-        writer.writerow([shown(value) if isinstance(value, str) else value for value in row])
+        writer.writerow([printable(value) if isinstance(value, str) else value for value in row])
     return text.getvalue()
