@@ -109,6 +109,12 @@ def test_cross_entropy_is_one_value_for_each_image():
     assert cross_entropy(logits.bfloat16(), torch.tensor([1, 0])).dtype == torch.float32
 
 
+def test_cross_entropy_keeps_the_precision_of_its_logits():
+    logits = torch.tensor([[1 / 3, -2 / 7]], dtype=torch.float64)
+    expected = torch.logsumexp(logits, dim=1) - logits[:, 1]
+    assert torch.allclose(cross_entropy(logits, torch.tensor([1])), expected, rtol=0, atol=1e-15)
+
+
 def test_the_cosine_term_knows_directions_and_not_lengths():
     proxies = torch.tensor([[3.0, 0.0], [0.0, 0.5]])
     features = torch.tensor([[7.0, 0.0], [0.0, 0.1], [1.0, 1.0]])

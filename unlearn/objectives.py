@@ -12,9 +12,10 @@ Randomness = Literal["norm", "squared", "mse"]
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the cross entropy of each image: logits (N, K) -> (N,).
 
-    labels are int64 (N,), or shares of each class, float (N, K).
+    labels are int64 (N,), or shares of each class, float (N, K). Halves are taken as float32.
     """
-    return F.cross_entropy(logits.float(), labels, reduction="none")
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(exact, labels, reduction="none")
 
 
 def cosine_cross_entropy(

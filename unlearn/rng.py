@@ -1,6 +1,7 @@
 """Rng, one counter-based random stream per image: equal pictures draw equal numbers."""
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor
@@ -41,6 +42,11 @@ class Rng:
         bits = _mix(self.keys[:, None] + counter * _GOLDEN)
         unit = _shift(bits, 40).to(torch.float32) * 2.0**-24
         return (low + (high - low) * unit).reshape(len(self.keys), *shape)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Draw float32 (N, *shape) with mean 0 and deviation 1 (Box and Muller, 1958)."""
+        first, second = self.uniform(2, *shape).unbind(1)
+        return (-2 * torch.log1p(-first)).sqrt() * torch.cos(2 * math.pi * second)
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """Draw int64 (N, *shape) from 0 … high - 1, each image from its own stream."""
