@@ -31,7 +31,7 @@ from unlearn.errors import NothingFound, UsageProblem
 from unlearn.objectives import cross_entropy
 from unlearn.rng import Rng, content_ids
 from unlearn.tensors import to_images
-from unlearn.training import SILENT, Batches, Schedule, accuracy, predict, train
+from unlearn.training import SILENT, Batches, Schedule, Stage, accuracy, predict, train
 
 SHORT = Schedule(steps=12, batch_size=8, learning_rate=0.05)
 
@@ -144,7 +144,44 @@ def test_a_linear_loss_moves_by_the_sum_of_the_rates():
     assert float(model.place.detach()) == pytest.approx(-2 * 0.5 * (4 + 0.4 + 0.02))
 
 
+def test_training_follows_the_recurrence_of_adam():
+    schedule = Schedule(10, 2, 0.05, weight_decay=0.1, shape="cosine", optimiser="adam")
+
+    def losses(model, pixels, labels, rng):
+        return {"loss": 0.5 * (model.place - 3).square()}
+
+    model = Point(1.0)
+    train(model, losses, make_data(4), schedule, CPU)
+    place, mean, square = 1.0, 0.0, 0.0
+    for step in range(10):
+        slope = (place - 3) + 0.1 * place
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        speed = mean / (1 - 0.9 ** (step + 1))
+        size = math.sqrt(square / (1 - 0.999 ** (step + 1))) + 1e-8
+        place -= 0.05 * (1 + math.cos(math.pi * step / 10)) / 2 * speed / size
+    assert float(model.place.detach()) == pytest.approx(place, abs=1e-5)
+
+
+def test_a_later_stage_is_watched_under_its_number():
+    class Look(Recorder):
+        def started(self, state):
+            self.stage = state.stage
+
+    looks = [Look(), Look()]
+    schedule = Schedule(3, 2, 0.5)
+    for watch, observer in ((looks[0], looks[0]), (looks[1], Stage(looks[1], 2))):
+        train(Point(0.0), lambda m, *_: {"loss": m.place}, make_data(4), schedule, CPU, observer)
+        assert len(watch.terms) == 3
+    assert [look.stage for look in looks] == [0, 2]
+
+
 # The schedule
+
+
+def test_drops_are_shares_of_the_steps_at_which_the_rate_falls():
+    schedule = Schedule(steps=1000, drops=(Fraction(3, 4), Fraction(9, 10)))
+    rates = [schedule.rate(step) for step in (0, 749, 750, 899, 900, 999)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
 def test_the_published_rate_falls_by_ten_every_forty_percent():

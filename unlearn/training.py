@@ -23,11 +23,12 @@ StepLosses = Callable[[nn.Module, Tensor, Tensor, Rng], dict[str, Tensor]]
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps and step size of momentum SGD.
+    """Steps and step size of momentum SGD, or of Adam.
 
     The rate is multiplied by decay every decay_every of the steps, or falls to zero along half a
-    cosine (Loshchilov and Hutter, 2017). The defaults are those of the
-    paper's generator. Raises UsageProblem for schedules that take no step.
+    cosine (Loshchilov and Hutter, 2017); drops are shares of the steps at which it is multiplied by
+    decay instead. adam knows no momentum setting (Kingma and Ba, 2015). The defaults are those of
+    the paper's generator. Raises UsageProblem for schedules that take no step.
     """
 
     steps: int = 5000
@@ -38,6 +39,8 @@ class Schedule:
     decay_every: Fraction = Fraction(2, 5)
     decay: float = 0.1
     shape: Literal["steps", "cosine"] = "steps"
+    drops: tuple[Fraction, ...] = ()
+    optimiser: Literal["sgd", "adam"] = "sgd"
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1:
@@ -49,6 +52,9 @@ class Schedule:
         """Return the learning rate of a step counted from 0."""
         if self.shape == "cosine":
             return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
+        if self.drops:
+            passed = sum(step >= self.steps * share for share in self.drops)
+            return self.learning_rate * float(self.decay**passed)
         period = max(1, int(self.steps * self.decay_every))
         return self.learning_rate * float(self.decay ** (step // period))
 
@@ -58,13 +64,15 @@ class TrainingState:
     """All that a training is made of: a checkpoint saves this and nothing else.
 
     memory is what a method keeps from step to step outside the model; the pictures of the step
-    under way, by their numbers in the data set, follow from the number of finished steps.
+    under way, by their numbers in the data set, follow from the number of finished steps. stage
+    counts the trainings that a method makes of one model, one after the other.
     """
 
     model: nn.Module
     optimiser: torch.optim.Optimizer
     schedule: Schedule
     finished: int = 0
+    stage: int = 0
     memory: dict[str, Tensor] = field(default_factory=dict)
     pictures: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
@@ -95,6 +103,21 @@ class Silent:
 SILENT = Silent()
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Hands a later training of the same model on to its observer, with its number."""
+
+    observer: Observer
+    number: int
+
+    def started(self, state: TrainingState) -> None:
+        state.stage = self.number
+        self.observer.started(state)
+
+    def stepped(self, state: TrainingState, terms: dict[str, Tensor]) -> None:
+        self.observer.stepped(state, terms)
+
+
 def train(
     model: nn.Module,
     losses: StepLosses,
@@ -115,12 +138,7 @@ def train(
         raise NothingFound("there are no pictures to train on")
     data = data.to(run.device)
     channels_last(model.to(run.device)).train()
-    optimiser = torch.optim.SGD(
-        model.parameters(),
-        lr=schedule.learning_rate,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
-    )
+    optimiser = _optimiser(model, schedule)
     state = TrainingState(model, optimiser, schedule)
     observer.started(state)
     batches = Batches(len(data), schedule.batch_size, run.seed, run.device)
@@ -136,6 +154,14 @@ def train(
         state.finished = step + 1
         observer.stepped(state, terms)
     model.eval()
+
+
+def _optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    rate, decay = schedule.learning_rate, schedule.weight_decay
+    if schedule.optimiser == "adam":
+        return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay)
+    momentum = schedule.momentum
+    return torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum, weight_decay=decay)
 
 
 class Batches:
