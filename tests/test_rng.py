@@ -208,3 +208,13 @@ def test_normal_numbers_are_independent_and_belong_to_their_stream():
     for one, other in ((first[0], first[1]), (first[0], second[0]), (first[0, 1:], first[0, :-1])):
         assert abs(correlation(one, other)) < limit
     assert torch.equal(make_rng(2).normal(16_384), first)
+
+
+def test_common_streams_depend_on_the_seed_and_not_on_the_picture():
+    rng = Rng.for_images(5, torch.tensor([3, 9]))
+    rng.uniform(4)
+    common = rng.common().uniform(6)
+    assert torch.equal(common[0], common[1])
+    assert torch.equal(Rng.for_images(5, torch.tensor([7])).fork(2).common().uniform(6), common[:1])
+    assert not torch.equal(Rng.for_images(6, torch.tensor([3])).common().uniform(6), common[:1])
+    assert not torch.equal(rng.uniform(6)[:1], common[:1])

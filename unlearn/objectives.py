@@ -18,19 +18,6 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(exact, labels, reduction="none")
 
 
-def cosine_cross_entropy(
-    features: Tensor, proxies: Tensor, labels: Tensor, temperature: float = 0.1
-) -> Tensor:
-    """Return how little the features (N, F) point to their own class's proxy (K, F) -> (N,).
-
-    The cross entropy of cosines over a temperature: the supervised form of NT-Xent (Chen et al.,
-    2020) with one proxy a class in place of the batch's other pictures (Movshovitz-Attias et al.,
-    2017), so that each picture's loss is its own.
-    """
-    cosines = F.normalize(features.float(), dim=1) @ F.normalize(proxies.float(), dim=1).T
-    return cross_entropy(cosines / temperature, labels)
-
-
 def randomness(logits: Tensor, form: Randomness = "norm") -> Tensor:
     """Return how far each prediction is from guessing: logits (N, K) -> (N,), 0 for uniform.
 

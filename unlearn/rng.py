@@ -19,18 +19,23 @@ class Rng:
     state to save: a stream is its key and the number of draws made from it.
     """
 
-    def __init__(self, keys: Tensor) -> None:
+    def __init__(self, keys: Tensor, seed: int = 0) -> None:
         self.keys = keys
+        self._seed = seed
         self._draws = 0
 
     @classmethod
     def for_images(cls, seed: int, ids: Tensor) -> "Rng":
         """Return one stream per image: ids int64 (N,) name the pictures' contents, seed the run."""
-        return cls(_mix(ids ^ _mix(torch.full_like(ids, seed))))
+        return cls(_mix(ids ^ _mix(torch.full_like(ids, seed))), seed)
+
+    def common(self) -> "Rng":
+        """Return equal streams for all images, which depend on the seed of for_images alone."""
+        return Rng.for_images(self._seed, torch.zeros_like(self.keys))
 
     def fork(self, tag: int) -> "Rng":
         """Return streams of their own for a step; the parent's draws are not touched."""
-        return Rng(_mix(self.keys + _mix(torch.full_like(self.keys, tag)) * 2))
+        return Rng(_mix(self.keys + _mix(torch.full_like(self.keys, tag)) * 2), self._seed)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Draw float32 (N, *shape) from [low, high), each image from its own stream."""

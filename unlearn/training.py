@@ -17,8 +17,22 @@ from unlearn.models.classifier import channels_last
 from unlearn.rng import Rng
 from unlearn.tensors import to_images
 
-StepLosses = Callable[[nn.Module, Tensor, Tensor, Rng], dict[str, Tensor]]
-# (model, pixels uint8 (N, 3, S, S), labels (N,), streams) -> scalar terms; "loss" is minimised
+
+@dataclass(frozen=True)
+class Batch:
+    """The pictures of one step: pixels uint8 (N, 3, S, S), labels int64 (N,), and their streams.
+
+    index int64 (N,) are their numbers in the data set; steps count from 0.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    index: Tensor
+    step: int
+    rng: Rng
+
+
+StepLosses = Callable[[nn.Module, Batch], dict[str, Tensor]]  # scalar terms; "loss" is minimised
 
 
 @dataclass(frozen=True)
@@ -63,9 +77,8 @@ class Schedule:
 class TrainingState:
     """All that a training is made of: a checkpoint saves this and nothing else.
 
-    memory is what a method keeps from step to step outside the model; the pictures of the step
-    under way, by their numbers in the data set, follow from the number of finished steps. stage
-    counts the trainings that a method makes of one model, one after the other.
+    memory is what a method keeps from step to step outside the model; stage counts the trainings
+    that it makes of one model, one after the other.
     """
 
     model: nn.Module
@@ -74,7 +87,6 @@ class TrainingState:
     finished: int = 0
     stage: int = 0
     memory: dict[str, Tensor] = field(default_factory=dict)
-    pictures: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
 
 class Observer(Protocol):
@@ -105,13 +117,18 @@ SILENT = Silent()
 
 @dataclass(frozen=True)
 class Stage:
-    """Hands a later training of the same model on to its observer, with its number."""
+    """Hands a training on to its observer, with its number among those of the same model.
+
+    What lies in memory is changed in place, in the losses; checkpoints hold it, artefacts do not.
+    """
 
     observer: Observer
-    number: int
+    number: int = 0
+    memory: dict[str, Tensor] = field(default_factory=dict)
 
     def started(self, state: TrainingState) -> None:
         state.stage = self.number
+        state.memory |= self.memory
         self.observer.started(state)
 
     def stepped(self, state: TrainingState, terms: dict[str, Tensor]) -> None:
@@ -144,10 +161,10 @@ def train(
     batches = Batches(len(data), schedule.batch_size, run.seed, run.device)
     streams = Rng.for_images(run.seed, data.ids)
     for step in range(state.finished, schedule.steps):
-        state.pictures = index = batches.at(step)
-        rng = Rng(streams.keys[index]).fork(step)
+        index = batches.at(step)
+        rng = Rng(streams.keys[index], run.seed).fork(step)
         optimiser.param_groups[0]["lr"] = schedule.rate(step)
-        terms = losses(model, data.pixels[index], data.labels[index], rng)
+        terms = losses(model, Batch(data.pixels[index], data.labels[index], index, step, rng))
         optimiser.zero_grad(set_to_none=True)
         terms["loss"].backward()
         optimiser.step()

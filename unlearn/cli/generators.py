@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from unlearn.cli.console import Brief, printable
 from unlearn.generators.options import PullRequest
-from unlearn.options import Option
+from unlearn.options import INPUT, Option
 
 if TYPE_CHECKING:
     from unlearn.generators.catalogue import Entry
@@ -17,8 +17,9 @@ _COLUMNS = (
     "name",
     "status",
     "size",
+    "method",
     "rho",
-    "rho-a",
+    "facts",
     "working size",
     "classes",
     "licence",
@@ -33,6 +34,16 @@ NameArgument = Annotated[
         metavar="NAME|FILE",
     ),
 ]
+
+MethodArgument = Annotated[
+    str | None,
+    Option(
+        "One method, to see all its settings.",
+        positional=True,
+        metavar="[NAME]",
+    ),
+]
+RecipeOption = Annotated[str, Option("Whose settings to show.", panel=INPUT, metavar="NAME")]
 
 
 def list_generators(output: Brief) -> int:
@@ -70,6 +81,36 @@ def info(name: NameArgument, output: Brief) -> int:
     lines = {key: _shown(value) for key, value in described.items()}
     output.result("\n".join(f"{key:<18} {text}" for key, text in lines.items() if text))
     output.emit({**_outcome("info"), "generator": described})
+    return 0
+
+
+def methods(output: Brief, name: MethodArgument = None, recipe: RecipeOption = "paper") -> int:
+    """List the ways to make noise that train-generator knows, or describe one of them.
+
+    unlearn generators methods
+    unlearn generators methods min-max-min --recipe fast
+    """
+    from rich.table import Table
+
+    from unlearn.generators.recipes import described, settings_of
+
+    table = Table(box=None, pad_edge=False)
+    if name is None:
+        found = described()
+        for column in found[0]:
+            table.add_column(column.replace("_", " "))
+        for row in found:
+            table.add_row(*(_shown(value) for value in row.values()))
+        output.result(table)
+        output.emit({**_outcome("methods"), "methods": found})
+        return 0
+    settings = settings_of(name, recipe)
+    for column in ("setting", recipe):
+        table.add_column(column)
+    for setting, value in settings.items():
+        table.add_row(setting, "none" if value is None else _shown(value))
+    output.result(table)
+    output.emit({**_outcome("methods"), "method": name, "recipe": recipe, "settings": settings})
     return 0
 
 
@@ -128,10 +169,11 @@ def _row(entry: "Entry") -> dict[str, str]:
         "name": entry.name,
         "status": "bundled" if entry.bundled else "pulled",
         "size": size_text(entry.size_bytes),
-        "rho": header.rho,
-        "rho-a": header.rho_a,
+        "method": header.method,
+        "rho": header.rho or "none",
+        "facts": ", ".join(f"{name} {value}" for name, value in header.facts.items()),
         "working size": f"{header.working_size} px",
-        "classes": str(len(header.classes)),
+        "classes": str(len(header.classes) or "any"),
         "licence": header.licence,
         "sha256": entry.sha256[:SHORT_HASH],
     }

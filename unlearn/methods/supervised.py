@@ -10,9 +10,8 @@ from unlearn.datasets.labelled import Data
 from unlearn.device import Run
 from unlearn.models.classifier import Classifier
 from unlearn.objectives import cross_entropy
-from unlearn.rng import Rng
 from unlearn.tensors import to_images
-from unlearn.training import StepLosses
+from unlearn.training import Batch, StepLosses
 from unlearn.views import Views
 
 _TOGETHER = 512
@@ -21,12 +20,16 @@ _TOGETHER = 512
 def supervised(run: Run, views: Views, adversary: Pgd | None = None) -> StepLosses:
     """Return the losses of a step: cross entropy of random views, attacked if by an adversary."""
 
-    def losses(model: nn.Module, pixels: Tensor, labels: Tensor, rng: Rng) -> dict[str, Tensor]:
-        images = views(to_images(pixels), rng)
+    def losses(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        images, labels = views(to_images(batch.pixels), batch.rng), batch.labels
         if adversary:
             with frozen(model, run.precision, compiled=run.compiled) as network:
                 images = images + pgd(
-                    lambda x: cross_entropy(network(x), labels), images, adversary, "maximise", rng
+                    lambda x: cross_entropy(network(x), labels),
+                    images,
+                    adversary,
+                    "maximise",
+                    batch.rng,
                 )
         with run.autocast():
             logits = model(images)

@@ -18,6 +18,7 @@ from unlearn.errors import EnvironmentProblem
 
 VERSION: Final = 1
 FILE_NAME: Final = "manifest.jsonl"
+UNBOUNDED: Final = "unbounded"  # the rho of a run whose noise keeps none; see linf of each picture
 
 Status = Literal["ok", "failed", "skipped"]
 

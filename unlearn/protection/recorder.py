@@ -17,7 +17,8 @@ from unlearn.protection.worker import PreviewJob, Reading, WriteJob
 from unlearn.radius import Radius
 
 # Enlarging noise bilinearly flattens it; this much more brings its mean strength back. Applied only
-# where the grid is smaller than the picture, and clipped to the bound like everything else.
+# where the grid is smaller than the picture, and clipped to the bound like everything else; noise
+# that keeps no bound has the strength that it has.
 GAIN: Final = 1.5
 _CAPTION_STEM: Final = 40  # characters of a name in a preview's file name
 
@@ -61,7 +62,7 @@ class RealBatch(Batch):
             self.ground.targets[number],
             self._stream_seed,
             reading.sha256,
-            self.ground.options.rho,
+            self.ground.options.rho if self.ground.settings.bounded else None,
         )
         if delta.shape != reading.pixels.shape or not np.isfinite(delta).all():
             raise PictureError("the generator made no usable noise for it")
@@ -82,7 +83,7 @@ class RealBatch(Batch):
             self.ground.plan.out / picture.out,
             noise,
             options.rho.levels,
-            GAIN,
+            GAIN if self.ground.settings.bounded else 1.0,
             picture.format,
             options.metadata,
             options.preparation,

@@ -145,7 +145,7 @@ class Batch:
         self, *, interrupted: bool = False, previews: tuple[Path, ...] = ()
     ) -> ProtectResult:
         """Return the account of the whole run."""
-        plan, work, options = self.ground.plan, self.ground.work, self.ground.options
+        plan, work = self.ground.plan, self.ground.work
         records = dict(sorted({**work.finished, **self._records}.items()))
         failed = [record for record in records.values() if record.status != "ok"]
         return ProtectResult(
@@ -160,7 +160,7 @@ class Batch:
             outdated=work.outdated,
             labels=plan.labelling.mode,
             classes=len(plan.labelling.classes),
-            rho=str(options.rho),
+            rho=self.ground.settings.rho,
             previews=previews,
             needed_bytes=self.ground.needed_bytes,
             interrupted=interrupted,
