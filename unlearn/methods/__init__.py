@@ -2,9 +2,11 @@
 
 from unlearn.methods.base import Cost, Method, NoiseMaker, Spec
 from unlearn.methods.min_max_min import MinMaxMin
+from unlearn.methods.tap import Tap
 
 METHODS: dict[str, type[Method]] = {
     MinMaxMin.name: MinMaxMin,
+    Tap.name: Tap,
 }
 
 __all__ = ["METHODS", "Cost", "Method", "MinMaxMin", "NoiseMaker", "Spec"]
