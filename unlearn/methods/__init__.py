@@ -1,12 +1,14 @@
 """Methods by name."""
 
 from unlearn.methods.base import Cost, Method, NoiseMaker, Spec
+from unlearn.methods.entf import EntF
 from unlearn.methods.min_max_min import MinMaxMin
 from unlearn.methods.tap import Tap
 
 METHODS: dict[str, type[Method]] = {
     MinMaxMin.name: MinMaxMin,
     Tap.name: Tap,
+    EntF.name: EntF,
 }
 
 __all__ = ["METHODS", "Cost", "Method", "MinMaxMin", "NoiseMaker", "Spec"]
