@@ -2,6 +2,7 @@
 
 from unlearn.methods.base import Cost, Method, NoiseMaker, Spec
 from unlearn.methods.entf import EntF
+from unlearn.methods.lsp import Lsp
 from unlearn.methods.min_max_min import MinMaxMin
 from unlearn.methods.tap import Tap
 
@@ -9,6 +10,7 @@ METHODS: dict[str, type[Method]] = {
     MinMaxMin.name: MinMaxMin,
     Tap.name: Tap,
     EntF.name: EntF,
+    Lsp.name: Lsp,
 }
 
 __all__ = ["METHODS", "Cost", "Method", "MinMaxMin", "NoiseMaker", "Spec"]
