@@ -18,5 +18,5 @@ def test_carried_numbers_are_those_of_the_whole_set(name):
 
 
 def test_carried_numbers_are_small():
-    assert NAMES
+    assert len(NAMES) >= 4
     assert sum(path.stat().st_size for path in FACTS.iterdir()) < 300_000

@@ -1,6 +1,7 @@
 """Methods by name."""
 
 from unlearn.methods.base import Cost, Method, NoiseMaker, Spec
+from unlearn.methods.clusters import Clusters
 from unlearn.methods.entf import EntF
 from unlearn.methods.lsp import Lsp
 from unlearn.methods.min_max_min import MinMaxMin
@@ -11,6 +12,7 @@ METHODS: dict[str, type[Method]] = {
     Tap.name: Tap,
     EntF.name: EntF,
     Lsp.name: Lsp,
+    Clusters.name: Clusters,
 }
 
 __all__ = ["METHODS", "Cost", "Method", "MinMaxMin", "NoiseMaker", "Spec"]
