@@ -68,7 +68,9 @@ def test_info_by_name_and_by_file(bundled, tiny_generator, capsys):
 def test_methods_lists_every_way_to_make_noise(capsys):
     assert run(["generators", "methods"]) == 0
     shown = capsys.readouterr().out
-    assert all(f"\n{name} " in shown for name in METHODS)
+    names = [line.split()[0] for line in shown.splitlines()[::2]]
+    assert names == list(METHODS)
+    assert all("rho " in line and "recipes paper" in line for line in shown.splitlines()[1::2])
     assert run(["generators", "methods", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["methods"] == described()
 

@@ -32,6 +32,7 @@ from unlearn.verification.verdicts import Check
 
 _TOGETHER = 500  # pictures of an archive that go through the network at once
 _NAMED = 3  # files named in a refusal
+_UNBOUNDED = "; its noise keeps no bound, rho is the largest change measured"
 _TRAINED_SIDE = 64  # pictures on which a generator of the audit's own is trained
 
 
@@ -122,6 +123,8 @@ def check_files(material: Material, folder: Path, rho: Radius | None, origin: st
     kept = keep(material, torch.tensor(index, dtype=torch.int64))
     files = tuple(folder / (good[name].output or "") for name in kept.names)
     data = read_copies(kept.train, files)
+    if result.radius_origin == "measured":
+        origin += _UNBOUNDED
     return Copies(kept, data, files, result.radius, *_strength(result), origin)
 
 
@@ -183,7 +186,8 @@ def check_arrays(material: Material, data: Data, rho: Radius | None, origin: str
     """
     change = (data.pixels.to(torch.int16) - material.train.pixels.to(torch.int16)).abs()
     largest = change.flatten(1).amax(dim=1)
-    rho = rho or Radius.of_levels(min(WIDEST.levels, int(largest.max())))
+    if rho is None:
+        rho, origin = Radius.of_levels(min(WIDEST.levels, int(largest.max()))), origin + _UNBOUNDED
     if int(largest.max()) > rho.levels:
         worst = int(largest.argmax())
         raise NotProtected(f"picture {worst} is changed by {int(largest[worst])}/255, over {rho}")

@@ -59,7 +59,9 @@ def list_generators(output: Brief) -> int:
     entries = known()
     rows = [_row(entry) for entry in entries]
     rows += _available({entry.name for entry in entries})
-    table = Table(*_COLUMNS, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in _COLUMNS:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(printable(row.get(column, "")) for column in _COLUMNS))
     output.result(table if rows else "No generators are bundled with this installation.")
@@ -94,24 +96,30 @@ def methods(output: Brief, name: MethodArgument = None, recipe: RecipeOption = "
 
     from unlearn.generators.recipes import described, settings_of
 
-    table = Table(box=None, pad_edge=False)
     if name is None:
         found = described()
-        for column in found[0]:
-            table.add_column(column.replace("_", " "))
-        for row in found:
-            table.add_row(*(_shown(value) for value in row.values()))
-        output.result(table)
+        output.result("\n".join(map(_method_lines, found)))
         output.emit({**_outcome("methods"), "methods": found})
         return 0
     settings = settings_of(name, recipe)
-    for column in ("setting", recipe):
-        table.add_column(column)
+    table = Table("setting", recipe, box=None, pad_edge=False)
     for setting, value in settings.items():
         table.add_row(setting, "none" if value is None else _shown(value))
     output.result(table)
     output.emit({**_outcome("methods"), "method": name, "recipe": recipe, "settings": settings})
     return 0
+
+
+def _method_lines(row: Mapping[str, Any]) -> str:
+    """Return what one method is, and below it what one chooses by."""
+    passes = row["passes_a_picture"]
+    parts = (
+        f"rho {row['rho']}",
+        "needs labels" if row["needs_labels"] else "needs no labels",
+        f"{passes:,} passes a picture" if passes else "no network",
+        f"recipes {', '.join(row['recipes'])}",
+    )
+    return f"{row['name']:<12} {row['summary']}\n{'':<12} {' · '.join(parts)}"
 
 
 def path(name: NameArgument, output: Brief) -> int:

@@ -162,7 +162,8 @@ def _show(output: Output, trained: "Trained", data: Path, out: Path) -> None:
             output.result(f"Surrogate    {value:.1%} accuracy on {kind} clean pictures")
     output.result(f"Time         {duration_text(trained.seconds)}")
     generator = shlex.quote(str(out))
-    output.next_step(f"unlearn audit {shlex.quote(str(data))} --generator {generator}")
+    if trained.header.classes:
+        output.next_step(f"unlearn audit {shlex.quote(str(data))} --generator {generator}")
     unbounded = "" if trained.header.rho else " --allow-unbounded"
     output.next_step(
         f"unlearn protect ./photos --out ./protected --generator {generator}{unbounded}"
