@@ -20,7 +20,7 @@ from tests.support.making import (
     property_test,
     same_numbers,
 )
-from unlearn.attack import Pgd, frozen, pgd
+from unlearn.attack import Pgd, frozen, gaussian_start, pgd
 from unlearn.errors import UsageProblem
 from unlearn.models.folding import Folded
 from unlearn.objectives import cross_entropy
@@ -168,6 +168,27 @@ def test_pgd_finds_a_minimum_inside_the_ball_within_one_step(goal):
         make_rng(2),
     )
     assert float((images + delta - target).abs().max()) <= 0.5 / 255 + 1e-6
+
+
+def test_pgd_keeps_the_precision_of_its_images():
+    images = make_images(3).double()
+    weights = signs(3).double()
+    delta = pgd(linear_losses(weights), images, make_pgd(8, 0.4, steps=2), "maximise", make_rng(3))
+    start = make_rng(3).uniform(3, 8, 8, low=-8 / 255, high=8 / 255)
+    moved = project(start.double(), images, Radius.of_levels(8))
+    for _ in range(2):
+        moved = project(moved + 0.4 / 255 * weights.sign(), images, Radius.of_levels(8))
+    assert delta.dtype == torch.float64
+    assert torch.allclose(delta, moved, rtol=0, atol=1e-15)
+
+
+def test_a_gaussian_start_has_the_radius_as_its_deviation():
+    images = torch.full((40, 3, 8, 8), 0.5, dtype=torch.float64)
+    start = gaussian_start(images, Radius.of_levels(8), make_rng(40))
+    assert start.dtype == torch.float64
+    assert torch.equal(start, make_rng(40).normal(3, 8, 8).double() * (8 / 255))
+    assert abs(float(start.std()) * 255 - 8) < 0.2
+    assert float(start.abs().max()) > 2 * 8 / 255  # it is pgd that clips it
 
 
 def test_no_steps_give_the_start():

@@ -1,5 +1,5 @@
 import json
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -12,6 +12,7 @@ from unlearn.attack import Pgd
 from unlearn.config import apply_settings, from_plain, to_plain
 from unlearn.errors import UsageProblem
 from unlearn.methods import METHODS, MinMaxMin
+from unlearn.methods.stage_one import StageOne
 from unlearn.radius import Radius
 from unlearn.training import Schedule
 from unlearn.views import Views
@@ -37,6 +38,7 @@ class Outer:
     inners: tuple[Inner, ...] = ()
     ends: tuple[int, int] = (1, 2)
     maybe: Inner | None = None
+    spare: Inner | None = field(default=None, metadata={"like": "inner"})
 
 
 radii = st.fractions(Fraction(1, 1000), Fraction(99, 100), max_denominator=4000)
@@ -80,19 +82,13 @@ def methods(draw):
         decay=draw(st.floats(0, 1)),
     )
     return MinMaxMin(
-        unlearn=unlearn,
+        noise=StageOne(unlearn, views),
         adversary=draw(
             attacks(unlearn.radius.value).filter(lambda attack: attack.radius < unlearn.radius)
         ),
         randomness=draw(st.sampled_from(["norm", "squared", "mse"])),
         randomness_weight=draw(st.floats(0, 1e3)),
         joint=draw(st.booleans()),
-        views=views,
-        jitter=Radius(draw(st.fractions(0, Fraction(99, 100), max_denominator=1000))),
-        cosine_weight=draw(st.floats(0, 1e3)),
-        architectures=tuple(draw(st.lists(st.sampled_from(["vgg16", "resnet18"]), max_size=2))),
-        averaged=draw(st.integers(1, min(5, 1 + schedule.steps // 5))),
-        warm=draw(st.booleans()),
         schedule=schedule,
     )
 
@@ -116,8 +112,9 @@ def test_any_configuration_round_trips_through_json(method):
 @given(methods())
 def test_fields_that_are_left_out_take_their_defaults(method):
     plain = to_plain(method)
-    del plain["schedule"], plain["views"]["pad"]
-    expected = replace(method, schedule=Schedule(), views=replace(method.views, pad=4))
+    del plain["schedule"], plain["noise"]["views"]["pad"]
+    noise = replace(method.noise, views=replace(method.noise.views, pad=4))
+    expected = replace(method, schedule=Schedule(), noise=noise)
     assert from_plain(MinMaxMin, plain) == expected
 
 
@@ -140,8 +137,8 @@ def test_every_kind_of_field_round_trips():
 
 def test_plain_values_are_what_json_takes():
     plain = to_plain(MinMaxMin())
-    assert plain["unlearn"]["radius"] == "8/255"
-    assert plain["unlearn"]["step"] == "1.6/255"
+    assert plain["noise"]["attack"]["radius"] == "8/255"
+    assert plain["noise"]["attack"]["step"] == "1.6/255"
     assert plain["adversary"]["step"] == "0.8/255"
     assert plain["schedule"]["decay_every"] == "2/5"
     assert to_plain([1, (Fraction(1, 2), None)]) == [1, ["1/2", None]]
@@ -247,11 +244,21 @@ def test_a_setting_is_read_as_the_type_of_its_field(setting, expected):
     assert changed(setting) == replace(before, **expected)
 
 
+def test_parts_of_a_field_that_is_none_begin_as_those_of_the_field_that_it_is_like():
+    settings = ("spare.on=true", "inner.share=1/7", "spare.share=1/3", "inner.on=true")
+    for order in (settings, settings[::-1]):
+        value = changed(*order, value=Outer(1))
+        assert value.inner == Inner(Fraction(1, 7), on=True)
+        assert value.spare == Inner(Fraction(1, 3), on=True)
+    assert changed("spare.on=true", "inner.share=1/7").spare == Inner(Fraction(1, 7), on=True)
+    assert changed("inner.on=true").spare is None
+
+
 def test_later_settings_win_and_only_the_result_has_to_make_sense():
     assert changed("count=2", "count=3").count == 3
-    settings = ("adversary.radius=9/255", "unlearn.radius=12/255")
+    settings = ("adversary.radius=9/255", "noise.attack.radius=12/255")
     method = changed(*settings, value=MinMaxMin())
-    assert (method.adversary.radius, method.radius) == (Radius.of_levels(9), Radius.of_levels(12))
+    assert (method.adversary.radius, method.bound) == (Radius.of_levels(9), Radius.of_levels(12))
 
 
 @pytest.mark.parametrize(

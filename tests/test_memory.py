@@ -13,6 +13,7 @@ from tests.support.making import make_data, make_method, make_pgd, make_small_ne
 from unlearn.audits.victim import step_losses
 from unlearn.audits.watch import Watch
 from unlearn.device import Run
+from unlearn.methods import Spec
 from unlearn.radius import Radius
 from unlearn.training import SILENT, Schedule, train
 from unlearn.views import Views
@@ -44,14 +45,14 @@ class Memory:
 
 def fit_generator(memory):
     method = make_method(
-        unlearn=make_pgd(8, 2, steps=1),
+        attack=make_pgd(8, 2, steps=1),
         adversary=make_pgd(4, 2, steps=1),
-        adversary_range=(Radius.of_levels(1), Radius.of_levels(3)),
         views=Views(pad=1, jpeg=0.5, grey=0.5),
-        warm=True,
+        shared=Radius.of_levels(4),
         schedule=THOUSAND,
     )
-    method.fit(make_small_net(), make_data(14), RUN, memory)
+    module = method.build(Spec("resnet-small", 4, 8))
+    method.fit(module, make_data(14), RUN, memory)
 
 
 def fit_victim(memory):

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from tests.support.making import make_rng, property_test
 from unlearn.objectives import (
     average_prediction_randomness,
-    cosine_cross_entropy,
     cross_entropy,
     randomness,
 )
@@ -109,33 +108,10 @@ def test_cross_entropy_is_one_value_for_each_image():
     assert cross_entropy(logits.bfloat16(), torch.tensor([1, 0])).dtype == torch.float32
 
 
-def test_the_cosine_term_knows_directions_and_not_lengths():
-    proxies = torch.tensor([[3.0, 0.0], [0.0, 0.5]])
-    features = torch.tensor([[7.0, 0.0], [0.0, 0.1], [1.0, 1.0]])
-    toward = cosine_cross_entropy(features, proxies, torch.tensor([0, 1, 0]))
-    away = math.log(1 + math.exp(-10))  # cosines 1 and 0 over a temperature of 0.1
-    assert torch.allclose(toward, torch.tensor([away, away, math.log(2)]), atol=1e-6)
-    assert torch.allclose(
-        cosine_cross_entropy(features * 9, proxies * 0.1, torch.tensor([0, 1, 0])),
-        toward,
-        atol=1e-6,
-    )
-    against = cosine_cross_entropy(features[:2], proxies, torch.tensor([1, 0]))
-    assert torch.allclose(against, torch.tensor([10.0, 10.0]), atol=1e-3)
-
-
-def test_the_cosine_term_treats_each_image_alone_in_float32_with_finite_gradients_at_zero():
-    proxies, features = make_rng(5).uniform(8), make_rng(6, 1).uniform(8, low=-1)
-    labels = torch.arange(6) % 5
-    together = cosine_cross_entropy(features, proxies, labels)
-    alone = [
-        cosine_cross_entropy(features[n : n + 1], proxies, labels[n : n + 1]) for n in range(6)
-    ]
-    assert torch.allclose(torch.cat(alone), together, atol=1e-6)
-    assert cosine_cross_entropy(features.bfloat16(), proxies, labels).dtype == torch.float32
-    nothing = torch.zeros(6, 8, requires_grad=True)
-    cosine_cross_entropy(nothing, proxies, labels).sum().backward()
-    assert torch.isfinite(nothing.grad).all()
+def test_cross_entropy_keeps_the_precision_of_its_logits():
+    logits = torch.tensor([[1 / 3, -2 / 7]], dtype=torch.float64)
+    expected = torch.logsumexp(logits, dim=1) - logits[:, 1]
+    assert torch.allclose(cross_entropy(logits, torch.tensor([1])), expected, rtol=0, atol=1e-15)
 
 
 def metric(predictions, labels, classes):

@@ -185,3 +185,36 @@ def test_integers_cover_their_range_evenly(high):
     expected = draw.numel() / high
     assert len(counts) == high
     assert float(((counts - expected) ** 2 / expected).sum()) <= high + 4 * math.sqrt(2 * high)
+
+
+def test_normal_numbers_have_the_moments_and_tails_of_their_distribution():
+    draw = make_rng(40).normal(4000)
+    count = draw.numel()
+    assert draw.shape == (40, 4000)
+    assert draw.dtype == torch.float32
+    assert torch.isfinite(draw).all()
+    moments = [float((draw.double() ** power).mean()) for power in (1, 2, 3, 4)]
+    for found, expected, variance in zip(moments, (0, 1, 0, 3), (1, 2, 15, 96), strict=True):
+        assert abs(found - expected) < 4 * math.sqrt(variance / count)
+    for bound, share in ((1, 0.31731), (2, 0.04550), (3, 0.00270)):
+        limit = 4 * math.sqrt(share / count)
+        assert abs(float((draw.abs() > bound).double().mean()) - share) < limit
+
+
+def test_normal_numbers_are_independent_and_belong_to_their_stream():
+    rng = make_rng(2)
+    first, second = rng.normal(16_384), rng.normal(16_384)
+    limit = 4 / math.sqrt(16_384)
+    for one, other in ((first[0], first[1]), (first[0], second[0]), (first[0, 1:], first[0, :-1])):
+        assert abs(correlation(one, other)) < limit
+    assert torch.equal(make_rng(2).normal(16_384), first)
+
+
+def test_common_streams_depend_on_the_seed_and_not_on_the_picture():
+    rng = Rng.for_images(5, torch.tensor([3, 9]))
+    rng.uniform(4)
+    common = rng.common().uniform(6)
+    assert torch.equal(common[0], common[1])
+    assert torch.equal(Rng.for_images(5, torch.tensor([7])).fork(2).common().uniform(6), common[:1])
+    assert not torch.equal(Rng.for_images(6, torch.tensor([3])).common().uniform(6), common[:1])
+    assert not torch.equal(rng.uniform(6)[:1], common[:1])

@@ -31,7 +31,7 @@ from unlearn.errors import NothingFound, UsageProblem
 from unlearn.objectives import cross_entropy
 from unlearn.rng import Rng, content_ids
 from unlearn.tensors import to_images
-from unlearn.training import SILENT, Batches, Schedule, accuracy, predict, train
+from unlearn.training import SILENT, Batches, Schedule, Stage, accuracy, predict, train
 
 SHORT = Schedule(steps=12, batch_size=8, learning_rate=0.05)
 
@@ -78,12 +78,12 @@ class Resumed(Recorder):
         state.optimiser.load_state_dict(optimiser)
 
 
-def classify(model, pixels, labels, rng):
+def classify(model, batch):
     """The plain loss, with noise from the pictures' streams so that they matter."""
-    images = to_images(pixels)
-    images = images + rng.uniform(*images.shape[1:], low=-0.01, high=0.01)
-    loss = cross_entropy(model(images), labels).mean()
-    return {"loss": loss, "first": labels[0].float()}
+    images = to_images(batch.pixels)
+    images = images + batch.rng.uniform(*images.shape[1:], low=-0.01, high=0.01)
+    loss = cross_entropy(model(images), batch.labels).mean()
+    return {"loss": loss, "first": batch.labels[0].float()}
 
 
 def trained(data=None, schedule=SHORT, run=CPU, observer=SILENT, losses=classify):
@@ -124,7 +124,7 @@ class Point(nn.Module):
 def test_training_follows_the_recurrence_of_momentum_descent(momentum, weight_decay):
     schedule = Schedule(10, 2, 0.05, momentum, weight_decay, Fraction(2, 5), 0.1)
 
-    def losses(model, pixels, labels, rng):
+    def losses(model, batch):
         return {"loss": 0.5 * (model.place - 3).square()}
 
     model = Point(1.0)
@@ -140,11 +140,68 @@ def test_training_follows_the_recurrence_of_momentum_descent(momentum, weight_de
 def test_a_linear_loss_moves_by_the_sum_of_the_rates():
     schedule = Schedule(10, 2, 0.5, 0.0, 0.0)
     model = Point(0.0)
-    train(model, lambda m, *_: {"loss": 2 * m.place}, make_data(4), schedule, CPU)
+    train(model, lambda m, _: {"loss": 2 * m.place}, make_data(4), schedule, CPU)
     assert float(model.place.detach()) == pytest.approx(-2 * 0.5 * (4 + 0.4 + 0.02))
 
 
+def test_training_follows_the_recurrence_of_adam():
+    schedule = Schedule(10, 2, 0.05, weight_decay=0.1, shape="cosine", optimiser="adam")
+
+    def losses(model, batch):
+        return {"loss": 0.5 * (model.place - 3).square()}
+
+    model = Point(1.0)
+    train(model, losses, make_data(4), schedule, CPU)
+    place, mean, square = 1.0, 0.0, 0.0
+    for step in range(10):
+        slope = (place - 3) + 0.1 * place
+        mean, square = 0.9 * mean + 0.1 * slope, 0.999 * square + 0.001 * slope**2
+        speed = mean / (1 - 0.9 ** (step + 1))
+        size = math.sqrt(square / (1 - 0.999 ** (step + 1))) + 1e-8
+        place -= 0.05 * (1 + math.cos(math.pi * step / 10)) / 2 * speed / size
+    assert float(model.place.detach()) == pytest.approx(place, abs=1e-5)
+
+
+def test_what_a_stage_remembers_is_part_of_the_state():
+    seen, kept = [], torch.zeros(1)
+
+    class Look:
+        def started(self, state):
+            seen.append(state.memory)
+
+        def stepped(self, state, terms):
+            seen.append(state.memory["visits"].clone())
+
+    def losses(model, batch):
+        kept.add_(1)
+        return {"loss": model.place.square()}
+
+    stage = Stage(Look(), memory={"visits": kept})
+    train(Point(1.0), losses, make_data(4), Schedule(3, 2), CPU, stage)
+    assert seen[0]["visits"] is kept
+    assert seen[1:] == [1, 2, 3]
+
+
+def test_a_later_stage_is_watched_under_its_number():
+    class Look(Recorder):
+        def started(self, state):
+            self.stage = state.stage
+
+    looks = [Look(), Look()]
+    schedule = Schedule(3, 2, 0.5)
+    for watch, observer in ((looks[0], looks[0]), (looks[1], Stage(looks[1], 2))):
+        train(Point(0.0), lambda m, _: {"loss": m.place}, make_data(4), schedule, CPU, observer)
+        assert len(watch.terms) == 3
+    assert [look.stage for look in looks] == [0, 2]
+
+
 # The schedule
+
+
+def test_drops_are_shares_of_the_steps_at_which_the_rate_falls():
+    schedule = Schedule(steps=1000, drops=(Fraction(3, 4), Fraction(9, 10)))
+    rates = [schedule.rate(step) for step in (0, 749, 750, 899, 900, 999)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.001])
 
 
 def test_the_published_rate_falls_by_ten_every_forty_percent():
@@ -228,8 +285,8 @@ def test_only_the_epochs_at_hand_are_kept_in_memory():
 def test_training_sees_every_picture_the_same_number_of_times(count, batch_size):
     data, seen = make_data(count), Counter()
 
-    def losses(model, pixels, labels, rng):
-        seen.update(content_ids(pixels).tolist())
+    def losses(model, batch):
+        seen.update(content_ids(batch.pixels).tolist())
         return {"loss": model.place.square()}
 
     train(Point(1.0), losses, data, Schedule(steps=count, batch_size=batch_size), CPU)
@@ -242,11 +299,13 @@ def test_pictures_keep_their_labels_and_draw_from_their_own_streams():
     streams = Rng.for_images(CPU.seed, data.ids)
     step = itertools.count()
 
-    def losses(model, pixels, labels, rng):
-        keys = streams.fork(next(step)).keys.tolist()
-        index = torch.tensor([keys.index(key) for key in rng.keys.tolist()])
-        assert torch.equal(pixels, data.pixels[index])
-        assert torch.equal(labels, data.labels[index])
+    def losses(model, batch):
+        assert batch.step == next(step)
+        keys = streams.fork(batch.step).keys.tolist()
+        index = torch.tensor([keys.index(key) for key in batch.rng.keys.tolist()])
+        assert torch.equal(batch.index, index)
+        assert torch.equal(batch.pixels, data.pixels[index])
+        assert torch.equal(batch.labels, data.labels[index])
         return {"loss": model.place.square()}
 
     train(Point(1.0), losses, data, Schedule(steps=7, batch_size=4), CPU)
@@ -258,9 +317,9 @@ def test_pictures_keep_their_labels_and_draw_from_their_own_streams():
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_training_is_repeatable_bit_by_bit(precision):
-    def losses(model, pixels, labels, rng):
+    def losses(model, batch):
         with run.autocast():
-            return classify(model, pixels, labels, rng)
+            return classify(model, batch)
 
     run = Run(torch.device("cpu"), precision)
     assert same_numbers(
@@ -301,9 +360,9 @@ def test_training_neither_reads_nor_moves_the_global_stream():
 
 
 def test_the_model_is_in_train_mode_in_the_step_and_in_eval_mode_after_it():
-    def losses(model, *batch):
+    def losses(model, batch):
         assert model.training
-        return classify(model, *batch)
+        return classify(model, batch)
 
     model = trained(losses=losses)
     assert not any(module.training for module in model.modules())

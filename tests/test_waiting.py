@@ -22,6 +22,7 @@ from unlearn.audits.victim import step_losses
 from unlearn.audits.watch import Watch
 from unlearn.countermeasures import COUNTERMEASURES
 from unlearn.device import Run
+from unlearn.generators.artefact import NoiseGenerator
 from unlearn.methods import Spec
 from unlearn.radius import Radius
 from unlearn.training import SILENT, Schedule, train
@@ -31,19 +32,14 @@ STEPS = Schedule(steps=2, batch_size=4, learning_rate=0.05)
 FILES = {"jpeg": 0.5, "shrink": 0.5, "blur": 0.5, "grey": 0.5}
 TOGETHER = {
     "shared": Radius.of_levels(3),
-    "warm": True,
-    "jitter": Radius.of_levels(1),
-    "adversary_range": (Radius.of_levels(1), Radius.of_levels(3)),
-    "cosine_weight": 0.5,
     "window": 5,
     "joint": True,
     "views": Views(smallest_crop=0.5, **FILES),
 }
 METHODS = {
     "published": {},
-    "files": {"views": Views(pad=1, **FILES), "unlearn": make_pgd(8, 2, steps=1, views=9)},
+    "files": {"views": Views(pad=1, **FILES), "attack": make_pgd(8, 2, steps=1, views=9)},
     "without_randomness": {"randomness_weight": 0.0},
-    "several": {"architectures": ("resnet-small",)},
     "together": TOGETHER,
 }
 VICTIMS = {
@@ -84,7 +80,7 @@ class Started:
 
 def generator_fit(name):
     """Return what trains a generator in some run and calls a function after each step."""
-    attacks = {"unlearn": make_pgd(8, 2, steps=1), "adversary": make_pgd(4, 2, steps=1)}
+    attacks = {"attack": make_pgd(8, 2, steps=1), "adversary": make_pgd(4, 2, steps=1)}
     method = make_method(**(attacks | {"schedule": STEPS} | METHODS[name]))
 
     def fit(run, call):
@@ -140,7 +136,7 @@ def test_the_order_of_the_pictures_is_copied_once_an_epoch(monkeypatch, steps, e
     """Four pictures a step out of 14: the fourth and the eighth step cross a border."""
     marks = []
 
-    def losses(model, *_):
+    def losses(model, _):
         return {"loss": model.head.bias.sum()}
 
     with watched(monkeypatch) as watch:
@@ -160,9 +156,10 @@ def test_the_order_of_the_pictures_is_copied_once_an_epoch(monkeypatch, steps, e
 
 def test_the_noise_of_a_picture_waits_at_its_beginning_and_end_only(monkeypatch):
     method = make_method(views=Views(pad=1, **FILES), shared=Radius.of_levels(3))
-    generator = replace(make_generator(method), run=Run(DEVICE, "bf16"))
+    made = make_generator(method)
     with watched(monkeypatch) as watch:
-        generator.module.to(DEVICE)
+        module = made.module.to(DEVICE)
+        generator = NoiseGenerator.of(method, module, made.header, Run(DEVICE, "bf16"))
         for number in range(2):
             before = len(watch.seen)
             generator.noise_for_picture(np.zeros((8, 8, 3), np.uint8), number, 0, "00" * 32)

@@ -84,6 +84,11 @@ def pgd(
     return delta
 
 
+def gaussian_start(images: Tensor, radius: Radius, rng: Rng) -> Tensor:
+    """Draw a start for pgd, which clips it: normal, with the radius as its deviation."""
+    return rng.normal(*images.shape[1:]).to(images.dtype) * float(radius)
+
+
 def _gradient(losses: Losses, images: Tensor, delta: Tensor) -> Tensor:
     """Return the gradient of the summed losses at images + delta."""
     with torch.enable_grad():

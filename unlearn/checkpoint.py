@@ -8,7 +8,7 @@ from typing import Any
 import safetensors
 import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.files.replace import replace_file
@@ -28,10 +28,13 @@ class Checkpoint:
         """Write weights, momentum, memory, the number of finished steps and JSON notes; atomic."""
         tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
         tensors |= {f"memory.{k}": v for k, v in state.memory.items()}
-        for number, buffer in enumerate(_momenta(state)):
-            if buffer is not None:
-                tensors[f"momentum.{number}"] = buffer
-        head = {"plan": self.plan, "finished": state.finished, "notes": notes}
+        tensors |= _memories(state)
+        head = {
+            "plan": self.plan,
+            "stage": state.stage,
+            "finished": state.finished,
+            "notes": notes,
+        }
         stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         metadata = {_KEY: json.dumps(head, sort_keys=True)}
         replace_file(self.path, safetensors.torch.save(stored, metadata))
@@ -39,6 +42,7 @@ class Checkpoint:
     def restore(self, state: TrainingState) -> dict[str, Any]:
         """Bring state to where it was saved and return the notes; nothing saved leaves it alone.
 
+        Neither does the state of an earlier stage change it. That of a later one finishes it.
         Raises UsageProblem for the state of another plan and EnvironmentProblem for a damaged file.
         """
         if not self.path.exists():
@@ -56,33 +60,51 @@ class Checkpoint:
                 f"{self.path} belongs to a training with other settings or data; "
                 "use --no-resume to start over, or another --out"
             )
-        _load(state, tensors)
-        state.finished = int(head["finished"])
         notes: dict[str, Any] = head["notes"]
+        if head["stage"] >= state.stage:
+            _load_model(state, tensors)
+        if head["stage"] == state.stage:
+            _load_memories(state, tensors)
+            state.finished = int(head["finished"])
+        elif head["stage"] > state.stage:
+            state.finished = state.schedule.steps
         return notes
 
 
-def _momenta(state: TrainingState) -> list[Tensor | None]:
-    """Return the momentum of each parameter, in order."""
+def _parameters(state: TrainingState) -> list[nn.Parameter]:
+    """Return what the optimiser moves, in order."""
+    return [p for group in state.optimiser.param_groups for p in group["params"]]
+
+
+def _memories(state: TrainingState) -> dict[str, Tensor]:
+    """Return what the optimiser remembers of each parameter, such as momentum."""
     saved = state.optimiser.state
-    return [
-        saved[parameter].get("momentum_buffer") if parameter in saved else None
-        for group in state.optimiser.param_groups
-        for parameter in group["params"]
-    ]
+    return {
+        f"optimiser.{number}.{name}": memory
+        for number, parameter in enumerate(_parameters(state))
+        for name, memory in saved.get(parameter, {}).items()
+        if memory is not None
+    }
 
 
-def _load(state: TrainingState, tensors: dict[str, Tensor]) -> None:
-    """Copy saved tensors into model, memory and optimiser."""
+def _load_model(state: TrainingState, tensors: dict[str, Tensor]) -> None:
+    """Copy saved tensors into the model."""
     prefix = "model."
     state.model.load_state_dict(
         {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
     )
+
+
+def _load_memories(state: TrainingState, tensors: dict[str, Tensor]) -> None:
+    """Copy saved tensors into the memory and the optimiser."""
     for name, kept in state.memory.items():
         kept.copy_(tensors[f"memory.{name}"])
-    parameters = [p for group in state.optimiser.param_groups for p in group["params"]]
-    for number, parameter in enumerate(parameters):
-        buffer = tensors.get(f"momentum.{number}")
-        if buffer is not None:
-            like = torch.empty_like(parameter).copy_(buffer)  # keeps the memory format
-            state.optimiser.state[parameter]["momentum_buffer"] = like
+    parameters = _parameters(state)
+    for key, saved in tensors.items():
+        if key.startswith("optimiser."):
+            _, number, name = key.split(".", 2)
+            parameter = parameters[int(number)]
+            like = saved  # Adam's count of steps stays where it counts
+            if saved.shape == parameter.shape:
+                like = torch.empty_like(parameter).copy_(saved)  # keeps the memory format
+            state.optimiser.state[parameter][name] = like

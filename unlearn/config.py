@@ -1,5 +1,6 @@
 """Frozen dataclasses to plain JSON values and back."""
 
+import copy
 import dataclasses
 import json
 import types
@@ -53,13 +54,32 @@ def apply_settings(cls: type, plain: Plain, settings: Sequence[str]) -> None:
     """Change what to_plain made of a cls as texts "name=value" say, in place.
 
     Fields of inner tables are named by their path ("views.grey=1"), "none" is None, and commas part
-    the values of a tuple. Raises UsageProblem for unknown fields; from_plain checks the values.
+    the values of a tuple. The parts of a field that is None and has the metadata {"like": path}
+    begin as those of the field at that path, whatever the order of settings. Raises UsageProblem
+    for unknown fields; from_plain checks the values.
     """
-    for setting in settings:
-        path, equals, text = setting.partition("=")
-        if not equals:
-            raise UsageProblem(f"{setting!r} is no setting; write name=value")
-        _apply(cls, plain, path.strip(), text.strip())
+    pairs = [_parted(setting) for setting in settings]
+    copied = {f.name: f.metadata["like"] for f in dataclasses.fields(cls) if "like" in f.metadata}
+    for path, text in sorted(pairs, key=lambda pair: pair[0].partition(".")[0] in copied):
+        name, _, rest = path.partition(".")
+        if rest and name in copied and plain[name] is None:
+            plain[name] = copy.deepcopy(_at(plain, copied[name]))
+        _apply(cls, plain, path, text)
+
+
+def _parted(setting: str) -> tuple[str, str]:
+    """Return name and value of a setting."""
+    path, equals, text = setting.partition("=")
+    if not equals:
+        raise UsageProblem(f"{setting!r} is no setting; write name=value")
+    return path.strip(), text.strip()
+
+
+def _at(plain: Plain, path: str) -> Plain:
+    """Return what lies at a path of names."""
+    for name in path.split("."):
+        plain = plain[name]
+    return plain
 
 
 def _apply(cls: type, plain: Plain, path: str, text: str) -> None:

@@ -12,22 +12,10 @@ Randomness = Literal["norm", "squared", "mse"]
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the cross entropy of each image: logits (N, K) -> (N,).
 
-    labels are int64 (N,), or shares of each class, float (N, K).
+    labels are int64 (N,), or shares of each class, float (N, K). Halves are taken as float32.
     """
-    return F.cross_entropy(logits.float(), labels, reduction="none")
-
-
-def cosine_cross_entropy(
-    features: Tensor, proxies: Tensor, labels: Tensor, temperature: float = 0.1
-) -> Tensor:
-    """Return how little the features (N, F) point to their own class's proxy (K, F) -> (N,).
-
-    The cross entropy of cosines over a temperature: the supervised form of NT-Xent (Chen et al.,
-    2020) with one proxy a class in place of the batch's other pictures (Movshovitz-Attias et al.,
-    2017), so that each picture's loss is its own.
-    """
-    cosines = F.normalize(features.float(), dim=1) @ F.normalize(proxies.float(), dim=1).T
-    return cross_entropy(cosines / temperature, labels)
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(exact, labels, reduction="none")
 
 
 def randomness(logits: Tensor, form: Randomness = "norm") -> Tensor:

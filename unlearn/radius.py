@@ -55,6 +55,10 @@ class Radius:
         return f"{levels}/{WHITE}" if levels else str(self.value)
 
 
+# Of noise that keeps no bound of its own: all but the whole range of a colour value.
+WIDEST = Radius.of_levels(WHITE - 1)
+
+
 def parse_fraction(text: str) -> Fraction:
     """Read a decimal, or two with a slash between, exactly; no exponents, which may be of any size.
 

@@ -1,6 +1,7 @@
 """Rng, one counter-based random stream per image: equal pictures draw equal numbers."""
 
 import hashlib
+import math
 
 import torch
 from torch import Tensor
@@ -18,18 +19,23 @@ class Rng:
     state to save: a stream is its key and the number of draws made from it.
     """
 
-    def __init__(self, keys: Tensor) -> None:
+    def __init__(self, keys: Tensor, seed: int = 0) -> None:
         self.keys = keys
+        self._seed = seed
         self._draws = 0
 
     @classmethod
     def for_images(cls, seed: int, ids: Tensor) -> "Rng":
         """Return one stream per image: ids int64 (N,) name the pictures' contents, seed the run."""
-        return cls(_mix(ids ^ _mix(torch.full_like(ids, seed))))
+        return cls(_mix(ids ^ _mix(torch.full_like(ids, seed))), seed)
+
+    def common(self) -> "Rng":
+        """Return equal streams for all images, which depend on the seed of for_images alone."""
+        return Rng.for_images(self._seed, torch.zeros_like(self.keys))
 
     def fork(self, tag: int) -> "Rng":
         """Return streams of their own for a step; the parent's draws are not touched."""
-        return Rng(_mix(self.keys + _mix(torch.full_like(self.keys, tag)) * 2))
+        return Rng(_mix(self.keys + _mix(torch.full_like(self.keys, tag)) * 2), self._seed)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Draw float32 (N, *shape) from [low, high), each image from its own stream."""
@@ -41,6 +47,11 @@ class Rng:
         bits = _mix(self.keys[:, None] + counter * _GOLDEN)
         unit = _shift(bits, 40).to(torch.float32) * 2.0**-24
         return (low + (high - low) * unit).reshape(len(self.keys), *shape)
+
+    def normal(self, *shape: int) -> Tensor:
+        """Draw float32 (N, *shape) with mean 0 and deviation 1 (Box and Muller, 1958)."""
+        first, second = self.uniform(2, *shape).unbind(1)
+        return (-2 * torch.log1p(-first)).sqrt() * torch.cos(2 * math.pi * second)
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """Draw int64 (N, *shape) from 0 … high - 1, each image from its own stream."""

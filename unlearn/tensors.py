@@ -52,6 +52,13 @@ def without_casts(delta: Tensor, window: int) -> Tensor:
     return delta - mean
 
 
+def stretched(pattern: Tensor, height: int, width: int) -> Tensor:
+    """Return pattern (..., h, w) at another size, each place taken from the one that covers it."""
+    down = torch.arange(height, device=pattern.device) * pattern.shape[-2] // height
+    across = torch.arange(width, device=pattern.device) * pattern.shape[-1] // width
+    return pattern[..., down[:, None], across]
+
+
 def to_levels(delta: Tensor, radius: Radius) -> Tensor:
     """Round delta (float, shares of the range) to int16 8-bit steps, |n| ≤ radius.levels."""
     return (delta * WHITE).round().clamp(-radius.levels, radius.levels).to(torch.int16)

@@ -17,17 +17,32 @@ from unlearn.models.classifier import channels_last
 from unlearn.rng import Rng
 from unlearn.tensors import to_images
 
-StepLosses = Callable[[nn.Module, Tensor, Tensor, Rng], dict[str, Tensor]]
-# (model, pixels uint8 (N, 3, S, S), labels (N,), streams) -> scalar terms; "loss" is minimised
+
+@dataclass(frozen=True)
+class Batch:
+    """The pictures of one step: pixels uint8 (N, 3, S, S), labels int64 (N,), and their streams.
+
+    index int64 (N,) are their numbers in the data set; steps count from 0.
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    index: Tensor
+    step: int
+    rng: Rng
+
+
+StepLosses = Callable[[nn.Module, Batch], dict[str, Tensor]]  # scalar terms; "loss" is minimised
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """Steps and step size of momentum SGD.
+    """Steps and step size of momentum SGD, or of Adam.
 
     The rate is multiplied by decay every decay_every of the steps, or falls to zero along half a
-    cosine (Loshchilov and Hutter, 2017). The defaults are those of the
-    paper's generator. Raises UsageProblem for schedules that take no step.
+    cosine (Loshchilov and Hutter, 2017); drops are shares of the steps at which it is multiplied by
+    decay instead. adam knows no momentum setting (Kingma and Ba, 2015). The defaults are those of
+    the paper's generator. Raises UsageProblem for schedules that take no step.
     """
 
     steps: int = 5000
@@ -38,6 +53,8 @@ class Schedule:
     decay_every: Fraction = Fraction(2, 5)
     decay: float = 0.1
     shape: Literal["steps", "cosine"] = "steps"
+    drops: tuple[Fraction, ...] = ()
+    optimiser: Literal["sgd", "adam"] = "sgd"
 
     def __post_init__(self) -> None:
         if self.steps < 1 or self.batch_size < 1:
@@ -49,6 +66,9 @@ class Schedule:
         """Return the learning rate of a step counted from 0."""
         if self.shape == "cosine":
             return self.learning_rate * (1 + math.cos(math.pi * step / self.steps)) / 2
+        if self.drops:
+            passed = sum(step >= self.steps * share for share in self.drops)
+            return self.learning_rate * float(self.decay**passed)
         period = max(1, int(self.steps * self.decay_every))
         return self.learning_rate * float(self.decay ** (step // period))
 
@@ -57,16 +77,16 @@ class Schedule:
 class TrainingState:
     """All that a training is made of: a checkpoint saves this and nothing else.
 
-    memory is what a method keeps from step to step outside the model; the pictures of the step
-    under way, by their numbers in the data set, follow from the number of finished steps.
+    memory is what a method keeps from step to step outside the model; stage counts the trainings
+    that it makes of one model, one after the other.
     """
 
     model: nn.Module
     optimiser: torch.optim.Optimizer
     schedule: Schedule
     finished: int = 0
+    stage: int = 0
     memory: dict[str, Tensor] = field(default_factory=dict)
-    pictures: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
 
 class Observer(Protocol):
@@ -95,6 +115,26 @@ class Silent:
 SILENT = Silent()
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Hands a training on to its observer, with its number among those of the same model.
+
+    What lies in memory is changed in place, in the losses; checkpoints hold it, artefacts do not.
+    """
+
+    observer: Observer
+    number: int = 0
+    memory: dict[str, Tensor] = field(default_factory=dict)
+
+    def started(self, state: TrainingState) -> None:
+        state.stage = self.number
+        state.memory |= self.memory
+        self.observer.started(state)
+
+    def stepped(self, state: TrainingState, terms: dict[str, Tensor]) -> None:
+        self.observer.stepped(state, terms)
+
+
 def train(
     model: nn.Module,
     losses: StepLosses,
@@ -115,27 +155,30 @@ def train(
         raise NothingFound("there are no pictures to train on")
     data = data.to(run.device)
     channels_last(model.to(run.device)).train()
-    optimiser = torch.optim.SGD(
-        model.parameters(),
-        lr=schedule.learning_rate,
-        momentum=schedule.momentum,
-        weight_decay=schedule.weight_decay,
-    )
+    optimiser = _optimiser(model, schedule)
     state = TrainingState(model, optimiser, schedule)
     observer.started(state)
     batches = Batches(len(data), schedule.batch_size, run.seed, run.device)
     streams = Rng.for_images(run.seed, data.ids)
     for step in range(state.finished, schedule.steps):
-        state.pictures = index = batches.at(step)
-        rng = Rng(streams.keys[index]).fork(step)
+        index = batches.at(step)
+        rng = Rng(streams.keys[index], run.seed).fork(step)
         optimiser.param_groups[0]["lr"] = schedule.rate(step)
-        terms = losses(model, data.pixels[index], data.labels[index], rng)
+        terms = losses(model, Batch(data.pixels[index], data.labels[index], index, step, rng))
         optimiser.zero_grad(set_to_none=True)
         terms["loss"].backward()
         optimiser.step()
         state.finished = step + 1
         observer.stepped(state, terms)
     model.eval()
+
+
+def _optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:
+    rate, decay = schedule.learning_rate, schedule.weight_decay
+    if schedule.optimiser == "adam":
+        return torch.optim.Adam(model.parameters(), lr=rate, weight_decay=decay)
+    momentum = schedule.momentum
+    return torch.optim.SGD(model.parameters(), lr=rate, momentum=momentum, weight_decay=decay)
 
 
 class Batches:

@@ -95,6 +95,48 @@ class Views:
         return torch.stack([turned, height, centre_x, centre_y], dim=1)
 
 
+@dataclass(frozen=True)
+class SmoothViews:
+    """A random flip and a shift by parts of pixels, as the poisons of Fowl et al. (2021) are seen.
+
+    shift is the largest move in pixels each way; what comes into sight there has the colour fill.
+    """
+
+    shift: float = 4.0
+    flip: bool = True
+    fill: float = 0.5
+
+    def __call__(self, images: Tensor, rng: Rng) -> Tensor:
+        """Return one view of each image (N, C, H, W) at the same size; gradients flow through."""
+        draw = rng.uniform(3).to(images.dtype)
+        shifts, flips = (2 * draw[:, :2] - 1) * self.shift, self.flip & (draw[:, 2] > 0.5)
+        return smooth_shift(images - self.fill, shifts, flips) + self.fill
+
+
+def smooth_shift(images: Tensor, shifts: Tensor, flips: Tensor) -> Tensor:
+    """Mirror (N, C, H, W) at flips (N,), then look shifts (N, 2) pixels to the right and down.
+
+    Between pixels it is bilinear, outside the images zero.
+    """
+    height, width = images.shape[-2:]
+    across = torch.arange(width, device=images.device) + shifts[:, :1]
+    across = torch.where(flips[:, None], width - 1 - across, across)
+    down = torch.arange(height, device=images.device) + shifts[:, 1:]
+    grid = torch.stack(
+        [
+            _centred(across, width)[:, None, :].expand(-1, height, -1),
+            _centred(down, height)[:, :, None].expand(-1, -1, width),
+        ],
+        dim=3,
+    )
+    return F.grid_sample(images, grid, align_corners=True)
+
+
+def _centred(places: Tensor, size: int) -> Tensor:
+    """Turn pixel places 0 … size - 1 into -1 … 1."""
+    return 2 * places / max(size - 1, 1) - 1
+
+
 def padded_crop(images: Tensor, pad: int, shifts: Tensor, flips: Tensor) -> Tensor:
     """Pad (N, C, H, W) with black, crop back at shifts (N, 2), mirror at flips (N,): one gather."""
     count, channels, height, width = images.shape

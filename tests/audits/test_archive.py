@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.making import CPU, make_method, make_pgd
 from unlearn.audits import run as workflow
 from unlearn.audits.copies import NotProtected, check_arrays
 from unlearn.audits.pictures import Material, gather
@@ -15,7 +16,7 @@ from unlearn.datasets import stored
 from unlearn.datasets.labelled import Data
 from unlearn.errors import UsageProblem
 from unlearn.generators.artefact import NoiseGenerator, header_of
-from unlearn.methods import RECIPES, MinMaxMin, Spec
+from unlearn.methods import MinMaxMin, Spec
 from unlearn.radius import Radius
 from unlearn.training import Schedule
 
@@ -46,13 +47,13 @@ def archive(tmp_path):
 
 @pytest.fixture
 def options(archive, tmp_path):
-    method = MinMaxMin(unlearn=replace(MinMaxMin().unlearn, steps=1, views=1))
+    method = make_method(attack=make_pgd(8, 1.6, steps=1))
     module = method.build(Spec("resnet-small", 2))
     header = header_of(
         method, architecture="resnet-small", classes=("a", "b"), image_size=32, working_size=32
     )
     path = tmp_path / "gen.safetensors"
-    NoiseGenerator(method, module, header).save(path)
+    NoiseGenerator.of(method, module, header, CPU).save(path)
     return AuditOptions(
         clean=archive,
         protected=None,
@@ -81,15 +82,16 @@ def test_an_archive_is_protected_in_memory_and_tried_on_its_own_test_pictures(op
 
 
 def test_a_method_is_trained_once_on_the_training_pictures(options, monkeypatch):
-    small = replace(RECIPES["error-minimising"], schedule=Schedule(steps=2, batch_size=4))
-    monkeypatch.setattr(workflow, "recipe_of", lambda name, budget: (small, "resnet-small"))
-    options = replace(options, method="error-minimising")
+    small = MinMaxMin.recipes()["error-minimising"]
+    small = replace(small, schedule=Schedule(steps=2, batch_size=4))
+    monkeypatch.setattr(workflow, "trained_by", lambda name, budget: (small, "resnet-small"))
+    options = replace(options, method="min-max-min")
     audit(options, ignore)
     artefact = options.out / "generator.safetensors"
     before = artefact.stat().st_mtime_ns
     report = audit(options, ignore).report
     assert artefact.stat().st_mtime_ns == before
-    assert report.subject.protection.startswith("generator error-minimising (SHA-256 ")
+    assert report.subject.protection.startswith("generator min-max-min (SHA-256 ")
 
 
 def test_a_generator_of_fewer_classes_is_refused(options, archive):

@@ -5,12 +5,12 @@ from fractions import Fraction
 import pytest
 
 from tests.support.making import CPU
-from unlearn.audits.budgets import BUDGETS, budget_of, recipe_of
+from unlearn.audits.budgets import BUDGETS, budget_of, trained_by
 from unlearn.audits.costs import Costs, estimate, seen
 from unlearn.audits.plan import WHOLE, AuditPlan, Cell, Training
 from unlearn.audits.worker import file_name
 from unlearn.errors import UsageProblem
-from unlearn.methods import RECIPES
+from unlearn.methods import MinMaxMin
 from unlearn.radius import Radius
 
 NONE, FOUR = Radius.of_levels(0), Radius.of_levels(4)
@@ -52,11 +52,11 @@ def test_every_budget_makes_a_plan(name, side):
 
 
 def test_recipes_are_small_under_the_quick_budget_only():
-    assert recipe_of("min-max-min", "paper") == (RECIPES["min-max-min"], "resnet18")
-    quick, network = recipe_of("error-minimising", "quick")
-    assert (quick.schedule.steps, quick.unlearn.views, network) == (600, 1, "resnet-small")
+    assert trained_by("min-max-min", "paper") == (MinMaxMin(), "resnet18")
+    quick, network = trained_by("min-max-min", "quick")
+    assert (quick.schedule.steps, quick.noise.attack.views, network) == (600, 1, "resnet-small")
     with pytest.raises(UsageProblem, match="min-max-min"):
-        recipe_of("minmax", "quick")
+        trained_by("minmax", "quick")
 
 
 def test_file_names_of_cells_are_plain_and_differ():

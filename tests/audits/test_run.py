@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support.making import CPU, make_method, make_pgd
 from unlearn.audits import run as workflow
 from unlearn.audits import runner
 from unlearn.audits.copies import NotProtected
@@ -21,7 +22,7 @@ from unlearn.countermeasures import COUNTERMEASURES
 from unlearn.datasets import stored
 from unlearn.errors import EnvironmentProblem, NothingFound, UsageProblem
 from unlearn.generators.artefact import NoiseGenerator, header_of
-from unlearn.methods import MinMaxMin, Spec
+from unlearn.methods import Spec
 from unlearn.protection.events import Progress
 from unlearn.radius import Radius
 
@@ -61,14 +62,14 @@ def copy_with_noise(clean: Path, folder: Path, levels: int = 8) -> Path:
 def generator(tmp_path_factory) -> Path:
     """A generator file with random weights: 3 classes, working size 32, cheap noise."""
     path = tmp_path_factory.mktemp("generator") / "tiny.safetensors"
-    method = MinMaxMin(unlearn=replace(MinMaxMin().unlearn, steps=1, views=1))
+    method = make_method(attack=make_pgd(8, 1.6, steps=1))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = method.build(Spec("resnet-small", 3))
     header = header_of(
         method, architecture="resnet-small", classes=CLASSES, image_size=32, working_size=32
     )
-    NoiseGenerator(method, module, header).save(path)
+    NoiseGenerator.of(method, module, header, CPU).save(path)
     return path
 
 

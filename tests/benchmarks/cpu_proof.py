@@ -5,7 +5,7 @@
 Trains an error-minimising generator (no adversary, no randomness) and a min-max-min generator on
 the same 5,000 CIFAR-10 pictures, protects them, and trains victims on clean, placebo, error-
 minimising and min-max-min pictures, ordinarily and adversarially. The noise of min-max-min is
-shared by class (MinMaxMin.shared); --ablation SEEDS adds error-minimising noise that is shared
+shared by class (StageOne.shared); --ablation SEEDS adds error-minimising noise that is shared
 too, both parts together, and noise of each picture's own as published. Victims are those of
 `unlearn audit` (unlearn/audits/victim.py), with seeds that no generator has. Killed, it goes on.
 OUT.jsonl has a line per victim, OUT.md the table; --work keeps sets and journals.
@@ -37,6 +37,7 @@ from unlearn.datasets.folders import load_labelled, some_of_each
 from unlearn.device import select_run
 from unlearn.generators.artefact import NoiseGenerator, generator_from
 from unlearn.methods import MinMaxMin
+from unlearn.methods.stage_one import StageOne
 from unlearn.radius import Radius
 from unlearn.training import Schedule
 from unlearn.workers.pool import Pool
@@ -50,28 +51,28 @@ TRAINING = Training(32, 32, epochs=12, batch_size=64, pgd_steps=4, step_share=Fr
 NOTHING = Pgd(LEVELS(0), LEVELS(0), steps=0)
 
 _MINIMISING = MinMaxMin(
-    unlearn=Pgd(RHO, LEVELS(1.6), steps=5),
+    noise=StageOne(Pgd(RHO, LEVELS(1.6), steps=5)),
     final=Pgd(RHO, LEVELS(1.6), steps=10),
     adversary=NOTHING,
     randomness_weight=0.0,
     schedule=Schedule(steps=300),
 )
 _SHARED = MinMaxMin(
-    unlearn=Pgd(RHO, LEVELS(1.6), steps=0),
+    noise=StageOne(Pgd(RHO, LEVELS(1.6), steps=0), shared=RHO),
     adversary=Pgd(LEVELS(4), Radius(LEVELS(8).value / 3), steps=3),
     joint=True,
-    shared=RHO,
     schedule=Schedule(steps=1500, shape="cosine"),
 )
 MAIN = {"error-minimising": _MINIMISING, "min-max-min": _SHARED}
 ABLATION = {  # which part of it is it?
     "error-minimising, shared": replace(_SHARED, adversary=NOTHING, randomness_weight=0.0),
-    "min-max-min, both parts": replace(_SHARED, unlearn=Pgd(RHO, LEVELS(1.6), steps=2)),
+    "min-max-min, both parts": replace(
+        _SHARED, noise=StageOne(Pgd(RHO, LEVELS(1.6), steps=2), shared=RHO)
+    ),
     "min-max-min, per picture": replace(
         _SHARED,
-        unlearn=Pgd(RHO, LEVELS(1.6), steps=5),
+        noise=StageOne(Pgd(RHO, LEVELS(1.6), steps=5)),
         final=Pgd(RHO, LEVELS(1.6), steps=10),
-        shared=LEVELS(0),
         schedule=Schedule(steps=600, shape="cosine"),
     ),
 }

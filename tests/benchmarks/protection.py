@@ -115,8 +115,8 @@ def protected_arrays(name: str, clean: Data) -> Data:
     for part in (clean.subset(n) for n in torch.arange(len(clean)).split(500)):
         rng = Rng.for_images(generator.run.seed, part.ids)
         images = to_images(part.pixels)
-        method = generator.method
-        delta = method.noise(generator.module, images, part.labels, generator.run, rng)
+        maker = generator.maker
+        delta = maker(images, maker.targets(images, part.labels, rng), rng)
         parts.append(add_levels(part.pixels, to_levels(delta, RHO)))
     return Data(torch.cat(parts), clean.labels, clean.classes)
 

@@ -23,7 +23,7 @@ from tests.benchmarks.paper.plan import (
 from tests.benchmarks.paper.run import Bench, Deadline, open_run, run_units
 from tests.benchmarks.paper.table import page
 from unlearn.errors import UnlearnError
-from unlearn.methods import RECIPES
+from unlearn.methods import MinMaxMin
 
 PAPER, MINI = SCALES["paper"], SCALES["mini"]
 TINY = replace(MINI, pictures=40, tested=20)
@@ -136,16 +136,16 @@ def test_every_protected_and_clean_cell_has_its_counterpart():
 
 def test_the_paper_scale_is_the_authors_setting():
     method = PAPER.method("min-max-min")
-    assert method == RECIPES["min-max-min"]
+    assert method == MinMaxMin()
     # settings() leaves out what is usual: when a default changes, the journal has to be told
-    assert (str(method.unlearn.radius), str(method.unlearn.step)) == ("8/255", "1.6/255")
-    assert (method.unlearn.steps, method.unlearn.views) == (10, 5)
+    assert (str(method.noise.attack.radius), str(method.noise.attack.step)) == ("8/255", "1.6/255")
+    assert (method.noise.attack.steps, method.noise.attack.views) == (10, 5)
     assert (str(method.adversary.radius), str(method.adversary.step)) == ("4/255", "0.8/255")
     assert (method.adversary.steps, method.adversary.views) == (10, 1)
     assert (method.randomness, method.randomness_weight, method.joint) == ("norm", 1.0, False)
     assert (method.schedule.steps, method.schedule.batch_size) == (5000, 128)
     assert (method.schedule.learning_rate, method.schedule.weight_decay) == (0.1, 5e-4)
-    assert (method.views.flip, method.views.pad) == (True, 4)
+    assert (method.noise.views.flip, method.noise.views.pad) == (True, 4)
     assert (PAPER.training.learning_rate, PAPER.training.weight_decay) == (0.1, 5e-4)
     assert PAPER.training.step_share == Fraction(1, 5)
     assert PAPER.network("resnet18") == "resnet18"

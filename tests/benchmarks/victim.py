@@ -108,8 +108,8 @@ def fit_victim(
         step = Radius(victim.rho_a.value * 2 / victim.pgd_steps)
         adversary = Pgd(victim.rho_a, step, victim.pgd_steps)
 
-    def losses(module, pixels, labels, rng):
-        images = augment(pixels, rng)
+    def losses(module, batch):
+        images, labels, rng = augment(batch.pixels, batch.rng), batch.labels, batch.rng
         if adversary:
             with frozen(module, run.precision) as network:
                 images = images + pgd(

@@ -10,6 +10,7 @@ def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained generator file: 3 classes, working size 32."""
     import torch
 
+    from unlearn.device import select_run
     from unlearn.generators.artefact import NoiseGenerator, header_of
     from unlearn.methods import MinMaxMin, Spec
 
@@ -27,5 +28,5 @@ def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
         name="tiny",
         licence="MIT",
     )
-    NoiseGenerator(method, module, header).save(path)
+    NoiseGenerator.of(method, module, header, select_run("cpu")).save(path)
     return path

@@ -119,6 +119,7 @@ def test_a_list_on_the_line_replaces_that_of_a_file(own, asked):
     assert protect(asked, "--recursive").selection.recursive is True
 
 
+SETTINGS = ["--set", "joint=true", "--set", "final=none"]
 CASES = [
     ("protect", "rho", '"4/255"', ["--rho", "4/255"]),
     ("protect", "rho", "0.03", ["--rho", "0.03"]),
@@ -149,10 +150,9 @@ CASES = [
     ("audit", "weights", '"w.pth"', ["--weights", "w.pth"]),
     ("audit", "offline", "true", ["--offline"]),
     ("audit", "out", '"report"', ["--out", "report"]),
-    ("train-generator", "smallest-crop", "0.5", ["--smallest-crop", "0.5"]),
-    ("train-generator", "joint", "false", ["--no-joint"]),
-    ("train-generator", "set", '["jitter=4/255"]', ["--set", "jitter=4/255"]),
-    ("train-generator", "arch", '["vit", "vgg16"]', ["--arch", "vit", "--arch", "vgg16"]),
+    ("train-generator", "set", '["joint=true", "final=none"]', SETTINGS),
+    ("train-generator", "arch", '"vit"', ["--arch", "vit"]),
+    ("train-generator", "recipe", '"paper"', ["--recipe", "paper"]),
     ("train-generator", "save-every", "2", ["--save-every", "2"]),
     ("train-generator", "resume", "false", ["--no-resume"]),
     ("train-generator", "licence", '"MIT"', ["--licence", "MIT"]),

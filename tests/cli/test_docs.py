@@ -4,7 +4,6 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,6 @@ from typer.main import get_command
 from unlearn.cli.app import build
 from unlearn.cli.reference import rewritten
 from unlearn.limits import LIMITS
-from unlearn.methods import MinMaxMin
-from unlearn.radius import Radius
 
 CHECKOUT = Path(__file__).parents[2]
 README = CHECKOUT / "README.md"
@@ -63,21 +60,6 @@ def test_every_option_is_documented_and_every_documented_option_exists(name, com
 def test_the_tables_of_options_are_what_the_options_say():
     text = CLI.read_text(encoding="utf-8")
     assert rewritten(text) == text, "run: python -m unlearn.cli.reference docs/cli.md"
-
-
-def test_every_setting_of_the_method_is_documented_and_every_documented_one_exists():
-    def names(value, path=""):
-        for field in fields(value):
-            inner = getattr(value, field.name)
-            if is_dataclass(inner) and not isinstance(inner, Radius):
-                yield from names(inner, f"{field.name}.")
-            else:
-                yield f"{path}{field.name}"
-
-    known = {name for name in names(MinMaxMin()) if not name.startswith("adversary.")}
-    cells = "".join(c for c in sections()["unlearn train-generator"] if c.startswith("| `"))
-    documented = {name for name in re.findall(r"`([a-z_.]+)`", cells) if not name.startswith("-")}
-    assert documented == known | {"adversary"}
 
 
 def test_every_command_has_its_section_and_nothing_else_has():

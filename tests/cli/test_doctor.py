@@ -32,7 +32,7 @@ def fake(monkeypatch, **noises):
 
         return types.SimpleNamespace(
             working_size=64,
-            radius=workflow_radius,
+            bound=workflow_radius,
             run=types.SimpleNamespace(device=torch.device(kind)),
             noise_for_picture=noise_for_picture,
         )

@@ -8,6 +8,8 @@ import pytest
 
 from unlearn.cli.app import run
 from unlearn.generators import catalogue
+from unlearn.generators.recipes import described, settings_of
+from unlearn.methods import METHODS
 
 
 @pytest.fixture
@@ -25,12 +27,13 @@ def test_list_shows_what_matters_to_choose(bundled, capsys):
     heads, row = capsys.readouterr().out.splitlines()
     digest = hashlib.sha256(bundled.read_bytes()).hexdigest()
     assert heads.split() == [
-        *("name", "status", "size", "rho", "rho-a", "working", "size", "classes", "licence"),
+        *("name", "status", "size", "method", "rho", "facts"),
+        *("working", "size", "classes", "licence"),
         "sha256",
     ]
     assert row.split()[:2] == ["tiny", "bundled"]
     assert row.split()[3:] == [
-        *("kB", "8/255", "4/255", "32", "px", "3", "MIT"),
+        *("kB", "min-max-min", "8/255", "rho-a", "4/255", "32", "px", "3", "MIT"),
         digest[:12],
     ]
 
@@ -40,7 +43,7 @@ def test_list_as_json_has_everything_and_the_whole_hash(bundled, capsys):
     (entry,) = json.loads(capsys.readouterr().out)["generators"]
     assert entry["sha256"] == hashlib.sha256(bundled.read_bytes()).hexdigest()
     assert entry["size_bytes"] == bundled.stat().st_size
-    assert entry["config"]["unlearn"]["radius"] == "8/255"
+    assert entry["config"]["noise"]["attack"]["radius"] == "8/255"
     assert entry["classes"] == ["a", "b", "c"]
 
 
@@ -55,10 +58,36 @@ def test_info_by_name_and_by_file(bundled, tiny_generator, capsys):
     shown = capsys.readouterr().out
     assert f"path               {bundled}" in shown
     assert "classes            a, b, c" in shown
-    assert "unlearn=(radius=8/255" in shown
+    assert "noise=(attack=(radius=8/255" in shown
+    assert "facts              rho-a=4/255" in shown
     assert "data_fingerprint" not in shown
     assert run(["generators", "info", str(tiny_generator), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["generator"]["path"] == str(tiny_generator)
+
+
+def test_methods_lists_every_way_to_make_noise(capsys):
+    assert run(["generators", "methods"]) == 0
+    shown = capsys.readouterr().out
+    names = [line.split()[0] for line in shown.splitlines()[::2]]
+    assert names == list(METHODS)
+    assert all("rho " in line and "recipes paper" in line for line in shown.splitlines()[1::2])
+    assert run(["generators", "methods", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["methods"] == described()
+
+
+def test_methods_shows_all_settings_of_a_recipe_by_their_names(capsys):
+    assert run(["generators", "methods", "min-max-min", "--recipe", "fast"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    settings = settings_of("min-max-min", "fast")
+    assert [line.split()[0] for line in lines] == ["setting", *settings]
+    assert lines[0].split() == ["setting", "fast"]
+    assert run(["generators", "methods", "min-max-min", "--recipe", "fast", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["settings"] == settings
+
+
+def test_an_unknown_method_names_the_known_ones(capsys):
+    assert run(["generators", "methods", "zzz"]) == 2
+    assert f"unknown method 'zzz'; choose one of {', '.join(METHODS)}" in capsys.readouterr().err
 
 
 def test_path(bundled, capsys):

@@ -13,10 +13,12 @@ from PIL import Image
 from unlearn.cli.app import run
 from unlearn.config import to_plain
 from unlearn.generators.header import read_header
+from unlearn.methods import MinMaxMin
 from unlearn.views import Views
 
 QUICK = ["--arch", "resnet-small", "--image-size", "16", "--steps", "4", "--batch-size", "4"]
-QUICK += ["--views", "1", "--unlearn-steps", "1", "--adversary-steps", "1"]
+QUICK += ["--set", "noise.attack.views=1", "--set", "noise.attack.steps=1"]
+QUICK += ["--set", "adversary.steps=1"]
 QUICK += ["--device", "cpu", "--precision", "fp32"]
 
 
@@ -40,7 +42,10 @@ def test_it_says_what_it_does_and_what_comes_next(data, out, capsys):
     text = capsys.readouterr()
     assert "rho 8/255 · rho-a 4/255 · resnet-small · device cpu (fp32)" in text.err
     assert "8 pictures of 16 px in 2 classes" in text.err
-    assert "Cost: 4 steps of 5 passes a picture, 80 forward+backward passes" in text.err
+    assert (
+        "Cost: 4 steps, 80 forward+backward passes; with its final noise 14 for each picture"
+        in text.err
+    )
     assert "judged by the first 4 steps" in text.err
     assert "step 4/4" in text.err
     assert f"Generator    {out}" in text.out
@@ -72,48 +77,43 @@ def test_quiet_prints_nothing(data, out, capsys):
 
 
 def test_options_reach_the_artefact(data, out):
-    options = ["--rho", "6/255", "--rho-a", "0.01", "--randomness", "squared", "--joint"]
-    options += ["--randomness-weight", "2", "--smallest-crop", "0.5", "--grey", "0.25"]
-    options += ["--name", "mine", "--licence", "CC0", "--working-size", "48", "--epochs", "1"]
+    options = ["--rho", "6/255", "--recipe", "paper", "--epochs", "1"]
+    settings = ["adversary.radius=0.01", "randomness=squared", "joint=true", "randomness_weight=2"]
+    settings += ["noise.views.smallest_crop=0.5", "noise.views.grey=0.25", "final.steps=3"]
+    options += [part for setting in settings for part in ("--set", setting)]
+    options += ["--name", "mine", "--licence", "CC0", "--working-size", "48"]
     assert run(["train-generator", str(data), "--out", str(out), *QUICK, *options]) == 0
     header = read_header(out)
-    assert (header.rho, header.rho_a, header.name) == ("6/255", "2.55/255", "mine")
+    assert (header.rho, header.facts, header.name) == ("6/255", {"rho-a": "2.55/255"}, "mine")
     assert (header.licence, header.working_size) == ("CC0", 48)
     config = header.config
     assert config["randomness"] == "squared"
     assert config["joint"] is True
-    assert config["views"] == to_plain(Views(smallest_crop=0.5, grey=0.25))
-    assert config["final_views"] == config["views"]
+    assert config["noise"]["views"] == to_plain(Views(smallest_crop=0.5, grey=0.25))
+    assert config["final"] == config["noise"]["attack"] | {"steps": 3}
     assert config["schedule"]["steps"] == 2
 
 
-def test_a_recipe_its_settings_and_several_networks_reach_the_artefact(data, out, capsys):
-    options = ["--recipe", "fast", "--steps", "5", "--set", "averaged=2", "--set", "views.jpeg=0.5"]
-    options += ["--set", "adversary_range=1/255,6/255", "--arch", "resnet18-thin", "--no-joint"]
-    assert run(["train-generator", str(data), "--out", str(out), *QUICK, *options]) == 0
-    text = capsys.readouterr().err
-    assert "resnet-small, resnet18-thin · device cpu" in text
-    assert "with its final noise 29 for each picture" in text  # 5 steps of 4/8 x 5, 4 x 1 x 4
-    header = read_header(out)
-    config = header.config
-    assert header.architecture == "resnet-small"
-    assert config["architectures"] == ["resnet18-thin"]
-    assert (config["averaged"], config["warm"], config["joint"]) == (2, False, False)
-    assert config["adversary_range"] == ["1/255", "6/255"]
-    assert config["views"]["jpeg"] == config["final_views"]["jpeg"] == 0.5
+def test_the_recipe_that_is_taken_is_fast(data, out, capsys):
+    assert run(["train-generator", str(data), "--out", str(out), *QUICK]) == 0
+    assert "with its final noise 14 for each picture" in capsys.readouterr().err  # 4/8 x 4 x 5 + 4
+    fast = to_plain(MinMaxMin.recipes()["fast"])
+    config = read_header(out).config
+    assert config["noise"]["shared"] == fast["noise"]["shared"]
     assert config["schedule"]["shape"] == "cosine"
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--rho-a", "8/255"], "rho-a 8/255 must be below rho 8/255"),
+        (["--set", "adversary.radius=8/255"], "rho-a 8/255 must be below rho 8/255"),
+        (["--method", "zzz"], "unknown method 'zzz'; choose one of min-max-min"),
+        (["--recipe", "zzz"], "min-max-min has no recipe 'zzz'; choose one of paper, fast"),
         (["--rho", "8"], "did you mean 8/255?"),
         (["--arch", "vgg99"], "unknown architecture 'vgg99'; choose one of resnet18"),
-        (["--set", "zzz=1"], "unknown field 'zzz'; known: adversary, adversary_range"),
-        (["--set", "jitter"], "'jitter' is no setting; write name=value"),
-        (["--set", "jitter=9"], "did you mean 9/255?"),
-        (["--set", "averaged=3", "--steps", "4"], "3 late states (averaged) cannot be kept"),
+        (["--set", "zzz=1"], "min-max-min: unknown field 'zzz'; known: adversary, final"),
+        (["--set", "joint"], "'joint' is no setting; write name=value"),
+        (["--set", "noise.shared=9"], "did you mean 9/255?"),
         (["--out", "gen.pt"], "a generator is a .safetensors file; name it so"),
     ],
 )

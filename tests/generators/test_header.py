@@ -14,11 +14,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.making import make_generator, property_test
-from unlearn.config import to_plain
+from tests.support.making import make_generator, make_pgd, property_test
+from unlearn.config import from_plain, to_plain
 from unlearn.errors import EnvironmentProblem
 from unlearn.files.replace import replace_file
 from unlearn.generators.header import KEY, Header, read_header, serialised
+from unlearn.methods import MinMaxMin
+from unlearn.methods.stage_one import StageOne
+from unlearn.radius import Radius
+from unlearn.views import Views
 
 HEADER = Header(
     method="min-max-min",
@@ -28,7 +32,7 @@ HEADER = Header(
     image_size=8,
     working_size=16,
     rho="8/255",
-    rho_a="4/255",
+    facts={"rho-a": "4/255"},
     curve={"steps": [1, 2], "accuracy": [0.5, 0.25]},
 )
 
@@ -210,10 +214,84 @@ def test_a_real_safetensors_file_of_another_tool_is_refused(path):
     assert refusal(path) == ": a safetensors file, but not an unlearn generator"
 
 
-@pytest.mark.parametrize("version", [0, 2, 99, None, "1", -1])
+@pytest.mark.parametrize("version", [0, None, "1", -1])
 def test_other_formats_are_refused(path, version):
     write_metadata(path, changed(format=version))
-    assert refusal(path) == f": artefact format {version}; this unlearn reads format 1"
+    assert refusal(path) == f": artefact format {version}; this unlearn reads formats 1 and 2"
+
+
+@pytest.mark.parametrize("version", [3, 99])
+def test_a_later_format_was_made_by_a_newer_unlearn(path, version):
+    write_metadata(path, changed(format=version))
+    assert refusal(path) == (
+        f": artefact format {version}, made by a newer unlearn; this one reads formats up to 2"
+    )
+
+
+OLD = {
+    "unlearn": {"radius": "8/255", "step": "2/255", "steps": 3},
+    "adversary": {"radius": "4/255", "step": "2/255"},
+    "views": {"pad": 2},
+    "window": 9,
+    "shared": "2/255",
+    "joint": True,
+    "patterns": 1,
+    "jitter": "0/255",
+    "adversary_range": None,
+    "cosine_weight": 0,
+    "architectures": [],
+    "averaged": 1,
+    "warm": False,
+}
+
+
+def old_header(**config):
+    plain = to_plain(HEADER) | {"format": 1, "rho_a": "4/255", "config": OLD | config}
+    del plain["facts"]
+    return json.dumps(plain)
+
+
+def test_a_header_of_the_first_format_is_read_as_the_same_method(path):
+    write_metadata(path, old_header())
+    header = read_header(path)
+    assert header == replace(
+        HEADER,
+        config={
+            "noise": {
+                "attack": OLD["unlearn"],
+                "views": OLD["views"],
+                "window": 9,
+                "shared": "2/255",
+            },
+            "adversary": OLD["adversary"],
+            "joint": True,
+        },
+    )
+    assert from_plain(MinMaxMin, header.config) == MinMaxMin(
+        noise=StageOne(make_pgd(8, 2, steps=3), Views(pad=2), 9, Radius.of_levels(2)),
+        adversary=make_pgd(4, 2),
+        joint=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("patterns", 4),
+        ("jitter", "4/255"),
+        ("adversary_range", ["1/255", "7/255"]),
+        ("cosine_weight", 0.5),
+        ("architectures", ["vgg16"]),
+        ("averaged", 3),
+        ("warm", True),
+    ],
+)
+def test_an_option_that_is_no_more_names_the_unlearn_that_had_it(path, name, value):
+    write_metadata(path, old_header(**{name: value}))
+    assert refusal(path) == (
+        f": damaged generator header: {name} = {value} is an option that is no more; "
+        f"use unlearn {HEADER.tool}, which made it"
+    )
 
 
 @pytest.mark.parametrize(
@@ -234,7 +312,10 @@ def test_other_formats_are_refused(path, version):
         (changed(image_size=-8), "image_size is -8, not at least 1"),
         (changed(seed=True), "header.seed: expected int, got True"),
         (changed(name=None), "header.name: expected str, got None"),
+        (changed(facts={"rho-a": 4}), "facts hold 4, which is no text"),
         ('{"format": 1}', "header: missing field 'method'"),
+        ('{"format": 2}', "header: missing field 'method'"),
+        (changed(format=1, config=[]), "header.config: expected dict, got []"),
     ],
 )
 def test_damaged_headers_are_refused_with_the_reason(path, text, reason):
@@ -338,5 +419,5 @@ def test_the_header_of_a_generator_says_what_its_method_is(path):
     generator.save(path)
     header = read_header(path)
     assert header == generator.header
-    assert (header.method, header.rho, header.rho_a) == ("min-max-min", "8/255", "4/255")
+    assert (header.method, header.rho, header.facts["rho-a"]) == ("min-max-min", "8/255", "4/255")
     assert header.config == to_plain(generator.method)

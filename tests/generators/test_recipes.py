@@ -1,109 +1,137 @@
-"""Recipes by name, and what options make of them."""
+"""Methods and recipes by name, and what options make of them."""
 
 from dataclasses import replace
-from fractions import Fraction
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from tests.support.making import make_pgd, property_test
+from tests.support.making import changed, make_pgd
 from unlearn.errors import UsageProblem
-from unlearn.generators.recipes import NAMES, Attacks, method_of
-from unlearn.methods import RECIPES, MinMaxMin
+from unlearn.generators.options import MethodOptions as Wanted
+from unlearn.generators.recipes import (
+    described,
+    method_of,
+    recipe_of,
+    settings_of,
+    trained_plain,
+    with_epochs,
+)
+from unlearn.methods import METHODS, MinMaxMin
 from unlearn.radius import Radius
 from unlearn.training import Schedule
 from unlearn.views import Views
 
-PAPER = MinMaxMin(final=make_pgd(8, 1.6, steps=10, views=5), final_views=Views())
+PAPER = Wanted(recipe="paper")
 
 
-def test_paper_is_the_published_recipe_with_its_final_noise_spelled_out():
-    assert method_of("paper", Attacks(), ()) == PAPER
-    assert method_of("paper", Attacks(rho=Radius.of_levels(8)), ()) == PAPER
-    assert PAPER.published == MinMaxMin().published
-    assert PAPER.passes_per_image(50_000) == 844
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_without_changes_a_recipe_is_itself(name):
-    recipe, method = RECIPES[NAMES[name]], method_of(name, Attacks(), ())
-    assert replace(method, final=recipe.final, final_views=recipe.final_views) == recipe
-    assert method.published == recipe.published
-
-
-@property_test
-@given(st.integers(1, 60), st.integers(0, 60), st.fractions(Fraction(1, 255), Fraction(1, 5)))
-def test_the_published_recipe_steps_twice_its_radius_over_the_number_of_steps(steps, more, rho):
-    attacks = Attacks(
-        rho=Radius(rho), rho_a=Radius(rho / 2), unlearn_steps=steps, adversary_steps=more
-    )
-    method = method_of("paper", attacks, ())
-    assert method.unlearn.step.value == min(rho, 2 * rho / steps)
-    assert method.adversary.step.value == min(rho / 2, rho / max(1, more))
-    assert (method.unlearn.steps, method.adversary.steps) == (steps, more)
-    assert method.final == method.unlearn
-
-
-def test_final_noise_follows_training_until_it_is_told_something_else():
-    attacks = Attacks(unlearn_steps=7, views=2, final_steps=14, final_views=3)
-    method = method_of("paper", attacks, ["views.grey=0.5", "final_views.smallest_crop=0.2"])
-    assert method.unlearn.step.value == Fraction(16, 7 * 255)
-    assert method.final == replace(
-        method.unlearn, steps=14, views=3, step=Radius(Fraction(16, 14 * 255))
-    )
-    assert method.views == Views(grey=0.5)
-    assert method.final_views == Views(grey=0.5, smallest_crop=0.2)
-
-
-def test_the_order_of_settings_of_training_and_of_the_final_noise_does_not_matter():
-    settings = ["final_views.jpeg=0.1", "views.jpeg=0.9", "unlearn.steps=3", "final.steps=4"]
-    methods = [method_of("paper", Attacks(), order) for order in (settings, settings[::-1])]
-    assert methods[0] == methods[1]
-    assert (methods[0].views.jpeg, methods[0].final_views.jpeg) == (0.9, 0.1)
-    assert (methods[0].unlearn.steps, methods[0].final.steps) == (3, 4)
-
-
-def test_options_override_the_fast_recipe_and_leave_the_rest_of_it():
-    fast = RECIPES["fast"]
-    method = method_of("fast", Attacks(unlearn_steps=4, views=2), ["warm=true", "averaged=3"])
-    assert method.unlearn == make_pgd(8, 4, steps=4, views=2)  # the published way, fast has none
-    assert method.final == fast.final
-    assert method.adversary == fast.adversary
-    assert (method.warm, method.averaged, method.joint) == (True, 3, True)
-    assert method.shared == fast.shared
+def test_without_a_name_the_first_preferred_recipe_is_taken():
+    assert method_of(Wanted()) == MinMaxMin.recipes()["fast"] == recipe_of("min-max-min")
+    assert method_of(PAPER) == MinMaxMin()
+    assert recipe_of("min-max-min", preferred=("none", "paper")) == MinMaxMin()
 
 
 def test_another_radius_scales_every_attack_on_the_noise():
-    method = method_of("fast", Attacks(rho=Radius.of_levels(6)), ())
-    assert (method.radius, method.final.radius) == (Radius.of_levels(6),) * 2
-    assert method.unlearn.steps == 0
+    method = method_of(Wanted(recipe="fast", rho=Radius.of_levels(6)))
+    assert (method.bound, method.final.radius) == (Radius.of_levels(6),) * 2
+    assert method.noise.attack.steps == 0
     assert method.final.step == Radius.of_levels(0.75)
-    assert method.shared == Radius.of_levels(6)
-    assert method.adversary == RECIPES["fast"].adversary
-    small = method_of("fast", Attacks(rho=Radius.of_levels(6)), ["shared=2/255"])
-    assert small.shared == Radius.of_levels(2)
+    assert method.noise.shared == Radius.of_levels(6)
+    assert method.adversary == MinMaxMin.recipes()["fast"].adversary
+    settings = ("noise.shared=2/255",)
+    small = method_of(Wanted(recipe="fast", rho=Radius.of_levels(6), settings=settings))
+    assert small.noise.shared == Radius.of_levels(2)
 
 
-def test_every_option_can_be_set_at_once_whatever_the_order():
-    settings = ["averaged=2", "schedule.steps=5", "adversary_range=1/255,7/255", "jitter=4/255"]
-    settings += ["cosine_weight=0.5", "architectures=vgg16,resnet50", "warm=true"]
+def test_settings_override_the_recipe_and_leave_the_rest_of_it():
+    settings = ("noise.attack.steps=4", "noise.attack.views=2", "joint=false")
+    fast = MinMaxMin.recipes()["fast"]
+    method = method_of(Wanted(recipe="fast", steps=7, batch_size=5, settings=settings))
+    attack = replace(fast.noise.attack, steps=4, views=2)
+    schedule = replace(fast.schedule, steps=7, batch_size=5)
+    assert method == changed(fast, attack=attack, joint=False, schedule=schedule)
+
+
+def test_the_final_noise_begins_as_training_does_whatever_the_order():
+    settings = ("final.steps=14", "final_views.smallest_crop=0.2")
+    settings += ("noise.attack.views=2", "noise.views.grey=0.5")
     for order in (settings, settings[::-1]):
-        method = method_of("paper", Attacks(), order)
-        assert method == replace(
-            PAPER,
-            averaged=2,
-            schedule=Schedule(steps=5),
-            adversary_range=(Radius.of_levels(1), Radius.of_levels(7)),
-            jitter=Radius.of_levels(4),
-            cosine_weight=0.5,
-            architectures=("vgg16", "resnet50"),
-            warm=True,
-        )
+        method = method_of(replace(PAPER, settings=order))
+        assert method.noise.attack == make_pgd(8, 1.6, steps=10, views=2)
+        assert method.final == make_pgd(8, 1.6, steps=14, views=2)
+        assert method.noise.views == Views(grey=0.5)
+        assert method.final_views == Views(grey=0.5, smallest_crop=0.2)
 
 
-def test_what_settings_contradict_is_refused():
-    with pytest.raises(UsageProblem, match="rho-a 4/255 must be below rho 3/255"):
-        method_of("paper", Attacks(rho=Radius.of_levels(3)), ())
-    with pytest.raises(UsageProblem, match="the final noise has radius 6/255, not 8/255"):
-        method_of("paper", Attacks(), ["final.radius=6/255"])
+def test_a_whole_final_attack_can_be_taken_back():
+    method = method_of(Wanted(recipe="fast", settings=("final=none",)))
+    assert method.final is None
+    assert method.published.attack == method.noise.attack
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        (Wanted(method="zzz"), f"unknown method 'zzz'; choose one of {', '.join(METHODS)}"),
+        (
+            Wanted(recipe="zzz"),
+            "min-max-min has no recipe 'zzz'; choose one of paper, fast, ",
+        ),
+        (
+            Wanted(settings=("zzz=1",)),
+            "min-max-min: unknown field 'zzz'; known: adversary, final, final_views, joint, noise",
+        ),
+        (
+            Wanted(settings=("noise.zzz=1",)),
+            "unknown field 'zzz'; known: attack, shared, views,",
+        ),
+        (
+            Wanted(settings=("joint",)),
+            "min-max-min: 'joint' is no setting; write name=value",
+        ),
+        (Wanted(settings=("joint=1",)), "min-max-min: settings.joint: expected bool, got 1"),
+        (
+            replace(PAPER, settings=("adversary.radius=8/255",)),
+            "rho-a 8/255 must be below rho 8/255",
+        ),
+        (
+            replace(PAPER, settings=("final.radius=6/255",)),
+            "the final noise has radius 6/255, not 8/255",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_with_what_can(wanted, message):
+    with pytest.raises(UsageProblem) as caught:
+        method_of(wanted)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 10), (0.01, 1), (2.5, 25)])
+def test_epochs_become_steps_that_cover_the_pictures(epochs, steps):
+    method = replace(MinMaxMin(), schedule=Schedule(batch_size=10))
+    assert with_epochs(method, epochs, 100) == replace(method, schedule=Schedule(steps, 10))
+    assert with_epochs(method, 3, 5).schedule.steps == 3
+
+
+def test_what_decides_the_training_leaves_out_the_published_noise():
+    late = replace(MinMaxMin(), final=make_pgd(8, 1), final_views=Views(grey=1))
+    assert trained_plain(late) == trained_plain(MinMaxMin())
+    assert trained_plain(replace(late, joint=True)) != trained_plain(late)
+
+
+def test_settings_are_named_by_their_paths():
+    settings = settings_of("min-max-min", "paper")
+    assert settings["noise.attack.radius"] == "8/255"
+    assert settings["noise.views.quality"] == [10, 95]
+    assert settings["final"] is None
+
+
+def test_every_method_is_described_by_what_one_chooses_by():
+    rows = {row["name"]: row for row in described()}
+    assert rows.keys() == METHODS.keys()
+    assert rows["min-max-min"] == {
+        "name": "min-max-min",
+        "summary": MinMaxMin.summary,
+        "rho": "8/255",
+        "needs_labels": True,
+        "passes_a_picture": 844,
+        "recipes": ["paper", "fast", "error-minimising", "quick"],
+    }

@@ -7,13 +7,13 @@ from fractions import Fraction
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file
 
 from unlearn.attack import Pgd
 from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
 from unlearn.generators.artefact import NoiseGenerator
 from unlearn.generators.header import read_header
 from unlearn.generators.train import (
+    Resumed,
     Started,
     Stepped,
     Stopped,
@@ -22,11 +22,12 @@ from unlearn.generators.train import (
     train_generator,
 )
 from unlearn.methods import MinMaxMin
+from unlearn.methods.stage_one import StageOne
 from unlearn.radius import Radius
 from unlearn.training import Schedule
 
 SMALL = MinMaxMin(
-    unlearn=Pgd(Radius.of_levels(8), Radius.of_levels(4), steps=2),
+    noise=StageOne(Pgd(Radius.of_levels(8), Radius.of_levels(4), steps=2)),
     adversary=Pgd(Radius.of_levels(4), Radius.of_levels(4), steps=1),
     schedule=Schedule(steps=6, batch_size=4),
 )
@@ -64,7 +65,7 @@ def test_the_artefact_says_what_it_is_made_of(options):
     assert (header.method, header.architecture) == ("min-max-min", "resnet-small")
     assert header.classes == ("cats", "dogs")
     assert (header.image_size, header.working_size) == (16, 24)
-    assert (header.rho, header.rho_a, header.precision) == ("8/255", "4/255", "fp32")
+    assert (header.rho, header.facts, header.precision) == ("8/255", {"rho-a": "4/255"}, "fp32")
     assert (header.data_count, header.licence, header.seed) == (10, "CC0-1.0", 3)
     assert header.curve["step"] == [1, 2, 3, 4, 5, 6]
     assert len(header.curve["clean_test_accuracy"]) == 6
@@ -110,20 +111,10 @@ def test_compiled_passes_are_another_training(options, monkeypatch):
     assert calls
 
 
-STRONG = replace(
-    SMALL,
-    architectures=("resnet-small",),
-    averaged=2,
-    warm=True,
-    adversary_range=(Radius.of_levels(1), Radius.of_levels(7)),
-)
-
-
-@pytest.mark.parametrize(
-    ("method", "stop_after"), [(SMALL, 1), (SMALL, 2), (SMALL, 5), (STRONG, 1), (STRONG, 5)]
-)
-def test_a_stopped_training_goes_on_to_the_same_bytes(options, method, stop_after):
-    options = replace(options, method=method)
+@pytest.mark.parametrize("stop_after", [1, 2, 5])
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_stopped_training_goes_on_to_the_same_bytes(options, joint, stop_after):
+    options = replace(options, method=replace(SMALL, joint=joint))
     whole = train_generator(options, ignore).sha256
     options.out.unlink()
     stop = threading.Event()
@@ -136,9 +127,9 @@ def test_a_stopped_training_goes_on_to_the_same_bytes(options, method, stop_afte
         train_generator(options, stop_in_time, stop)
     assert checkpoint_path(options.out).exists()
     assert not options.out.exists()
-    started = []
-    resumed = train_generator(options, started.append)
-    assert started[0].resumed_at == stop_after
+    events = []
+    resumed = train_generator(options, events.append)
+    assert events[1] == Resumed(stop_after)
     assert resumed.sha256 == whole
     assert not checkpoint_path(options.out).exists()
 
@@ -153,9 +144,9 @@ def test_a_killed_training_goes_on_from_its_last_save(options):
 
     with pytest.raises(KeyboardInterrupt):
         train_generator(replace(options, save_every_minutes=0), die)
-    started = []
-    assert train_generator(options, started.append).sha256 == whole
-    assert started[0].resumed_at == 3
+    events = []
+    assert train_generator(options, events.append).sha256 == whole
+    assert events[1] == Resumed(3)
 
 
 def test_a_state_of_another_plan_is_refused_and_can_be_thrown_away(options):
@@ -181,7 +172,8 @@ def test_the_cost_is_told_before_the_first_step_and_metrics_are_read(options):
     train_generator(options, events.append)
     started, *stepped = events
     assert isinstance(started, Started)
-    assert started.passes == 6 * 4 * (2 + 1 + 2)
+    assert started.cost == SMALL.cost(10)
+    assert started.cost.training == 6 * 4 * (2 + 1 + 2)
     assert [event.step for event in stepped] == [1, 2, 3, 4, 5, 6]
     assert set(stepped[-1].metrics) == {
         "loss",
@@ -197,21 +189,15 @@ def test_epochs_become_steps_that_cover_the_data(options):
     assert trained.header.config["schedule"]["steps"] == 3
 
 
-def test_kept_noise_is_in_the_checkpoint_and_not_in_the_artefact(options):
-    options = replace(options, method=STRONG)
-
+def test_another_final_noise_goes_on_from_the_same_state(options):
     def die(event):
         if isinstance(event, Stepped) and event.step == 4:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train_generator(replace(options, save_every_minutes=0), die)
-    kept = load_file(checkpoint_path(options.out))["memory.noise"]
-    assert (kept.dtype, kept.shape) == (torch.int8, (10, 3, 16, 16))
-    assert 0 < int(kept.abs().max()) <= 8
-    train_generator(options, ignore)
-    names = load_file(options.out).keys()
-    assert {name.split(".")[0] for name in names} == {"networks", "late"}
+    final = replace(SMALL, final=Pgd(Radius.of_levels(8), Radius.of_levels(1), steps=9))
+    assert train_generator(replace(options, method=final), ignore).path.exists()
 
 
 def test_a_share_of_the_pictures_is_drawn_evenly(options):

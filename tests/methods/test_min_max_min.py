@@ -8,6 +8,7 @@ from tests.support.making import (
     CPU,
     counted_calls,
     flags_of,
+    make_batch,
     make_images,
     make_labels,
     make_method,
@@ -17,6 +18,7 @@ from tests.support.making import (
     make_rng,
     make_small_net,
     make_stripes,
+    noise_of,
     numbers_of,
     same_numbers,
 )
@@ -27,7 +29,7 @@ from unlearn.objectives import cross_entropy, randomness
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import to_delta, to_images, to_levels
-from unlearn.training import Schedule, train
+from unlearn.training import Batch, Schedule, train
 from unlearn.views import Views
 
 STILL = Views(flip=False, pad=0)
@@ -35,13 +37,13 @@ STILL = Views(flip=False, pad=0)
 
 def step(method, module=None, count=6, run=CPU):
     module = make_small_net().train() if module is None else module
-    return method.step_losses(module, make_pixels(count), make_labels(count), run, make_rng(count))
+    return method.step_losses(module, make_batch(count), run)
 
 
 @pytest.fixture(scope="module")
 def trained_network():
-    def losses(model, pixels, labels, rng):
-        return {"loss": cross_entropy(model(to_images(pixels)), labels).mean()}
+    def losses(model, batch):
+        return {"loss": cross_entropy(model(to_images(batch.pixels)), batch.labels).mean()}
 
     model = make_network()
     train(model, losses, make_stripes(256), Schedule(40, 32, 0.05), CPU)
@@ -53,12 +55,12 @@ def trained_network():
 
 def test_the_defaults_are_the_published_settings():
     method = MinMaxMin()
-    assert method.unlearn == make_pgd(8, 1.6, steps=10, views=5, random_start=True)
+    assert method.noise.attack == make_pgd(8, 1.6, steps=10, views=5, random_start=True)
     assert method.adversary == make_pgd(4, 0.8, steps=10, views=1, random_start=True)
     assert (method.randomness, method.randomness_weight) == ("norm", 1.0)
-    assert method.views == Views(flip=True, pad=4, smallest_crop=1.0, grey=0.0)
+    assert method.noise.views == Views(flip=True, pad=4, smallest_crop=1.0, grey=0.0)
     assert method.schedule == Schedule(5000, 128, 0.1, 0.9, 5e-4)
-    assert method.radius == Radius.of_levels(8)
+    assert method.bound == Radius.of_levels(8)
     assert method.passes_per_step == 62
 
 
@@ -81,8 +83,8 @@ def test_a_final_attack_in_another_ball_is_refused_with_both_radii():
 def test_another_radius_scales_the_noise_and_halves_an_adversary_that_is_too_strong(
     levels, adversary
 ):
-    method = MinMaxMin(final=make_pgd(8, 0.8, steps=30)).within(Radius.of_levels(levels))
-    assert method.unlearn == make_pgd(levels, levels / 5, views=5)
+    method = MinMaxMin(final=make_pgd(8, 0.8, steps=30)).at(Radius.of_levels(levels))
+    assert method.noise.attack == make_pgd(levels, levels / 5, views=5)
     assert method.final == make_pgd(levels, levels / 10, steps=30)
     assert method.adversary == make_pgd(adversary, adversary / 5)
     assert method.schedule == Schedule()
@@ -90,7 +92,7 @@ def test_another_radius_scales_the_noise_and_halves_an_adversary_that_is_too_str
 
 def test_the_same_radius_is_the_same_method():
     method = make_method()
-    assert method.within(Radius.parse("16/510")) is method
+    assert method.at(Radius.parse("16/510")) is method
 
 
 @pytest.mark.parametrize("name", ["resnet-small", "resnet18-thin", "vit"])
@@ -109,7 +111,7 @@ def test_a_surrogate_is_a_network_with_the_classes_of_its_data(name):
     ],
 )
 def test_a_step_makes_as_many_passes_as_it_says(precision, changes, expected):
-    method, module = replace(make_method(), **changes), make_small_net().train()
+    method, module = make_method(**changes), make_small_net().train()
     module.register_buffer("shared", torch.zeros(4, 3, 8, 8))
     passes = []
     with counted_calls(module) as own:
@@ -132,9 +134,9 @@ def test_a_step_makes_as_many_passes_as_it_says(precision, changes, expected):
 
 def test_noise_lowers_the_loss_of_every_picture_on_a_trained_network(trained_network):
     data = make_stripes(32, seed=3)
-    images, method = to_images(data.pixels), make_method(unlearn=make_pgd(8, 1.6, views=3))
-    delta = method.noise(trained_network, images, data.labels, CPU, make_rng(32))
-    noisy = images + to_delta(to_levels(delta, method.radius))
+    images, method = to_images(data.pixels), make_method(attack=make_pgd(8, 1.6, views=3))
+    delta = noise_of(method, trained_network, images, data.labels, make_rng(32))
+    noisy = images + to_delta(to_levels(delta, method.bound))
     with torch.no_grad():
         before, after = (
             cross_entropy(trained_network(pictures), data.labels) for pictures in (images, noisy)
@@ -144,8 +146,8 @@ def test_noise_lowers_the_loss_of_every_picture_on_a_trained_network(trained_net
 
 def test_grey_pictures_get_the_grey_noise_that_colour_noise_would_sum_to(trained_network):
     images, labels = make_images(4, channels=1), make_labels(4)
-    method = make_method(unlearn=make_pgd(8, 8, steps=1, random_start=False), views=STILL)
-    grey = method.noise(trained_network, images, labels, CPU, make_rng(4))
+    method = make_method(attack=make_pgd(8, 8, steps=1, random_start=False), views=STILL)
+    grey = noise_of(method, trained_network, images, labels, make_rng(4))
     assert grey.shape == images.shape
     colour = images.expand(-1, 3, -1, -1).clone().requires_grad_()
     loss = cross_entropy(trained_network(colour), labels).sum()
@@ -157,16 +159,16 @@ def test_grey_pictures_get_the_grey_noise_that_colour_noise_would_sum_to(trained
 def test_the_final_attack_makes_the_noise_but_not_the_training(attacks):
     final = make_pgd(8, 1, steps=4)
     method = make_method(final=final)
-    method.noise(make_small_net(), make_images(2), make_labels(2), CPU, make_rng(2))
+    noise_of(method, make_small_net(), make_images(2), make_labels(2), make_rng(2))
     step(method)
-    assert [call["config"] for call in attacks] == [final, method.unlearn, method.adversary]
+    assert [call["config"] for call in attacks] == [final, method.noise.attack, method.adversary]
 
 
 def test_the_noise_of_a_step_and_the_published_noise_are_one_computation(attacks):
     method, module = make_method(), make_small_net().eval()
     step(method, module)
     pixels, labels = make_pixels(6), make_labels(6)
-    published = method.noise(module, to_images(pixels), labels, CPU, make_rng(6))
+    published = noise_of(method, module, to_images(pixels), labels, make_rng(6))
     assert torch.equal(attacks[0]["delta"], published)
 
 
@@ -251,7 +253,7 @@ def test_clean_and_noisy_pictures_are_seen_in_views_of_their_own():
     module = make_small_net().train()
     views = Views(flip=False, pad=3)
     zero = make_pgd(0.5, 0.5, steps=0, random_start=False)  # no whole level: pictures stay clean
-    method = make_method(unlearn=zero, adversary=make_pgd(0, 0, steps=0), views=views)
+    method = make_method(attack=zero, adversary=make_pgd(0, 0, steps=0), views=views)
     with counted_calls(module) as (calls):
         step(method, module)
     assert not torch.equal(calls[0], calls[1])
@@ -263,7 +265,7 @@ def test_no_adversarial_steps_mean_no_adversary(attacks):
     with counted_calls(module) as calls:
         step(method, module)
     assert [call["goal"] for call in attacks] == ["minimise"]
-    levels = to_levels(attacks[0]["delta"], method.radius)
+    levels = to_levels(attacks[0]["delta"], method.bound)
     assert torch.equal(calls[0], make_images(6) + to_delta(levels))
 
 
@@ -284,7 +286,7 @@ def test_a_step_is_repeatable_and_restores_modes_and_flags(precision):
 def test_a_step_changes_running_statistics_and_nothing_else():
     module, pixels = make_small_net().train(), make_pixels(6)
     before, numbers = pixels.clone(), numbers_of(module)
-    make_method().step_losses(module, pixels, make_labels(6), CPU, make_rng(6))
+    make_method().step_losses(module, replace(make_batch(6), pixels=pixels), CPU)
     after = numbers_of(module)
     differing = {name for name in after if not torch.equal(after[name], numbers[name])}
     assert differing == {"body.1.running_mean", "body.1.running_var", "body.1.num_batches_tracked"}
@@ -296,7 +298,7 @@ def test_a_picture_draws_the_same_noise_in_every_batch_of_a_step(attacks):
     pixels, labels, ids = make_pixels(6), make_labels(6), torch.arange(6)
     for index in (ids, ids.flip(0), ids[2:3]):
         rng = Rng.for_images(0, index)
-        make_method().step_losses(module, pixels[index], labels[index], CPU, rng)
+        make_method().step_losses(module, Batch(pixels[index], labels[index], index, 0, rng), CPU)
     noise, _, turned, _, alone, _ = (call["delta"] for call in attacks)
     assert float((noise - turned.flip(0)).abs().gt(1e-6).float().mean()) < 0.01
     assert float((noise[2:3] - alone).abs().gt(1e-6).float().mean()) < 0.01
@@ -327,8 +329,8 @@ def test_a_window_keeps_areas_from_changing_colour_within_the_bound():
     shifts = []
     for method in (plain, fine):
         with torch.no_grad():
-            delta = method.noise(network, images, labels, CPU, make_rng(2))
-        assert delta.abs().max() <= float(method.radius) + 1e-6
+            delta = noise_of(method, network, images, labels, make_rng(2))
+        assert delta.abs().max() <= float(method.bound) + 1e-6
         assert ((images + delta) >= -1e-6).all()
         assert ((images + delta) <= 1 + 1e-6).all()
         shifts.append(float(F.avg_pool2d(delta, 9, stride=1).abs().mean()))
@@ -338,7 +340,7 @@ def test_a_window_keeps_areas_from_changing_colour_within_the_bound():
 @pytest.mark.parametrize("window", [-1, 2, 8])
 def test_a_window_without_a_centre_is_refused(window):
     with pytest.raises(UsageProblem, match=f"a window of {window} has no centre"):
-        MinMaxMin(window=window)
+        make_method(window=window)
 
 
 def test_final_noise_of_another_radius_is_refused():
@@ -349,9 +351,9 @@ def test_final_noise_of_another_radius_is_refused():
 def test_views_taken_together_are_the_views_taken_one_by_one(monkeypatch):
     network, method = make_network("resnet-small", 4), make_method()
     images, labels = make_images(2, 16), make_labels(2)
-    together = method.noise(network, images, labels, CPU, make_rng(2))
+    together = noise_of(method, network, images, labels, make_rng(2))
     monkeypatch.setattr("unlearn.methods.stage_one._VIEWS_TOGETHER", 0)
-    apart = method.noise(network, images, labels, CPU, make_rng(2))
+    apart = noise_of(method, network, images, labels, make_rng(2))
     assert torch.isclose(together, apart, atol=1e-6).float().mean() > 0.99
 
 
@@ -359,16 +361,14 @@ def test_views_taken_together_are_the_views_taken_one_by_one(monkeypatch):
 
 
 def test_the_shared_part_lowers_the_loss_of_its_class_within_its_radius(trained_network):
-    method = replace(make_method(), shared=Radius.of_levels(5), views=Views(flip=False, pad=0))
+    method = make_method(shared=Radius.of_levels(5), views=Views(flip=False, pad=0))
     data = make_stripes(64, seed=4)
     images = to_images(data.pixels)
     trained_network.register_buffer("shared", torch.zeros(4, 3, 8, 8))
     rng = make_rng(64)
     with frozen(trained_network) as network:
         for _ in range(12):
-            method.learned.move_shared(
-                network, trained_network.shared, images, data.labels, data.labels, rng
-            )
+            method.noise.move_shared(network, trained_network.shared, images, data.labels, rng)
         moved = (images + trained_network.shared[data.labels]).clamp(0, 1)
         before = cross_entropy(network(images), data.labels)
         after = cross_entropy(network(moved), data.labels)
@@ -378,65 +378,23 @@ def test_the_shared_part_lowers_the_loss_of_its_class_within_its_radius(trained_
 
 
 def test_noise_starts_from_the_shared_part_and_keeps_the_bound():
-    method = replace(
-        make_method(),
-        unlearn=Pgd(Radius.of_levels(8), Radius.of_levels(1), steps=0),
+    method = make_method(
+        attack=Pgd(Radius.of_levels(8), Radius.of_levels(1), steps=0),
         shared=Radius.of_levels(6),
     )
     module = make_small_net()
     module.register_buffer("shared", Rng.for_images(0, torch.arange(4)).uniform(3, 8, 8) * 6 / 255)
     images, labels = make_images(6, 8) * 0.5 + 0.2, make_labels(6)
-    noise = method.noise(module, images, labels, CPU, make_rng(6))
+    noise = noise_of(method, module, images, labels, make_rng(6))
     assert torch.allclose(noise, module.shared[labels], atol=1e-6)
-    wide = method.noise(module, make_images(2, 12) * 0.5 + 0.2, labels[:2], CPU, make_rng(2))
+    wide = noise_of(method, module, make_images(2, 12) * 0.5 + 0.2, labels[:2], make_rng(2))
     assert wide.shape[-1] == 12
-    grey = method.noise(module, images[:, :1], labels, CPU, make_rng(6))
+    grey = noise_of(method, module, images[:, :1], labels, make_rng(6))
     assert torch.allclose(grey, module.shared[labels].mean(dim=1, keepdim=True), atol=1e-6)
-    small = method.within(Radius.of_levels(2)).noise(module, images, labels, CPU, make_rng(6))
+    small = noise_of(method.at(Radius.of_levels(2)), module, images, labels, make_rng(6))
     assert (small * 255).abs().max().round() == 2
-
-
-def test_each_picture_has_one_of_its_own_class_s_patterns_the_same_whenever_it_is_asked():
-    method = replace(
-        make_method(),
-        unlearn=Pgd(Radius.of_levels(8), Radius.of_levels(1), steps=0),
-        shared=Radius.of_levels(6),
-        patterns=3,
-    )
-    torch.manual_seed(0)
-    module = method.build(Spec("resnet-small", 4, 8))
-    assert module.shared.shape == (12, 3, 8, 8)
-    images, labels = torch.full((200, 3, 8, 8), 0.5), torch.arange(200) % 4
-    noise = method.noise(module, images, labels, CPU, Rng.for_images(5, torch.arange(200)))
-    near = (noise[:, None] - module.shared[None]).abs().flatten(2).amax(dim=2)
-    assert bool((near.min(dim=1).values < 1e-6).all())
-    places = near.argmin(dim=1)
-    assert torch.equal(places // 3, labels)
-    assert len(places.unique()) == 12
-    assert int(torch.bincount(places).min()) >= 5
-    alone = method.noise(
-        module, images[7:8], labels[7:8], CPU, Rng.for_images(5, torch.tensor([7]))
-    )
-    assert torch.equal(alone[0], noise[7])
-
-
-def test_training_moves_only_patterns_that_were_drawn(trained_network):
-    method = replace(make_method(), shared=Radius.of_levels(5), patterns=2)
-    shared = torch.zeros(8, 3, 8, 8)
-    images, labels = torch.full((3, 3, 8, 8), 0.5), torch.tensor([0, 1, 1])
-    places, rng = torch.tensor([1, 2, 2]), Rng.for_images(1, torch.arange(3))
-    with frozen(trained_network) as network:
-        method.learned.move_shared(network, shared, images, labels, places, rng)
-    moved = shared.abs().flatten(1).amax(dim=1) > 0
-    assert moved.tolist() == [place in (1, 2) for place in range(8)]
-
-
-@pytest.mark.parametrize(("patterns", "levels"), [(0, 4), (2, 0)])
-def test_patterns_without_a_shared_part_are_refused(patterns, levels):
-    with pytest.raises(UsageProblem, match="patterns a class"):
-        MinMaxMin(patterns=patterns, shared=Radius.of_levels(levels))
 
 
 def test_a_shared_part_larger_than_the_ball_is_refused():
     with pytest.raises(UsageProblem, match="9/255"):
-        MinMaxMin(shared=Radius.of_levels(9))
+        make_method(shared=Radius.of_levels(9))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.support.making import CPU, make_method, make_network, make_pgd, make_stripes
+from tests.support.making import CPU, make_method, make_network, make_pgd, make_stripes, noise_of
 from unlearn.objectives import average_prediction_randomness, cross_entropy, randomness
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, to_images, to_levels
@@ -14,7 +14,7 @@ from unlearn.views import Views
 
 SCHEDULE = Schedule(steps=60, batch_size=32, learning_rate=0.05)
 METHOD = make_method(
-    unlearn=make_pgd(8, 2, steps=6),
+    attack=make_pgd(8, 2, steps=6),
     adversary=make_pgd(4, 1, steps=5),
     final=make_pgd(8, 1, steps=15),
     views=Views(flip=False, pad=0),
@@ -34,8 +34,8 @@ def fit(method, data):
 
 
 def train_victim(data, seed=7):
-    def losses(model, pixels, labels, rng):
-        return {"loss": cross_entropy(model(to_images(pixels)), labels).mean()}
+    def losses(model, batch):
+        return {"loss": cross_entropy(model(to_images(batch.pixels)), batch.labels).mean()}
 
     victim, run = make_network(seed=seed), replace(CPU, seed=seed)
     train(victim, losses, data, replace(SCHEDULE, steps=80), run)
@@ -48,8 +48,8 @@ def test_noise_makes_a_victim_fail_where_uniform_noise_does_not_and_randomness_s
     surrogate, plain = fit(METHOD, data), fit(replace(METHOD, randomness_weight=0.0), data)
 
     streams = Rng.for_images(9, data.ids)
-    delta = METHOD.noise(surrogate, to_images(data.pixels), data.labels, CPU, streams)
-    levels = to_levels(delta, METHOD.radius)
+    delta = noise_of(METHOD, surrogate, to_images(data.pixels), data.labels, streams)
+    levels = to_levels(delta, METHOD.bound)
     assert int(levels.abs().max()) <= 8
     with torch.no_grad():
         loss, lowered = (

@@ -15,6 +15,7 @@ from tests.support.making import (
     make_network,
     make_rng,
     make_stripes,
+    noise_of,
     numbers_of,
     same_numbers,
 )
@@ -27,25 +28,26 @@ from unlearn.tensors import project, to_delta, to_images, to_levels, without_cas
 from unlearn.training import train
 
 BASE = Path(unlearn.__file__).with_name("generators") / "base.safetensors"
-PUBLISHED = {"unlearn", "adversary", "randomness", "randomness_weight", "views", "schedule"}
+PUBLISHED = {"noise", "adversary", "randomness", "randomness_weight", "schedule"}
 
 
-def published_step(method, module, pixels, labels, rng):
+def published_step(method, module, batch):
     """Algorithm I for one batch, without any of the later options."""
-    images = to_images(pixels)
+    images, labels, rng = to_images(batch.pixels), batch.labels, batch.rng
+    views = method.noise.views
 
     def seen(x):
-        return cross_entropy(network(method.views(x, rng)), labels)
+        return cross_entropy(network(views(x, rng)), labels)
 
     with frozen(module, "fp32") as network:
-        delta = pgd(seen, images, method.unlearn, "minimise", rng)
-    delta = to_delta(to_levels(project(delta, images, method.radius), method.radius))
-    noisy = method.views(images + delta, rng)
+        delta = pgd(seen, images, method.noise.attack, "minimise", rng)
+    delta = to_delta(to_levels(project(delta, images, method.bound), method.bound))
+    noisy = views(images + delta, rng)
     with frozen(module, "fp32") as network:
         attack = pgd(
             lambda x: cross_entropy(network(x), labels), noisy, method.adversary, "maximise", rng
         )
-    clean = method.views(images, rng)
+    clean = views(images, rng)
     error = cross_entropy(module(noisy + attack), labels).mean()
     spread = randomness(module(clean), method.randomness).mean()
     loss = error + method.randomness_weight * spread
@@ -54,22 +56,14 @@ def published_step(method, module, pixels, labels, rng):
 
 def test_every_later_option_is_off_by_default():
     method = MinMaxMin()
-    off = {
-        "final": None,
-        "joint": False,
-        "final_views": None,
-        "window": 0,
-        "shared": Radius.of_levels(0),
-        "patterns": 1,
-        "jitter": Radius.of_levels(0),
-        "adversary_range": None,
-        "cosine_weight": 0.0,
-        "architectures": (),
-        "averaged": 1,
-        "warm": False,
-    }
+    off = {"final": None, "final_views": None, "joint": False}
+    off_in_stage_one = {"window": 0, "shared": Radius.of_levels(0)}
     assert {name: getattr(method, name) for name in off} == off
-    assert {field.name for field in fields(method)} == PUBLISHED | set(off)
+    assert {name: getattr(method.noise, name) for name in off_in_stage_one} == off_in_stage_one
+    assert {field.name for field in fields(method)} == PUBLISHED | off.keys()
+    assert {field.name for field in fields(method.noise)} == {"attack", "views"} | (
+        off_in_stage_one.keys()
+    )
 
 
 def test_training_without_options_is_the_published_algorithm_bit_by_bit(monkeypatch):
@@ -86,8 +80,8 @@ def test_training_without_options_is_the_published_algorithm_bit_by_bit(monkeypa
         def stepped(self, state, terms):
             self.kept.append({name: float(term.detach()) for name, term in terms.items()})
 
-    def losses(model, pixels, labels, rng):
-        return published_step(method, model, pixels, labels, rng)
+    def losses(model, batch):
+        return published_step(method, model, batch)
 
     by_method, by_hand = make_network(), make_network()
     method.fit(by_method, data, CPU, Terms(terms[0]))
@@ -109,19 +103,19 @@ def test_the_bundled_generator_makes_the_noise_that_its_settings_always_meant(ch
     def losses(noisy):
         nonlocal calls
         calls += 1
-        fine = without_casts(noisy - images, method.window)
-        clipped = project(fine.detach(), images, method.radius)
+        fine = without_casts(noisy - images, method.noise.window)
+        clipped = project(fine.detach(), images, method.bound)
         colour = (images + fine + (clipped - fine).detach()).expand(-1, 3, -1, -1)
         views = torch.cat([method.final_views(colour, rng) for _ in range(method.final.views)])
         errors = cross_entropy(network(views), labels.repeat(method.final.views))
         return errors.view(method.final.views, -1).sum(dim=0)
 
     rng = make_rng(2)
-    single = type(method.final)(method.radius, method.final.step, method.final.steps)
+    single = type(method.final)(method.bound, method.final.step, method.final.steps)
     with frozen(generator.module, "fp32") as network:
         delta = pgd(losses, images, single, "minimise", rng)
-    expected = project(without_casts(delta, method.window), images, method.radius)
-    noise = method.noise(generator.module, images, labels, CPU, make_rng(2))
+    expected = project(without_casts(delta, method.noise.window), images, method.bound)
+    noise = noise_of(method, generator.module, images, labels, make_rng(2))
     assert torch.equal(noise, expected)
     assert calls == method.final.steps
 
@@ -132,7 +126,7 @@ def test_the_artefact_of_a_plain_method_holds_one_network_and_nothing_else():
 
 
 def test_pictures_of_the_published_recipe_cost_844_passes():
-    assert MinMaxMin().passes_per_image(50_000) == 844
+    assert MinMaxMin().cost(50_000).a_picture == 844
 
 
 def test_a_plain_training_remembers_nothing():

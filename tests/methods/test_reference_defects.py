@@ -11,6 +11,7 @@ from tests.support.making import (
     CPU,
     counted_calls,
     flags_of,
+    make_batch,
     make_data,
     make_images,
     make_labels,
@@ -20,6 +21,7 @@ from tests.support.making import (
     make_pixels,
     make_rng,
     make_small_net,
+    noise_of,
     property_test,
 )
 from unlearn.attack import frozen, pgd
@@ -34,7 +36,7 @@ STILL = Views(flip=False, pad=0)
 
 def step(method, module=None):
     module = make_small_net().train() if module is None else module
-    return method.step_losses(module, make_pixels(6), make_labels(6), CPU, make_rng(6))
+    return method.step_losses(module, make_batch(6), CPU)
 
 
 # The authors clip images + δ: at white and at black half of the noise has no gradient and stays at
@@ -45,14 +47,14 @@ def step(method, module=None):
 @pytest.mark.parametrize("random_start", [False, True])
 def test_saturated_pixels_get_live_noise(level, inwards, random_start):
     pixels = torch.full((4, 3, 8, 8), level, dtype=torch.uint8)
-    method = make_method(unlearn=make_pgd(8, 2, steps=10, random_start=random_start), views=STILL)
+    method = make_method(attack=make_pgd(8, 2, steps=10, random_start=random_start), views=STILL)
     module = make_network().eval()
     noise = [
-        method.noise(module, to_images(pixels), labels, CPU, make_rng(4))
+        noise_of(method, module, to_images(pixels), labels, make_rng(4))
         for labels in (make_labels(4), make_labels(4).flip(0))
     ]
     for delta in noise:
-        levels = to_levels(delta, method.radius)
+        levels = to_levels(delta, method.bound)
         # Each value is at one of the two ends that are left to it, or on its way between them.
         assert torch.all(levels * inwards >= 0)
         assert float((levels * inwards == 8).float().mean()) > 0.25
@@ -89,9 +91,9 @@ def test_sets_smaller_than_a_batch_or_no_multiple_of_it_are_trained_on_whole(cou
     seen = []
     data = make_data(count)
 
-    def losses(model, pixels, labels, rng):
-        seen.append(pixels)
-        return {"loss": model(to_images(pixels)).sum()}
+    def losses(model, batch):
+        seen.append(batch.pixels)
+        return {"loss": model(to_images(batch.pixels)).sum()}
 
     steps = math.ceil(count / min(batch_size, count))
     train(make_network(), losses, data, Schedule(steps, batch_size), CPU)
@@ -115,7 +117,7 @@ def test_non_integer_radii_never_exceed_the_bound(levels, seed):
 @pytest.mark.parametrize("levels", [2.5, 1.6, 7.65, 0.5])
 def test_the_surrogate_trains_on_noise_inside_a_non_integer_radius(levels, attacks):
     method = make_method(
-        unlearn=make_pgd(levels, levels / 4, steps=3),
+        attack=make_pgd(levels, levels / 4, steps=3),
         adversary=make_pgd(levels / 2, levels / 8, steps=1),
         views=STILL,
     )
@@ -158,10 +160,10 @@ def test_the_second_attack_moves_the_adversarial_noise_and_not_the_protective_on
     with counted_calls(module) as calls:
         step(method, module)
     first, second = attacks
-    assert (first["goal"], first["config"]) == ("minimise", method.unlearn)
+    assert (first["goal"], first["config"]) == ("minimise", method.noise.attack)
     assert (second["goal"], second["config"]) == ("maximise", method.adversary)
     assert torch.equal(first["images"], make_images(6))
-    protective = to_delta(to_levels(first["delta"], method.radius))
+    protective = to_delta(to_levels(first["delta"], method.bound))
     assert torch.equal(second["images"], first["images"] + protective)
     adversarial = second["delta"]
     assert float(adversarial.abs().max()) <= 4 / 255 + 1e-7
@@ -174,9 +176,9 @@ def test_the_second_attack_raises_the_loss_that_the_first_lowered():
     module, images, labels = make_small_net().eval(), make_images(6), make_labels(6)
     method = make_method(views=STILL)
     with counted_calls(module) as calls:
-        method.step_losses(module, make_pixels(6), labels, CPU, make_rng(6))
-    delta = method.noise(module, images, labels, CPU, make_rng(6))
-    noisy = images + to_delta(to_levels(delta, method.radius))
+        method.step_losses(module, make_batch(6), CPU)
+    delta = noise_of(method, module, images, labels, make_rng(6))
+    noisy = images + to_delta(to_levels(delta, method.bound))
     with torch.no_grad():
         clean, lowered, raised = (
             torch.nn.functional.cross_entropy(module(seen), labels, reduction="none")
@@ -195,8 +197,8 @@ def test_the_random_start_setting_of_the_noise_is_respected():
 
     def noise(seed, random_start):
         config = make_pgd(8, 2, steps=0, random_start=random_start)
-        method, rng = make_method(unlearn=config), Rng.for_images(seed, torch.arange(4))
-        return method.noise(module, images, labels, CPU, rng)
+        method, rng = make_method(attack=config), Rng.for_images(seed, torch.arange(4))
+        return noise_of(method, module, images, labels, rng)
 
     assert torch.equal(noise(0, random_start=False), torch.zeros_like(images))
     assert float(noise(0, random_start=True).abs().mean()) > 2 / 255

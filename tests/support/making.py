@@ -13,16 +13,16 @@ from unlearn.attack import Pgd
 from unlearn.datasets.labelled import Data
 from unlearn.device import Run
 from unlearn.generators.artefact import NoiseGenerator, header_of
-from unlearn.methods import MinMaxMin, Spec
+from unlearn.methods import Method, MinMaxMin, Spec
 from unlearn.models import build_classifier
 from unlearn.models.classifier import Classifier
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import to_images
-from unlearn.training import Schedule
-from unlearn.views import Views
+from unlearn.training import Batch
 
 CPU = Run(torch.device("cpu"))
+_STAGE_ONE = {"attack", "views", "window", "shared"}
 CLASSES = ("across", "down", "falling", "rising")
 property_test = settings(deadline=None, max_examples=60, derandomize=True)
 few_examples = settings(deadline=None, max_examples=15, derandomize=True)
@@ -109,24 +109,38 @@ def make_pgd(levels: float = 8, step: float = 1.6, **changes: Any) -> Pgd:
 
 
 def make_method(**changes: Any) -> MinMaxMin:
-    """Min-max-min with few steps, for 8x8 pictures."""
-    small = MinMaxMin(
-        unlearn=make_pgd(8, 2, steps=3, views=2),
-        adversary=make_pgd(4, 2, steps=2),
-        views=Views(flip=False, pad=1),
-        schedule=Schedule(steps=3, batch_size=4, learning_rate=0.05),
-    )
-    return replace(small, **changes)
+    """Min-max-min with few steps, for 8x8 pictures; what stage 1 has is changed there."""
+    return changed(MinMaxMin.example(), **changes)
 
 
-def make_generator(method: MinMaxMin | None = None, seed: int = 0) -> NoiseGenerator:
+def changed(method: MinMaxMin, **changes: Any) -> MinMaxMin:
+    """Return min-max-min with fields changed, those of its stage 1 too."""
+    own = {name: changes.pop(name) for name in _STAGE_ONE & changes.keys()}
+    return replace(method, noise=replace(method.noise, **own), **changes)
+
+
+def noise_of(
+    method: Method, module: nn.Module, images: Tensor, labels: Tensor, rng: Rng, run: Run = CPU
+) -> Tensor:
+    """The noise that a method makes of pictures with labels, whatever their targets are."""
+    maker = method.ready(module, run)
+    return maker(images, maker.targets(images, labels, rng), rng)
+
+
+def make_batch(count: int, step: int = 0, size: int = 8) -> Batch:
+    """A batch of random pictures, which are the first of their set."""
+    rng, labels = make_rng(count), make_labels(count)
+    return Batch(make_pixels(count, size), labels, torch.arange(count), step, rng)
+
+
+def make_generator(method: Method | None = None, seed: int = 0, run: Run = CPU) -> NoiseGenerator:
     """An untrained generator of four classes."""
-    method = method or make_method()
+    method = make_method() if method is None else method
     module = seeded(lambda: method.build(Spec("resnet-small", len(CLASSES))), seed).eval()
     header = header_of(
         method, architecture="resnet-small", classes=CLASSES, image_size=8, working_size=8
     )
-    return NoiseGenerator(method, module, header, run=CPU)
+    return NoiseGenerator.of(method, module, header, run)
 
 
 def linear_losses(weights: Tensor) -> Callable[[Tensor], Tensor]:

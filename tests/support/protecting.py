@@ -75,7 +75,7 @@ class RefusingGenerator(FakeGenerator):
 
 def make_generator_file(path: Path, classes=CLASSES, working_size=GRID) -> Path:
     """Write the header of an artefact; the fake needs no tensors."""
-    header = Header("min-max-min", {}, "small", tuple(classes), 32, working_size, "8/255", "4/255")
+    header = Header("min-max-min", {}, "small", tuple(classes), 32, working_size, "8/255")
     text = json.dumps({"__metadata__": {KEY: json.dumps(to_plain(header))}}).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text)
     return path

@@ -1,12 +1,14 @@
 """Budgets: how much an audit may cost, from minutes on a CPU to the published schedule."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 
 from unlearn.audits.plan import NONE, Decay, Training
 from unlearn.errors import UsageProblem
-from unlearn.methods import RECIPES, MinMaxMin
+from unlearn.generators.recipes import recipe_of
+from unlearn.methods import Method
+from unlearn.methods.base import PAPER
 
 _SMALL_SIDE = 64  # pictures up to this side are shown whole, larger ones through random crops
 
@@ -127,17 +129,11 @@ def budget_of(name: str) -> Budget:
     return BUDGETS[name]
 
 
-def recipe_of(name: str, budget: str) -> tuple[MinMaxMin, str]:
+def trained_by(name: str, budget: str) -> tuple[Method, str]:
     """Return a method's recipe and network: as published, or small for the quick budget.
 
     Raises UsageProblem for an unknown method.
     """
-    if name not in RECIPES:
-        raise UsageProblem(f"unknown method {name!r}; choose one of {', '.join(RECIPES)}")
-    recipe = RECIPES[name]
-    if budget != "quick":
-        return recipe, "resnet18"
-    schedule = replace(recipe.schedule, steps=600)
-    return replace(recipe, unlearn=replace(recipe.unlearn, views=1), schedule=schedule), (
-        "resnet-small"
-    )
+    quick = budget == "quick"
+    recipe = recipe_of(name, preferred=("quick", PAPER) if quick else (PAPER,))
+    return recipe, "resnet-small" if quick else "resnet18"

@@ -19,11 +19,11 @@ from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
 from unlearn.generators.artefact import NoiseGenerator, generator_from
 from unlearn.generators.header import read_header
-from unlearn.methods import MinMaxMin
+from unlearn.methods import Method
 from unlearn.protection.events import Event, ProtectResult
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.run import protect
-from unlearn.radius import Radius
+from unlearn.radius import WIDEST, Radius
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, to_images, to_levels
 from unlearn.verification.options import VerifyOptions
@@ -32,6 +32,7 @@ from unlearn.verification.verdicts import Check
 
 _TOGETHER = 500  # pictures of an archive that go through the network at once
 _NAMED = 3  # files named in a refusal
+_UNBOUNDED = "; its noise keeps no bound, rho is the largest change measured"
 _TRAINED_SIDE = 64  # pictures on which a generator of the audit's own is trained
 
 
@@ -61,6 +62,11 @@ class Making:
     key: Path | None = None
 
     @property
+    def bound(self) -> Radius | None:
+        """The radius of the noise, or None if the generator's keeps none of its own."""
+        return self.rho if read_header(self.generator).rho else None
+
+    @property
     def origin(self) -> str:
         """The generator in words, without the folder that it lies in."""
         name = Path(self.name).stem if self.name.endswith(".safetensors") else self.name
@@ -88,13 +94,14 @@ def make_files(material: Material, making: Making, report: Callable[[Event], Non
         key=making.key,
         device=making.device,
         workers=making.workers,
+        allow_unbounded=True,  # the audit says what was measured
     )
     result = protect(options, report)
     if result.interrupted:
         raise Interrupted("stopped while the pictures were being protected")
     if not result.protected:
         raise NotProtected(f"none of the pictures could be protected; the first: {_first(result)}")
-    return check_files(material, making.out, making.rho, making.origin)
+    return check_files(material, making.out, making.bound, making.origin)
 
 
 def _first(result: ProtectResult) -> str:
@@ -116,6 +123,8 @@ def check_files(material: Material, folder: Path, rho: Radius | None, origin: st
     kept = keep(material, torch.tensor(index, dtype=torch.int64))
     files = tuple(folder / (good[name].output or "") for name in kept.names)
     data = read_copies(kept.train, files)
+    if result.radius_origin == "measured":
+        origin += _UNBOUNDED
     return Copies(kept, data, files, result.radius, *_strength(result), origin)
 
 
@@ -149,32 +158,37 @@ def _refusal(material: Material, folder: Path, wrong: list[Check]) -> str:
 def make_arrays(material: Material, making: Making, run: Run) -> Copies:
     """Protect an archive's pictures in memory and check every value of them."""
     header = read_header(making.generator)
-    if len(material.train.classes) > len(header.classes):
+    if header.classes and len(material.train.classes) > len(header.classes):
         raise NotProtected(
             f"generator {making.name} tells {len(header.classes)} classes apart, the data has "
             f"{len(material.train.classes)}; train one of your own: unlearn train-generator"
         )
     generator = NoiseGenerator.load(making.generator, run)
-    data = noisy(generator, material.train, making.rho)
-    return check_arrays(material, data, making.rho, making.origin)
+    data = noisy(generator, material.train, making.bound)
+    return check_arrays(material, data, making.bound, making.origin)
 
 
-def noisy(generator: NoiseGenerator, data: Data, rho: Radius) -> Data:
+def noisy(generator: NoiseGenerator, data: Data, rho: Radius | None) -> Data:
     """Return the pictures with the generator's noise for their classes, in levels."""
-    method, parts = generator.method.within(rho), []
+    maker, parts = generator.at(rho), []
     device = generator.run.device
     for part in (data.subset(index) for index in torch.arange(len(data)).split(_TOGETHER)):
         images, ids = to_images(part.pixels).to(device), part.ids.to(device)
         rng = Rng.for_images(generator.run.seed, ids)
-        delta = method.noise(generator.module, images, part.labels.to(device), generator.run, rng)
-        parts.append(add_levels(part.pixels, to_levels(delta, rho).cpu()))
+        delta = maker(images, maker.targets(images, part.labels.to(device), rng), rng)
+        parts.append(add_levels(part.pixels, to_levels(delta, rho or WIDEST).cpu()))
     return Data(torch.cat(parts), data.labels, data.classes, data.ids)
 
 
-def check_arrays(material: Material, data: Data, rho: Radius, origin: str) -> Copies:
-    """Prove the bound of every copy; raises NotProtected if one leaves it or is unchanged."""
+def check_arrays(material: Material, data: Data, rho: Radius | None, origin: str) -> Copies:
+    """Prove the bound of every copy; raises NotProtected if one leaves it or is unchanged.
+
+    Without a bound the copies' is what was measured.
+    """
     change = (data.pixels.to(torch.int16) - material.train.pixels.to(torch.int16)).abs()
     largest = change.flatten(1).amax(dim=1)
+    if rho is None:
+        rho, origin = Radius.of_levels(min(WIDEST.levels, int(largest.max()))), origin + _UNBOUNDED
     if int(largest.max()) > rho.levels:
         worst = int(largest.argmax())
         raise NotProtected(f"picture {worst} is changed by {int(largest[worst])}/255, over {rho}")
@@ -185,17 +199,19 @@ def check_arrays(material: Material, data: Data, rho: Radius, origin: str) -> Co
 
 
 def fit_generator(
-    material: Material, making: Making, recipe: MinMaxMin, architecture: str, run: Run
+    material: Material, making: Making, recipe: Method, architecture: str, run: Run
 ) -> Making:
     """Train a generator on the training pictures; return how to use its artefact.
 
     A finished artefact of the same recipe for the same pictures is taken again.
     """
     out = making.out.with_name("generator.safetensors")
-    data, method = at_size(material.train, _TRAINED_SIDE), recipe.within(making.rho)
+    data = at_size(material.train, _TRAINED_SIDE)
+    method = recipe if recipe.bound is None else recipe.at(making.rho)
     if out.exists():
         found = read_header(out)
-        if (found.data_fingerprint, found.config) == (data.fingerprint, to_plain(method)):
+        made = (found.method, found.config, found.data_fingerprint)
+        if made == (method.name, to_plain(method), data.fingerprint):
             return replace(making, generator=out)
     source = material.folder.resolve().name
     generator_from(data, method, architecture, run, name=making.name, training_data=source).save(

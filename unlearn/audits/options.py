@@ -244,11 +244,13 @@ class AuditOptions:
     ] = None
     generator: GeneratorOption = DEFAULT_GENERATOR
     method: Annotated[
-        Literal["min-max-min", "error-minimising"] | None,
+        str | None,
         Option(
             "Train a generator on these very pictures instead of taking --generator.",
-            details="As published, or small under the quick budget.",
+            details="As published, or small under the quick budget; 'unlearn generators methods' "
+            "lists the names.",
             panel=NOISE,
+            metavar="NAME",
         ),
     ] = None
     key: KeyOption = None

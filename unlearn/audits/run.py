@@ -19,7 +19,7 @@ import torchvision
 
 from unlearn import __version__
 from unlearn.audits.arms import placebo
-from unlearn.audits.budgets import Budget, budget_of, recipe_of
+from unlearn.audits.budgets import Budget, budget_of, trained_by
 from unlearn.audits.copies import (
     Copies,
     Interrupted,
@@ -224,7 +224,7 @@ def _copies(
         key=options.key,
     )
     if options.method is not None:
-        recipe, architecture = recipe_of(options.method, options.budget)
+        recipe, architecture = trained_by(options.method, options.budget)
         making = fit_generator(material, making, recipe, architecture, run)
     if material.names:
         return make_files(material, making, report), material

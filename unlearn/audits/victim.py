@@ -24,7 +24,7 @@ from unlearn.models.pretrained import build_pretrained, is_pretrained
 from unlearn.objectives import cross_entropy
 from unlearn.radius import Radius
 from unlearn.rng import Rng
-from unlearn.training import Schedule, StepLosses, train
+from unlearn.training import Batch, Schedule, StepLosses, train
 
 __all__ = ["Surroundings", "fit_victim", "step_losses"]
 
@@ -106,9 +106,10 @@ def step_losses(
         step = Radius(cell.rho_a.value * training.step_share)
         adversary = Pgd(cell.rho_a, step, training.pgd_steps)
 
-    def losses(model: nn.Module, pixels: Tensor, labels: Tensor, rng: Rng) -> dict[str, Tensor]:
-        images = cropped(pixels, training.image_size, training.smallest_crop, rng.fork(_CROPS))
-        targets = F.one_hot(labels, classes).float()
+    def losses(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        rng, side = batch.rng, training.image_size
+        images = cropped(batch.pixels, side, training.smallest_crop, rng.fork(_CROPS))
+        targets = F.one_hot(batch.labels, classes).float()
         images, targets = countered(countermeasure, model, run, images, targets, rng)
         if adversary:
             with frozen(model, run.precision, compiled=run.compiled) as network:

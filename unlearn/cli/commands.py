@@ -23,6 +23,7 @@ COMMANDS: Final[Mapping[str, Derived]] = {
     "train-generator": derived(train_generator),
     "generators list": derived(generators.list_generators),
     "generators info": derived(generators.info),
+    "generators methods": derived(generators.methods),
     "generators path": derived(generators.path),
     "generators pull": derived(generators.pull),
     "doctor": derived(doctor),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from unlearn.cli.console import Brief, printable
 from unlearn.generators.options import PullRequest
-from unlearn.options import Option
+from unlearn.options import INPUT, Option
 
 if TYPE_CHECKING:
     from unlearn.generators.catalogue import Entry
@@ -17,8 +17,9 @@ _COLUMNS = (
     "name",
     "status",
     "size",
+    "method",
     "rho",
-    "rho-a",
+    "facts",
     "working size",
     "classes",
     "licence",
@@ -34,6 +35,16 @@ NameArgument = Annotated[
     ),
 ]
 
+MethodArgument = Annotated[
+    str | None,
+    Option(
+        "One method, to see all its settings.",
+        positional=True,
+        metavar="[NAME]",
+    ),
+]
+RecipeOption = Annotated[str, Option("Whose settings to show.", panel=INPUT, metavar="NAME")]
+
 
 def list_generators(output: Brief) -> int:
     """List the generators that came with unlearn, that were pulled, and that can be pulled.
@@ -48,7 +59,9 @@ def list_generators(output: Brief) -> int:
     entries = known()
     rows = [_row(entry) for entry in entries]
     rows += _available({entry.name for entry in entries})
-    table = Table(*_COLUMNS, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in _COLUMNS:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(printable(row.get(column, "")) for column in _COLUMNS))
     output.result(table if rows else "No generators are bundled with this installation.")
@@ -71,6 +84,42 @@ def info(name: NameArgument, output: Brief) -> int:
     output.result("\n".join(f"{key:<18} {text}" for key, text in lines.items() if text))
     output.emit({**_outcome("info"), "generator": described})
     return 0
+
+
+def methods(output: Brief, name: MethodArgument = None, recipe: RecipeOption = "paper") -> int:
+    """List the ways to make noise that train-generator knows, or describe one of them.
+
+    unlearn generators methods
+    unlearn generators methods min-max-min --recipe fast
+    """
+    from rich.table import Table
+
+    from unlearn.generators.recipes import described, settings_of
+
+    if name is None:
+        found = described()
+        output.result("\n".join(map(_method_lines, found)))
+        output.emit({**_outcome("methods"), "methods": found})
+        return 0
+    settings = settings_of(name, recipe)
+    table = Table("setting", recipe, box=None, pad_edge=False)
+    for setting, value in settings.items():
+        table.add_row(setting, "none" if value is None else _shown(value))
+    output.result(table)
+    output.emit({**_outcome("methods"), "method": name, "recipe": recipe, "settings": settings})
+    return 0
+
+
+def _method_lines(row: Mapping[str, Any]) -> str:
+    """Return what one method is, and below it what one chooses by."""
+    passes = row["passes_a_picture"]
+    parts = (
+        f"rho {row['rho']}",
+        "needs labels" if row["needs_labels"] else "needs no labels",
+        f"{passes:,} passes a picture" if passes else "no network",
+        f"recipes {', '.join(row['recipes'])}",
+    )
+    return f"{row['name']:<12} {row['summary']}\n{'':<12} {' · '.join(parts)}"
 
 
 def path(name: NameArgument, output: Brief) -> int:
@@ -128,10 +177,11 @@ def _row(entry: "Entry") -> dict[str, str]:
         "name": entry.name,
         "status": "bundled" if entry.bundled else "pulled",
         "size": size_text(entry.size_bytes),
-        "rho": header.rho,
-        "rho-a": header.rho_a,
+        "method": header.method,
+        "rho": header.rho or "none",
+        "facts": ", ".join(f"{name} {value}" for name, value in header.facts.items()),
         "working size": f"{header.working_size} px",
-        "classes": str(len(header.classes)),
+        "classes": str(len(header.classes) or "any"),
         "licence": header.licence,
         "sha256": entry.sha256[:SHORT_HASH],
     }

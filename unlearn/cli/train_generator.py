@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Final
 from unlearn import __version__
 from unlearn.cli.console import Output
 from unlearn.cli.meter import Meter, duration_text
-from unlearn.cli.method_flags import MethodFlags, with_method
-from unlearn.generators.options import TrainOptions
+from unlearn.generators.options import MethodOptions, TrainOptions
 
 if TYPE_CHECKING:
-    from unlearn.generators.train import Started, Stepped, Trained
+    from unlearn.generators.train import Resumed, Started, Stepped, Trained
 
 _FIRST_STEPS: Final = 5  # steps to wait for before the time is estimated
 _TERMS: Final = {
@@ -29,8 +28,8 @@ _TERMS: Final = {
 }
 
 
-def train_generator(options: TrainOptions, flags: MethodFlags, output: Output) -> int:
-    """Train a noise generator from labelled pictures (min-max-min, CVPR 2024).
+def train_generator(options: TrainOptions, wanted: MethodOptions, output: Output) -> int:
+    """Train a noise generator from labelled pictures.
 
     unlearn train-generator ./photos --out gen.safetensors
 
@@ -39,12 +38,12 @@ def train_generator(options: TrainOptions, flags: MethodFlags, output: Output) -
     ResNet-18 and thousands of steps are made for a GPU. On two CPU cores try
     --arch resnet-small --batch-size 32 --steps 1600 first.
     """
+    from unlearn.generators.recipes import method_of
     from unlearn.generators.train import train_generator as work
 
     command = shlex.join(["unlearn", *sys.argv[1:]])
-    options = replace(with_method(options, flags), command=command)
-    steps = options.method.schedule.steps
-    with _stoppable(output) as stop, output.meter("Training", steps, "steps") as meter:
+    options = replace(options, method=method_of(wanted), command=command)
+    with _stoppable(output) as stop, output.meter("Training", None, "steps") as meter:
         trained = work(options, _Teller(output, meter, options), stop)
     _show(output, trained, options.data, options.out)
     return 0
@@ -78,43 +77,51 @@ class _Teller:
         self.last = ""
         self.began = time.monotonic()
 
-    def __call__(self, event: "Started | Stepped") -> None:
+    def __call__(self, event: "Started | Resumed | Stepped") -> None:
         """Tell one event."""
-        from unlearn.generators.train import Started
+        from unlearn.generators.train import Resumed, Started
 
         if isinstance(event, Started):
             self._started(event)
+        elif isinstance(event, Resumed):
+            self.first = event.step
+            self.output.notice(f"Going on after step {self.first:,}")
         else:
             self._stepped(event)
 
     def _started(self, event: "Started") -> None:
         """Say what is trained and what it costs."""
-        options, data, method = self.options, event.data, event.method
-        self.first = event.resumed_at
-        self.began = time.monotonic()
-        networks = ", ".join((options.architecture, *method.architectures))
+        data, method, cost = event.data, event.method, event.cost
+        bound = "no bound of its own" if method.bound is None else f"rho {method.bound}"
+        facts = [f"{name} {value}" for name, value in method.facts().items()]
+        network = [self.options.architecture] if cost.a_picture else []
         self.output.notice(
-            f"unlearn {__version__} · {method.name} · rho {method.radius} · "
-            f"rho-a {method.adversary.radius} · {networks} · "
-            f"device {event.run.words}"
+            " · ".join(
+                [
+                    f"unlearn {__version__}",
+                    method.name,
+                    bound,
+                    *facts,
+                    *network,
+                    f"device {event.run.words}",
+                ]
+            )
         )
+        classes = f" in {len(data.classes)} classes" if method.needs_labels else ""
         tests = f", {len(event.test):,} clean test pictures" if event.test else ""
-        self.output.notice(
-            f"{len(data):,} pictures of {data.size} px in {len(data.classes)} classes{tests}"
-        )
+        self.output.notice(f"{len(data):,} pictures of {data.size} px{classes}{tests}")
         if event.unreadable:
             name, reason = event.unreadable[0]
             self.output.notice(
                 f"{len(event.unreadable)} files are left out, the first: {name} ({reason})"
             )
-        if self.first:
-            self.output.notice(f"Going on after step {self.first:,}")
-        left = method.schedule.steps - self.first
         self.output.notice(
-            f"Cost: {left:,} steps of {method.passes_per_step} passes a picture, "
-            f"{event.passes:,} forward+backward passes; with its final noise "
-            f"{method.passes_per_image(len(data)):,} for each picture"
+            f"Cost: {cost.steps:,} steps, {cost.training:,} forward+backward passes; with its "
+            f"final noise {cost.a_picture:,} for each picture"
+            if cost.a_picture
+            else "Cost: none, it uses no network"
         )
+        self.began = time.monotonic()
 
     def _stepped(self, event: "Stepped") -> None:
         """Move the bar; estimate the time from the first steps."""
@@ -132,7 +139,11 @@ class _Teller:
 def _show(output: Output, trained: "Trained", data: Path, out: Path) -> None:
     """Print the result, as text or JSON."""
     curve = trained.header.curve
-    reached = {name: values[-1] for name, values in curve.items() if name != "step" and values}
+    reached = {
+        name: values[-1]
+        for name, values in curve.items()
+        if name != "step" and values and values[-1] is not None
+    }
     output.emit(
         {
             "generator": str(trained.path),
@@ -151,5 +162,9 @@ def _show(output: Output, trained: "Trained", data: Path, out: Path) -> None:
             output.result(f"Surrogate    {value:.1%} accuracy on {kind} clean pictures")
     output.result(f"Time         {duration_text(trained.seconds)}")
     generator = shlex.quote(str(out))
-    output.next_step(f"unlearn audit {shlex.quote(str(data))} --generator {generator}")
-    output.next_step(f"unlearn protect ./photos --out ./protected --generator {generator}")
+    if trained.header.classes:
+        output.next_step(f"unlearn audit {shlex.quote(str(data))} --generator {generator}")
+    unbounded = "" if trained.header.rho else " --allow-unbounded"
+    output.next_step(
+        f"unlearn protect ./photos --out ./protected --generator {generator}{unbounded}"
+    )

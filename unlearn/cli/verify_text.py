@@ -32,6 +32,7 @@ _COLUMNS: Final = ("source", "output", "state", "reason", "linf", "x", "y", "cha
 _ORIGINS: Final = {
     "given": "given by --rho",
     "manifest": "from the manifest",
+    "measured": "the largest change that the manifest claims",
     "default": "the default, since no manifest says otherwise",
 }
 

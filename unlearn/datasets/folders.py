@@ -20,6 +20,7 @@ from unlearn.pictures.read import prepare
 from unlearn.rng import Rng, id_of_digest
 
 Change = Callable[[Image.Image, int], Image.Image]  # an RGB picture at full size, its own seed
+ANY_CLASS = "."  # the class of all pictures of a folder whose classes do not matter
 SIZES = (32, 64, 224, 256)
 _AUTOMATIC = 64
 
@@ -57,6 +58,15 @@ def load_labelled(folder: Path, image_size: int | None = None) -> Loaded:
             f"found {len(classes)}"
         )
     return load_classes(folder, classes, image_size)
+
+
+def load_pictures(folder: Path, image_size: int | None = None, *, labelled: bool = True) -> Loaded:
+    """Read a labelled folder, or, where no labels are asked for, the pictures of any."""
+    if labelled or (folder.is_dir() and find_cifar(folder) is not None):
+        return load_labelled(folder, image_size)
+    if not folder.is_dir():
+        raise UsageProblem(f"{folder}: no such folder")
+    return load_classes(folder, (ANY_CLASS,), image_size)
 
 
 def class_folders(folder: Path) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from unlearn.errors import EnvironmentProblem, UnlearnError
 from unlearn.generators.catalogue import resolve
 from unlearn.pictures.grid import add_noise, to_grid
+from unlearn.radius import WIDEST
 
 if TYPE_CHECKING:
     from unlearn.generators.artefact import NoiseGenerator
@@ -85,7 +86,7 @@ def _noise(loaded: "NoiseGenerator") -> NDArray[np.float32]:
 
 def _bound(loaded: "NoiseGenerator", noise: NDArray[np.float32]) -> str:
     """Return the largest change of the made picture; raises EnvironmentProblem if it is none."""
-    before, levels = made_picture(), loaded.radius.levels
+    before, levels = made_picture(), (loaded.bound or WIDEST).levels
     after = add_noise(before, noise, levels, 1.0)
     largest = int(np.abs(after.astype(np.int16) - before).max())
     if not 1 <= largest <= levels:

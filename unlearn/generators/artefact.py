@@ -4,6 +4,7 @@ import hashlib
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import safetensors.torch
@@ -16,8 +17,7 @@ from unlearn.datasets.labelled import Data
 from unlearn.device import Run, select_run
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.generators.header import Header, read_header, serialised
-from unlearn.methods import METHODS, MinMaxMin, Spec
-from unlearn.methods.surrogates import all_settled
+from unlearn.methods import METHODS, Method, NoiseMaker, Spec
 from unlearn.radius import Radius
 from unlearn.rng import Rng, id_of_digest
 from unlearn.tensors import to_images
@@ -26,18 +26,15 @@ from unlearn.training import SILENT
 
 @dataclass(frozen=True)
 class NoiseGenerator:
-    """A method, the module that it trained, and the header that travels with them.
+    """A method, the module that it trained, what makes noise of both, and their header."""
 
-    settled is a stand-in for the module that makes the same noise, and that threads may share; only
-    loaded generators have one, whose module no longer changes.
-    """
-
-    method: MinMaxMin
+    method: Method
     module: nn.Module
+    maker: NoiseMaker
     header: Header
     sha256: str = ""
     run: Run = field(default_factory=select_run)
-    settled: nn.Module | None = None
+    _others: dict[Radius, NoiseMaker] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -50,21 +47,26 @@ class NoiseGenerator:
         return self.header.working_size
 
     @property
-    def radius(self) -> Radius:
-        """ρu, the radius of its noise."""
-        return self.method.radius
+    def bound(self) -> Radius | None:
+        """ρu, the radius of its noise, or None if it keeps no bound of its own."""
+        return self.method.bound
 
     @classmethod
-    def load(cls, path: Path, run: Run | None = None) -> "NoiseGenerator":
+    def of(cls, method: Method, module: nn.Module, header: Header, run: Run) -> Self:
+        """Return the generator of a fitted module; what changes in the module later is ignored."""
+        return cls(method, module, method.ready(module, run), header, run=run)
+
+    @classmethod
+    def load(cls, path: Path, run: Run | None = None) -> Self:
         """Read an artefact; raises EnvironmentProblem for anything but a whole generator."""
         header = read_header(path)
         if header.method not in METHODS:
             raise EnvironmentProblem(
                 f"{path}: unknown method {header.method!r}; this unlearn has {', '.join(METHODS)}"
             )
-        content = path.read_bytes()
+        content, chosen = path.read_bytes(), run or select_run()
         try:
-            method = from_plain(METHODS[header.method], header.config, "method")
+            method: Method = from_plain(METHODS[header.method], header.config, "method")
             module = method.build(Spec(header.architecture, len(header.classes), header.image_size))
             module.load_state_dict(_finite(safetensors.torch.load(content)))
         except (RuntimeError, UsageProblem, safetensors.SafetensorError) as error:
@@ -72,10 +74,8 @@ class NoiseGenerator:
             raise EnvironmentProblem(
                 f"{path}: not a generator this version can use: {reason}"
             ) from error
-        chosen = run or select_run()
-        module.to(chosen.device).eval()
-        settled = all_settled(module, chosen.precision)
-        return cls(method, module, header, hashlib.sha256(content).hexdigest(), chosen, settled)
+        maker = method.ready(module.to(chosen.device).eval(), chosen)
+        return cls(method, module, maker, header, hashlib.sha256(content).hexdigest(), chosen)
 
     def save(self, path: Path) -> str:
         """Write the artefact through a temporary file; return its SHA-256."""
@@ -84,6 +84,14 @@ class NoiseGenerator:
             for name, tensor in self.module.state_dict().items()
         }
         return serialised(tensors, self.header, path)
+
+    def at(self, radius: Radius | None) -> NoiseMaker:
+        """Return what makes its noise in a ball; None is its own, or none at all."""
+        if radius is None or radius == self.bound:
+            return self.maker
+        if radius not in self._others:
+            self._others[radius] = self.method.at(radius).ready(self.module, self.run)
+        return self._others[radius]
 
     def noise_for_picture(
         self,
@@ -97,18 +105,15 @@ class NoiseGenerator:
 
         In shares of the colour range, |δ| ≤ radius (default: the generator's own). It depends on
         the arguments alone; each picture goes through the network by itself, so neither batch size
-        nor order can change it. Threads may call it at the same time if the generator was loaded.
+        nor order can change it. Threads may call it at the same time. Methods that need no labels
+        find the target themselves.
         """
         images = to_images(torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1)[None])
         device = self.run.device
         ids = torch.tensor([id_of_digest(content_sha256)], device=device)
-        delta = self.method.within(radius or self.radius).noise(
-            self.module if self.settled is None else self.settled,
-            images.to(device),
-            torch.tensor([target], device=device),
-            self.run,
-            Rng.for_images(stream_seed, ids),
-        )
+        images, label = images.to(device), torch.tensor([target], device=device)
+        maker, rng = self.at(radius), Rng.for_images(stream_seed, ids)
+        delta = maker(images, maker.targets(images, label, rng), rng)
         return np.ascontiguousarray(delta[0].permute(1, 2, 0).cpu().numpy())
 
 
@@ -120,19 +125,23 @@ def _finite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return tensors
 
 
-def header_of(method: MinMaxMin, **fields: object) -> Header:
-    """Return a header whose method fields are filled in from the method."""
+def header_of(method: Method, *, classes: tuple[str, ...], **fields: object) -> Header:
+    """Return a header whose fields on the method are filled in from it.
+
+    A method that needs no labels has no classes either: the pictures to protect may have any.
+    """
     return Header(
         method=method.name,
         config=to_plain(method),
-        rho=str(method.radius),
-        rho_a=str(method.adversary.radius),
+        rho=None if method.bound is None else str(method.bound),
+        facts=dict(method.facts()),
+        classes=classes if method.needs_labels else (),
         **fields,  # type: ignore[arg-type]
     )
 
 
 def generator_from(
-    data: Data, method: MinMaxMin, architecture: str, run: Run, **fields: object
+    data: Data, method: Method, architecture: str, run: Run, **fields: object
 ) -> NoiseGenerator:
     """Train a method on a set, unwatched, and return its generator; fields go into the header."""
     torch.manual_seed(run.seed)
@@ -140,8 +149,8 @@ def generator_from(
     method.fit(module, data, run, SILENT)
     header = header_of(
         method,
-        architecture=architecture,
         classes=data.classes,
+        architecture=architecture,
         image_size=data.size,
         working_size=data.size,
         precision=run.precision,
@@ -150,4 +159,4 @@ def generator_from(
         data_count=len(data),
         **fields,
     )
-    return NoiseGenerator(method, module, header, run=run)
+    return NoiseGenerator.of(method, module, header, run)

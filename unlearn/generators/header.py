@@ -17,17 +17,31 @@ from unlearn.files.replace import replace_file
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2
 KEY = "unlearn"
 LARGEST_ARTEFACT = 4 << 30  # bytes; several of the largest networks fit
 _LARGEST_HEADER = 1 << 20
 _PICKLE_SUFFIXES = {".pt", ".pth", ".pkl", ".ckpt", ".bin"}
+_OFF_IN_1: dict[str, Any] = {  # options of format 1 that are no more, and their values when off
+    "patterns": 1,
+    "jitter": "0/255",
+    "adversary_range": None,
+    "cosine_weight": 0.0,
+    "architectures": [],
+    "averaged": 1,
+    "warm": False,
+}
+_PARTS_IN_1 = {"unlearn": "attack", "views": "views", "window": "window", "shared": "shared"}
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a generator is: method with its whole configuration, network, sizes, data, licence."""
+    """What a generator is: method with its whole configuration, network, sizes, data, licence.
+
+    Without classes it takes pictures of any; without rho its noise keeps no bound of its own. facts
+    are what the method has to say of its settings.
+    """
 
     method: str
     config: dict[str, Any]
@@ -35,8 +49,8 @@ class Header:
     classes: tuple[str, ...]
     image_size: int
     working_size: int
-    rho: str
-    rho_a: str
+    rho: str | None
+    facts: dict[str, str] = field(default_factory=dict)
     precision: str = "fp32"
     seed: int = 0
     name: str = "generator"
@@ -53,6 +67,9 @@ class Header:
         for name in ("image_size", "working_size"):
             if getattr(self, name) < 1:
                 raise UsageProblem(f"{name} is {getattr(self, name)}, not at least 1")
+        for text in self.facts.values():
+            if not isinstance(text, str):
+                raise UsageProblem(f"facts hold {text!r}, which is no text")
 
 
 def read_header(path: Path) -> Header:
@@ -90,13 +107,39 @@ def _parse(path: Path, whole: Any) -> Header:
     try:
         plain = json.loads(metadata[KEY])
         version = plain.get("format")
-        if version != FORMAT:
+        if isinstance(version, int) and version > FORMAT:
             raise EnvironmentProblem(
-                f"{path}: artefact format {version}; this unlearn reads format {FORMAT}"
+                f"{path}: artefact format {version}, made by a newer unlearn; "
+                f"this one reads formats up to {FORMAT}"
             )
-        return from_plain(Header, plain, "header")
+        if version not in (1, FORMAT):
+            raise EnvironmentProblem(
+                f"{path}: artefact format {version}; this unlearn reads formats 1 and {FORMAT}"
+            )
+        return from_plain(Header, upgrade(plain) if version == 1 else plain, "header")
     except (ValueError, AttributeError, RecursionError, UsageProblem) as error:
         raise EnvironmentProblem(f"{path}: damaged generator header: {error}") from error
+
+
+def upgrade(plain: dict[str, Any]) -> dict[str, Any]:
+    """Return a header of format 1, whose method always was min-max-min, as one of format 2.
+
+    Raises UsageProblem for options that are no more, unless they were off.
+    """
+    plain, old = {**plain, "format": FORMAT}, plain.get("config")
+    plain["facts"] = {"rho-a": plain.pop("rho_a", "")}
+    if not isinstance(old, dict):
+        return plain  # refused when its fields are read
+    old = dict(old)
+    for name, off in _OFF_IN_1.items():
+        value = old.pop(name, off)
+        if value != off:
+            raise UsageProblem(
+                f"{name} = {value} is an option that is no more; "
+                f"use unlearn {plain.get('tool')}, which made it"
+            )
+    parts = {new: old.pop(name) for name, new in _PARTS_IN_1.items() if name in old}
+    return {**plain, "config": {**old, "noise": parts}}
 
 
 def serialised(tensors: "dict[str, Tensor]", header: Header, path: Path) -> str:

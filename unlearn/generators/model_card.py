@@ -5,6 +5,8 @@ import json
 from unlearn.generators.header import Header
 from unlearn.limits import LIMITS
 
+UNBOUNDED = "none; the largest change is measured when pictures are protected"
+
 
 def model_card(header: Header) -> str:
     """Return the card of a generator as Markdown."""
@@ -12,13 +14,15 @@ def model_card(header: Header) -> str:
     rows = {
         "Method": header.method,
         "Network": header.architecture,
-        "Classes": f"{len(header.classes)} ({', '.join(header.classes[:20])})",
+        "Classes": f"{len(header.classes)} ({', '.join(header.classes[:20])})"
+        if header.classes
+        else "any",
         "Training data": f"{header.training_data}, {header.data_count:,} pictures",
         "Data fingerprint": f"`{header.data_fingerprint}`",
         "Picture size in training": f"{header.image_size} px",
         "Working size": f"{header.working_size} px (short side of the grid noise is made on)",
-        "Radius of the noise (rho)": header.rho,
-        "Radius of the adversary (rho-a)": header.rho_a,
+        "Radius of the noise (rho)": header.rho or UNBOUNDED,
+        **header.facts,
         "Precision, seed": f"{header.precision}, {header.seed}",
         "Licence": header.licence,
         "Made by": f"unlearn {header.tool}",
@@ -41,7 +45,8 @@ def _curve(header: Header) -> str:
         "|---" * (len(names) + 1) + "|",
     ]
     for number, step in enumerate(header.curve["step"]):
-        values = " | ".join(f"{header.curve[name][number]:.4f}" for name in names)
+        found = (header.curve[name][number] for name in names)
+        values = " | ".join("" if value is None else f"{value:.4f}" for value in found)
         lines.append(f"| {step} | {values} |")
     return "\nTraining curve (clean accuracy low means that the noise hides the pictures):\n\n" + (
         "\n".join(lines) + "\n"

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from unlearn.options import (
     INPUT,
@@ -12,17 +12,70 @@ from unlearn.options import (
     DeviceOption,
     Option,
     PrecisionOption,
+    read_bound,
 )
+from unlearn.radius import Radius
 
 if TYPE_CHECKING:
-    from unlearn.methods import MinMaxMin
+    from unlearn.methods import Method
+
+DEFAULT_METHOD: Final = "min-max-min"
+RECIPE: Final = "the recipe's"
 
 
-def _published() -> "MinMaxMin":
-    """Return the method as published; loaded late, since help needs no PyTorch."""
-    from unlearn.methods import MinMaxMin
+@dataclass(frozen=True, kw_only=True)
+class MethodOptions:
+    """What a person asks of a method; None is what the recipe has."""
 
-    return MinMaxMin()
+    method: Annotated[
+        str,
+        Option("How noise is made; see 'unlearn generators methods'.", panel=NOISE, metavar="NAME"),
+    ] = DEFAULT_METHOD
+    recipe: Annotated[
+        str | None,
+        Option(
+            "Where the settings come from that --set does not name; paper is as published.",
+            panel=NOISE,
+            metavar="NAME",
+            default_text="fast where the method has it, else paper",
+        ),
+    ] = None
+    rho: Annotated[
+        Radius | None,
+        Option(
+            "Largest change of any colour value; noise without a bound gets this one.",
+            details="It is an exact share of its range, as for protect. An adversary that is as "
+            "strong is made half as strong.",
+            panel=NOISE,
+            short="-r",
+            metavar="FRACTION",
+            read=read_bound,
+            default_text=RECIPE,
+        ),
+    ] = None
+    settings: Annotated[
+        tuple[str, ...],
+        Option(
+            "Any setting of the method, see 'unlearn generators methods NAME'; repeatable.",
+            details="It is stronger than an option that means the same.",
+            panel=NOISE,
+            flag="--set",
+            metavar="NAME=VALUE",
+        ),
+    ] = ()
+    steps: Annotated[
+        int | None, Option("Training steps.", metavar="N", minimum=1, default_text=RECIPE)
+    ] = None
+    batch_size: Annotated[
+        int | None, Option("Pictures a step.", metavar="N", minimum=1, default_text=RECIPE)
+    ] = None
+
+
+def _published() -> "Method":
+    """Return the usual method as published; loaded late, since help needs no PyTorch."""
+    from unlearn.methods import METHODS
+
+    return METHODS[DEFAULT_METHOD]()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +89,7 @@ class TrainOptions:
         Path,
         Option(
             "Folder of class folders, or a CIFAR-10/100 python archive folder.",
+            details="For methods that need no labels any folder of pictures.",
             positional=True,
             metavar="DATA",
         ),
@@ -49,8 +103,19 @@ class TrainOptions:
             metavar="FILE",
         ),
     ]
-    method: "MinMaxMin" = field(default_factory=_published)
-    architecture: str = "resnet18"
+    method: "Method" = field(default_factory=_published)
+    architecture: Annotated[
+        str,
+        Option(
+            "Network of the surrogate, if the method has one: resnet18, resnet18-thin, "
+            "resnet-small or any other of 'unlearn audit --arch'.",
+            details="Pretrained ones will not do; resnet18-thin and resnet-small are made for "
+            "CPUs.",
+            panel=NOISE,
+            flag="--arch",
+            metavar="NAME",
+        ),
+    ] = "resnet18"
     test: Annotated[
         Path | None,
         Option(

@@ -1,70 +1,105 @@
-"""A recipe of min-max-min with some of its settings changed."""
+"""A method by name, with one of its recipes and some of its settings changed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import fields
+from math import ceil
+from typing import Any
 
-from unlearn.attack import Pgd
-from unlearn.config import apply_settings, from_plain, to_plain
-from unlearn.methods import RECIPES, MinMaxMin
-from unlearn.radius import Radius
+from unlearn.config import Plain, apply_settings, from_plain, to_plain
+from unlearn.errors import UsageProblem
+from unlearn.generators.options import MethodOptions
+from unlearn.methods import METHODS, Method
+from unlearn.methods.base import PAPER
 
-NAMES = {"paper": "min-max-min", "fast": "fast"}  # the recipes that train-generator offers
-_FINAL = "final"
-
-
-@dataclass(frozen=True)
-class Attacks:
-    """Radii, PGD steps and views of a recipe's attacks; None is what the recipe has."""
-
-    rho: Radius | None = None
-    rho_a: Radius | None = None
-    unlearn_steps: int | None = None
-    adversary_steps: int | None = None
-    views: int | None = None
-    final_steps: int | None = None
-    final_views: int | None = None
+_PREFERRED = ("fast", PAPER)  # what is taken where no recipe is named
+_SCHEDULE = "schedule"
+_USUAL_PICTURES = 50_000  # of CIFAR-10, which published costs are counted for
 
 
-def method_of(recipe: str, attacks: Attacks, settings: Sequence[str]) -> MinMaxMin:
-    """Return a recipe of NAMES with its attacks and then its fields changed ("views.grey=0.1").
+def method_of(wanted: MethodOptions) -> Method:
+    """Return the method: its recipe, in the ball of rho, then with settings ("views.grey=0.1").
 
-    An attack of another number of steps keeps the length of its way, 2 ρ if it had none: the
-    published steps are 2 ρ over their number. The final noise takes what training uses, unless the
-    recipe or a setting says something else. Raises UsageProblem for unknown fields and for settings
-    that contradict another.
+    Raises UsageProblem for unknown methods, recipes and fields, naming the known ones, and for
+    settings that contradict another.
     """
-    base = RECIPES[NAMES[recipe]]
-    learned, adversary = base.unlearn, base.adversary
-    plain = to_plain(base)
-    plain["unlearn"] = to_plain(
-        _changed(learned, attacks.rho, attacks.unlearn_steps, attacks.views)
-    )
-    plain["shared"] = to_plain(_in_proportion(base.shared, learned.radius, attacks.rho))
-    plain["adversary"] = to_plain(_changed(adversary, attacks.rho_a, attacks.adversary_steps))
-    early = [setting for setting in settings if not setting.strip().startswith(_FINAL)]
-    apply_settings(MinMaxMin, plain, early)
-    last = base.final or from_plain(Pgd, plain["unlearn"], "unlearn")
-    rho = Radius.parse(plain["unlearn"]["radius"])
-    plain["final"] = to_plain(_changed(last, rho, attacks.final_steps, attacks.final_views))
-    plain["final_views"] = plain["final_views"] or dict(plain["views"])
-    late = [setting for setting in settings if setting not in early]
-    apply_settings(MinMaxMin, plain, late)
-    return from_plain(MinMaxMin, plain, "settings")
+    base = recipe_of(wanted.method, wanted.recipe)
+    if wanted.rho is not None:
+        base = base.at(wanted.rho)
+    lengths = {"steps": wanted.steps, "batch_size": wanted.batch_size}
+    asked = [f"{_SCHEDULE}.{name}={n}" for name, n in lengths.items() if n is not None]
+    return with_settings(base, [*asked, *wanted.settings])
 
 
-def _in_proportion(shared: Radius, of: Radius, to: Radius | None) -> Radius:
-    """Return the radius of the shared part for noise of another radius."""
-    return shared if to is None else Radius(shared.value * to.value / of.value)
+def recipe_of(
+    name: str, recipe: str | None = None, preferred: Sequence[str] = _PREFERRED
+) -> Method:
+    """Return a recipe of a method: the one named, else the first of the preferred that it has."""
+    if name not in METHODS:
+        raise UsageProblem(f"unknown method {name!r}; choose one of {', '.join(METHODS)}")
+    recipes = METHODS[name].recipes()
+    if recipe is not None and recipe not in recipes:
+        raise UsageProblem(f"{name} has no recipe {recipe!r}; choose one of {', '.join(recipes)}")
+    return recipes[recipe or next(one for one in preferred if one in recipes)]
 
 
-def _changed(
-    attack: Pgd, radius: Radius | None, steps: int | None, views: int | None = None
-) -> Pgd:
-    """Return an attack in another ball, of other steps and views."""
-    scaled = attack if radius is None else attack.within(radius)
-    if steps is not None and steps != scaled.steps:
-        way = scaled.step.value * scaled.steps or 2 * scaled.radius.value
-        step = min(scaled.radius.value, way * Fraction(1, max(1, steps)))
-        scaled = replace(scaled, step=Radius(step), steps=steps)
-    return scaled if views is None else replace(scaled, views=views)
+def with_settings(method: Method, settings: Sequence[str]) -> Method:
+    """Return a method with fields changed as texts "name=value" say."""
+    if not settings:
+        return method
+    plain = to_plain(method)
+    try:
+        apply_settings(type(method), plain, settings)
+        changed: Method = from_plain(type(method), plain, "settings")
+    except UsageProblem as problem:
+        raise UsageProblem(f"{method.name}: {problem}") from problem
+    return changed
+
+
+def with_epochs(method: Method, epochs: float, pictures: int) -> Method:
+    """Return a method that trains for so many passes over so many pictures.
+
+    Raises UsageProblem for a method that does not train.
+    """
+    schedule = to_plain(method).get(_SCHEDULE)
+    if schedule is None:
+        raise UsageProblem(f"{method.name} has no {_SCHEDULE}: it trains nothing for any epochs")
+    steps = max(1, ceil(epochs * pictures / min(pictures, schedule["batch_size"])))
+    return with_settings(method, [f"{_SCHEDULE}.steps={steps}"])
+
+
+def trained_plain(method: Method) -> Plain:
+    """Return what decides a method's training as plain values: all but the published noise."""
+    late = {field.name for field in fields(method) if "like" in field.metadata}  # type: ignore[arg-type]
+    return {name: value for name, value in to_plain(method).items() if name not in late}
+
+
+def described() -> list[dict[str, Any]]:
+    """Return what a person chooses among methods by: one row each, of their published settings."""
+    rows = []
+    for name, kind in METHODS.items():
+        paper = kind.recipes()[PAPER]
+        rows.append(
+            {
+                "name": name,
+                "summary": kind.summary,
+                "rho": "none" if paper.bound is None else str(paper.bound),
+                "needs_labels": kind.needs_labels,
+                "passes_a_picture": paper.cost(_USUAL_PICTURES).a_picture,
+                "recipes": list(kind.recipes()),
+            }
+        )
+    return rows
+
+
+def settings_of(name: str, recipe: str | None = None) -> dict[str, Plain]:
+    """Return the settings of a recipe by the names that --set knows them under."""
+    return _flat(to_plain(recipe_of(name, recipe)))
+
+
+def _flat(plain: Plain, prefix: str = "") -> dict[str, Plain]:
+    """Return the values in tables by their paths."""
+    found: dict[str, Plain] = {}
+    for name, value in plain.items():
+        path = f"{prefix}{name}"
+        found |= _flat(value, f"{path}.") if isinstance(value, dict) else {path: value}
+    return found

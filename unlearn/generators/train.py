@@ -6,16 +6,15 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from unlearn.checkpoint import Checkpoint
-from unlearn.config import to_plain
-from unlearn.datasets.folders import Loaded, load_classes, load_labelled, some_of_each
+from unlearn.datasets.folders import Loaded, load_classes, load_pictures, some_of_each
 from unlearn.datasets.labelled import Data
 from unlearn.device import Run, select_run
 from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
@@ -24,38 +23,47 @@ from unlearn.generators.artefact import NoiseGenerator, header_of
 from unlearn.generators.header import Header
 from unlearn.generators.model_card import model_card
 from unlearn.generators.options import TrainOptions
-from unlearn.methods import MinMaxMin, Spec
+from unlearn.generators.recipes import trained_plain, with_epochs
+from unlearn.methods import Cost, Method, Spec
+from unlearn.models.classifier import Classifier
 from unlearn.objectives import average_prediction_randomness
 from unlearn.training import TrainingState, predict
 
 READINGS = 50  # how often the terms of the loss are read
 EVALUATIONS = 20  # how often the surrogate is tried on clean pictures (Figure 1)
 _TRIED_PICTURES = 2000
+WITHOUT_NETWORK = "none"  # the architecture of methods that use no network
 
 
 @dataclass(frozen=True)
 class Started:
-    """What is about to be trained, and its cost in forward+backward passes of the network."""
+    """What is about to be trained, and what that costs."""
 
-    method: MinMaxMin
+    method: Method
     data: Data
     test: Data | None
     unreadable: tuple[tuple[str, str], ...]
     run: Run
-    passes: int
-    resumed_at: int
+    cost: Cost
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """An earlier run took so many of the steps."""
+
+    step: int
 
 
 @dataclass(frozen=True)
 class Stepped:
-    """One finished step; metrics only where they were read."""
+    """One finished step of all trainings; metrics only where they were read."""
 
     step: int
     steps: int
     metrics: dict[str, float]
 
 
-Report = Callable[[Started | Stepped], None]
+Report = Callable[[Started | Resumed | Stepped], None]
 
 
 @dataclass(frozen=True)
@@ -87,17 +95,25 @@ def train_generator(
     run = select_run(options.device, options.precision, options.seed, compiled=options.compiled)
     loaded = _load(options)
     data = loaded.data
-    method = _scheduled(options, len(data))
+    method = options.method
+    if options.epochs is not None:
+        method = with_epochs(method, options.epochs, len(data))
+    cost = method.cost(len(data))
+    architecture = options.architecture if cost.a_picture else WITHOUT_NETWORK
     torch.manual_seed(run.seed)
-    module = method.build(Spec(options.architecture, len(data.classes), data.size))
+    module = method.build(Spec(architecture, len(data.classes), data.size))
     checkpoint = Checkpoint(checkpoint_path(options.out), _plan(options, method, data, run))
     if not options.resume:
         checkpoint.path.unlink(missing_ok=True)
-    watch = _Watch(options, method, loaded, run, checkpoint, report, stop or threading.Event())
+    report(Started(method, data, loaded.test, loaded.unreadable, run, cost))
+    trial = None
+    if method.needs_labels:
+        trial = _Trial(loaded.test or data, run, seen=loaded.test is None)
+    watch = _Watch(trial, cost.steps, checkpoint, report, options, stop)
     method.fit(module, data, run, watch)
     header = header_of(
         method,
-        architecture=options.architecture,
+        architecture=architecture,
         classes=data.classes,
         image_size=data.size,
         working_size=options.working_size or data.size,
@@ -111,7 +127,7 @@ def train_generator(
         command=options.command,
         curve=watch.curve,
     )
-    generator = NoiseGenerator(method, module, header, run=run)
+    generator = NoiseGenerator.of(method, module, header, run)
     card = options.out.with_suffix(".md")
     replace_file(card, model_card(header).encode())
     sha256 = generator.save(options.out)
@@ -142,7 +158,8 @@ def _check_target(options: TrainOptions) -> None:
 
 def _load(options: TrainOptions) -> Loaded:
     """Read training and test pictures; test classes must be among the training classes."""
-    loaded = load_labelled(options.data, options.image_size)
+    labelled = options.method.needs_labels
+    loaded = load_pictures(options.data, options.image_size, labelled=labelled)
     data = loaded.data
     if options.pictures is not None:
         data = some_of_each(data, options.pictures, options.seed)
@@ -153,19 +170,10 @@ def _load(options: TrainOptions) -> Loaded:
     return Loaded(data, test, unreadable)
 
 
-def _scheduled(options: TrainOptions, count: int) -> MinMaxMin:
-    """Return the method with epochs turned into steps."""
-    if options.epochs is None:
-        return options.method
-    schedule = options.method.schedule
-    steps = max(1, math.ceil(options.epochs * count / min(count, schedule.batch_size)))
-    return replace(options.method, schedule=replace(schedule, steps=steps))
-
-
-def _plan(options: TrainOptions, method: MinMaxMin, data: Data, run: Run) -> str:
+def _plan(options: TrainOptions, method: Method, data: Data, run: Run) -> str:
     """Return the fingerprint of all that decides the trained weights."""
     plan = {
-        "method": to_plain(replace(method, final=None, final_views=None)),
+        "method": {"name": method.name, **trained_plain(method)},
         "architecture": options.architecture,
         "data": data.fingerprint,
         "seed": run.seed,
@@ -176,41 +184,65 @@ def _plan(options: TrainOptions, method: MinMaxMin, data: Data, run: Run) -> str
     return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 
-@dataclass
-class _Watch:
-    """The observer of a generator's training: restores, saves, measures and reports."""
+@dataclass(frozen=True)
+class _Trial:
+    """The clean pictures that a surrogate is tried on; seen ones are those that it learns from."""
 
-    options: TrainOptions
-    method: MinMaxMin
-    loaded: Loaded
+    data: Data
     run: Run
-    checkpoint: Checkpoint
-    report: Report
-    stop: threading.Event
-    curve: dict[str, Any] = field(default_factory=dict)
-    saved: float = field(default_factory=time.monotonic)
+    seen: bool
+
+    def of(self, model: nn.Module) -> dict[str, float]:
+        """Try a surrogate (Figure 1); nothing is said of what tells no classes apart."""
+        tried = self.data
+        if not isinstance(model, Classifier) or model.head.out_features != len(tried.classes):
+            return {}
+        if len(tried) > _TRIED_PICTURES:
+            tried = some_of_each(tried, _TRIED_PICTURES, seed=0)
+        guesses = predict(model, tried, self.run)
+        spread = average_prediction_randomness(guesses, tried.labels, len(tried.classes))
+        hits = float((guesses == tried.labels).float().mean())
+        name = "clean_train_accuracy" if self.seen else "clean_test_accuracy"
+        return {name: hits, "average_prediction_randomness": spread}
+
+
+class _Watch:
+    """The observer of a generator's trainings: restores, saves, measures and reports.
+
+    Steps are counted through all trainings of the method, one after the other.
+    """
+
+    def __init__(
+        self,
+        trial: _Trial | None,
+        steps: int,
+        checkpoint: Checkpoint,
+        report: Report,
+        options: TrainOptions,
+        stop: threading.Event | None,
+    ) -> None:
+        self.trial = trial
+        self.steps = steps
+        self.checkpoint = checkpoint
+        self.report = report
+        self.options = options
+        self.stop = stop or threading.Event()
+        self.curve: dict[str, Any] = {}
+        self.saved = time.monotonic()
+        self._before = self._through = 0  # steps of earlier trainings, and up to this one's end
 
     def started(self, state: TrainingState) -> None:
-        self.curve = self.checkpoint.restore(state) or {"step": []}
-        method, batch = self.method, state.schedule.batch_size
-        left = state.schedule.steps - state.finished
-        passes = left * min(batch, len(self.loaded.data)) * method.passes_per_step
-        self.report(
-            Started(
-                method,
-                self.loaded.data,
-                self.loaded.test,
-                self.loaded.unreadable,
-                self.run,
-                passes,
-                state.finished,
-            )
-        )
+        notes = self.checkpoint.restore(state)
+        self.curve = self.curve or notes or {"step": []}
+        self._before, self._through = self._through, self._through + state.schedule.steps
+        if state.finished:
+            self.report(Resumed(self._before + state.finished))
 
     def stepped(self, state: TrainingState, terms: dict[str, Tensor]) -> None:
-        finished, steps = state.finished, state.schedule.steps
+        finished, steps = self._before + state.finished, self.steps
+        last = state.finished == state.schedule.steps
         metrics: dict[str, float] = {}
-        tried = finished % max(1, steps // EVALUATIONS) == 0 or finished == steps
+        tried = finished % max(1, steps // EVALUATIONS) == 0 or last
         if tried or finished % max(1, steps // READINGS) == 0:
             metrics = {name: float(term.detach()) for name, term in terms.items()}
             if not math.isfinite(metrics["loss"]):
@@ -219,31 +251,26 @@ class _Watch:
                     "try larger batches or --precision fp32"
                 )
         if tried:
-            metrics |= self._evaluate(state)
+            metrics |= self.trial.of(state.model) if self.trial else {}
             self._remember(finished, metrics)
         self.report(Stepped(finished, steps, metrics))
         if finished == steps:
             return
-        waited = time.monotonic() - self.saved
-        if self.stop.is_set() or waited > 60 * self.options.save_every_minutes:
+        if (
+            self.stop.is_set()
+            or time.monotonic() - self.saved > 60 * self.options.save_every_minutes
+        ):
             self.checkpoint.save(state, self.curve)
             self.saved = time.monotonic()
         if self.stop.is_set():
             raise Stopped(f"stopped after step {finished}; run the same line again to continue")
 
-    def _evaluate(self, state: TrainingState) -> dict[str, float]:
-        """Try the surrogate on clean pictures, unseen ones if there are any (Figure 1)."""
-        tried = self.loaded.test or self.loaded.data
-        if len(tried) > _TRIED_PICTURES:
-            tried = some_of_each(tried, _TRIED_PICTURES, seed=0)
-        guesses = predict(state.model, tried, self.run)
-        spread = average_prediction_randomness(guesses, tried.labels, len(tried.classes))
-        hits = float((guesses == tried.labels).float().mean())
-        name = "clean_test_accuracy" if self.loaded.test else "clean_train_accuracy"
-        return {name: hits, "average_prediction_randomness": spread}
-
     def _remember(self, finished: int, metrics: dict[str, float]) -> None:
-        """Add a point to the curve that goes into the artefact."""
-        self.curve["step"].append(finished)
-        for name, value in metrics.items():
-            self.curve.setdefault(name, []).append(round(value, 6))
+        """Add a point to the curve that goes into the artefact; what was not measured is None."""
+        before = len(self.curve["step"])
+        for name in metrics:
+            self.curve.setdefault(name, [None] * before)
+        for name, values in self.curve.items():
+            values.append(
+                finished if name == "step" else metrics.get(name) and round(metrics[name], 6)
+            )

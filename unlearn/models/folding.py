@@ -36,10 +36,11 @@ def folded(model: nn.Module, precision: Precision, *, compiled: bool = False) ->
     return copies[kind]
 
 
-def settled(model: Classifier, precision: Precision) -> nn.Module:
+def settled(model: Classifier, precision: Precision, *, compiled: bool = False) -> "Folded":
     """Return a fast copy of its own that stays as the model is now; threads may share it."""
-    copied = Folded(model, _DTYPES[precision])
+    copied = Folded(model, _DTYPES[precision], compiled=compiled)
     copied.refresh(model)
+    copied.eval()
     return copied
 
 

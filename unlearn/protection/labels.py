@@ -59,9 +59,9 @@ def label(scan: Scan, choice: str) -> Labelling:
 
 
 def check_classes(labelling: Labelling, room: int, generator: str) -> None:
-    """Raise UsageProblem if there are more classes than the generator knows."""
+    """Raise UsageProblem if there are more classes than the generator knows; 0 knows any."""
     count = len(labelling.classes)
-    if count > room:
+    if room and count > room:
         raise UsageProblem(
             f"{count} classes ({labelling.mode}), but the generator {printable(generator)} has "
             f"{room}; "

@@ -16,6 +16,7 @@ from unlearn.files.journal import Journal
 
 VERSION: Final = 1
 FILE_NAME: Final = "manifest.jsonl"
+UNBOUNDED: Final = "unbounded"  # the rho of a run whose noise keeps none; see linf of each picture
 
 Status = Literal["ok", "failed", "skipped"]
 

@@ -31,7 +31,7 @@ class NoiseMaker:
 
     generator: Generator
     stream_seed: int
-    rho: Radius
+    rho: Radius | None  # None: its noise keeps no bound
 
     def __call__(self, pixels: NDArray[np.uint8], target: int, sha256: str) -> Delta:
         """Make the noise of pixels (h, w, C) of a file with this hash.

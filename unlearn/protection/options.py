@@ -63,6 +63,16 @@ class ProtectOptions:
             metavar="SOURCE",
         ),
     ] = "auto"
+    allow_unbounded: Annotated[
+        bool,
+        Option(
+            "Use a generator whose noise keeps no bound; the largest change is then measured and "
+            "recorded.",
+            details="--rho has no say then, and 'unlearn verify' checks the files against that "
+            "record.",
+            panel=NOISE,
+        ),
+    ] = False
     grid: Annotated[
         int | None,
         Option(

@@ -39,6 +39,7 @@ from unlearn.protection.space import estimate_bytes
 from unlearn.protection.steps import Groundwork, Steps, refused_records
 from unlearn.protection.survival import with_survival
 from unlearn.protection.worker import Failure, Finished
+from unlearn.radius import WIDEST
 from unlearn.workers.pool import Interruption, Pool
 
 __all__ = ["ProtectOptions", "ProtectResult", "load_generator", "protect"]
@@ -73,6 +74,7 @@ def protect(options: ProtectOptions, report: Report) -> ProtectResult:
     plan = make_plan(options.request)
     header = read_header(file)
     check_classes(plan.labelling, len(header.classes), options.called)
+    options = _within_reach(options, header)
     ground = _lay_ground(options, plan, header, load_key(options.key, create=False))
     idle = not (ground.work.pending or ground.work.outdated or plan.refused)
     if options.dry_run or idle:
@@ -85,6 +87,21 @@ def protect(options: ProtectOptions, report: Report) -> ProtectResult:
     return replace(result, seconds=time.monotonic() - began)
 
 
+def _within_reach(options: ProtectOptions, header: Header) -> ProtectOptions:
+    """Return the options with the radius that the noise may have; nearly all where it keeps none.
+
+    Raises UsageProblem for a generator without a bound that nobody allowed.
+    """
+    if header.rho is not None:
+        return options
+    if not options.allow_unbounded:
+        raise UsageProblem(
+            f"the noise of {printable(options.called)} ({printable(header.method)}) keeps no bound "
+            "of its own; with --allow-unbounded its largest change is measured and recorded"
+        )
+    return replace(options, rho=WIDEST)
+
+
 def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | None) -> Groundwork:
     """Compare the plan with what earlier runs left.
 
@@ -92,7 +109,8 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
     """
     manifest = read_manifest(plan.records)
     sha256 = file_sha256(Path(options.generator)) or ""
-    settings = Settings(options, key, sha256, options.grid or header.working_size)
+    grid = options.grid or header.working_size
+    settings = Settings(options, key, sha256, grid, bounded=header.rho is not None)
     conflict = None if options.force else settings.conflict(manifest.header)
     if conflict is not None:
         raise UsageProblem(
@@ -102,7 +120,7 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
     room = len(header.classes)
     places = permutation(key, room) if key else [0] * room
     order = dict(zip(plan.labelling.classes, places, strict=False))
-    targets = tuple(order[picture.label] for picture in plan.pictures)
+    targets = tuple(order.get(picture.label, 0) for picture in plan.pictures)
     fingerprints = tuple(
         settings.fingerprint(target, picture.format)
         for target, picture in zip(targets, plan.pictures, strict=True)
@@ -149,7 +167,8 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
         manifest = ManifestWriter(plan.records)
         manifest.header(_run_header(ground, key, device))
         recorder = ManifestRecorder(plan, ground.manifest, manifest, report)
-        noise = NoiseMaker(generator, stream_seed(key, options.seed), options.rho)
+        bound = options.rho if ground.settings.bounded else None
+        noise = NoiseMaker(generator, stream_seed(key, options.seed), bound)
         try:
             return _run(Steps(ground, recorder, report, noise), manifest, device, report)
         finally:
@@ -222,7 +241,7 @@ def _announce(ground: Groundwork, device: str, report: Report) -> None:
             plan=plan,
             generator=ground.options.called,
             generator_sha256=ground.settings.generator_sha256,
-            rho=str(ground.options.rho),
+            rho=ground.settings.rho,
             device=device,
             pending=len(ground.work.pending),
             needed_bytes=ground.needed_bytes,
@@ -251,7 +270,7 @@ def _run_header(ground: Groundwork, key: Key, device: str) -> RunHeader:
         pillow=version("pillow"),
         generator=options.called,
         generator_sha256=ground.settings.generator_sha256,
-        rho=str(options.rho),
+        rho=ground.settings.rho,
         seed=options.seed,
         labels=ground.plan.labelling.mode,
         format=options.format,

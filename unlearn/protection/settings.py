@@ -6,7 +6,7 @@ from typing import Final
 
 from unlearn.files.text import printable
 from unlearn.protection.key import Key
-from unlearn.protection.manifest import RunHeader
+from unlearn.protection.manifest import UNBOUNDED, RunHeader
 from unlearn.protection.options import ProtectOptions
 
 NOISE_VERSION: Final = 1  # raise it when equal settings no longer give equal bytes
@@ -20,6 +20,12 @@ class Settings:
     key: Key | None  # None: no key was made yet, so no output can have been written with it
     generator_sha256: str
     grid: int
+    bounded: bool = True  # else the generator's noise keeps no bound, and its largest is measured
+
+    @property
+    def rho(self) -> str:
+        """The bound that the outputs keep, or a word that there is none."""
+        return str(self.options.rho) if self.bounded else UNBOUNDED
 
     def conflict(self, header: RunHeader | None) -> str | None:
         """Return how the folder's last run differs ("rho 4/255, you asked 8/255"), or None."""
@@ -44,7 +50,7 @@ class Settings:
         """Return what all pictures of one output folder share, as it is shown."""
         options = self.options
         return {
-            "rho": str(options.rho),
+            "rho": self.rho,
             "generator": self.generator_sha256[:12],
             "grid": str(self.grid),
             "seed": str(options.seed),

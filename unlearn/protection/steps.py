@@ -17,7 +17,7 @@ from unlearn.protection.plan import Plan
 from unlearn.protection.recorder import Recorder
 from unlearn.protection.resume import Work
 from unlearn.protection.settings import Settings
-from unlearn.protection.worker import Failure, Finished, Job, Reading, Shared
+from unlearn.protection.worker import GAIN, Failure, Finished, Job, Reading, Shared
 
 _CAPTION_STEM: Final = 40  # characters of a name in a preview's file name
 
@@ -43,6 +43,7 @@ class Groundwork:
             preparation=self.options.preparation,
             grid=self.settings.grid,
             levels=self.options.rho.levels,
+            gain=GAIN if self.settings.bounded else 1.0,
             metadata=self.options.metadata,
         )
 
@@ -169,7 +170,7 @@ class Steps:
         self, *, interrupted: bool = False, previews: tuple[Path, ...] = ()
     ) -> ProtectResult:
         """Return the account of the whole run."""
-        plan, work, options = self.ground.plan, self.ground.work, self.ground.options
+        plan, work = self.ground.plan, self.ground.work
         records = dict(sorted({**work.finished, **self._records}.items()))
         failed = [record for record in records.values() if record.status != "ok"]
         return ProtectResult(
@@ -184,11 +185,11 @@ class Steps:
             outdated=work.outdated,
             labels=plan.labelling.mode,
             classes=len(plan.labelling.classes),
-            rho=str(options.rho),
+            rho=self.ground.settings.rho,
             previews=previews,
             needed_bytes=self.ground.needed_bytes,
             interrupted=interrupted,
-            dry_run=options.dry_run,
+            dry_run=self.ground.options.dry_run,
         )
 
     def _note(self, number: int, record: PictureRecord) -> None:

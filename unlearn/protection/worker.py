@@ -27,7 +27,8 @@ from unlearn.protection.plan import PlannedPicture
 from unlearn.workers.limits import limits
 
 # Enlarging noise bilinearly flattens it; this much more brings its mean strength back. Applied only
-# where the grid is smaller than the picture, and clipped to the bound like everything else.
+# where the grid is smaller than the picture, and clipped to the bound like everything else; noise
+# that keeps no bound has the strength that it has.
 GAIN: Final = 1.5
 MOST_SHOWN_PIXELS: Final = 50_000_000  # previews and survival hold both pictures in memory
 WRITTEN_AS_PNG: Final = "written as PNG: "
@@ -50,6 +51,7 @@ class Shared:
     preparation: Preparation
     grid: int
     levels: int
+    gain: float = GAIN
     metadata: MetadataChoice
 
 
@@ -179,9 +181,9 @@ def _again(shared: Shared, job: Job, data: bytes = b"") -> tuple[Picture, bytes]
         return picture, bytes(source.data) if job.picture.format == "JPEG" else b""
 
 
-def _gain(job: Job, size: tuple[int, int]) -> float:
+def _gain(shared: Shared, job: Job, size: tuple[int, int]) -> float:
     """Return what the noise is multiplied by: nothing is made up for where nothing is enlarged."""
-    return GAIN if job.delta.shape[1::-1] != size else 1.0
+    return shared.gain if job.delta.shape[1::-1] != size else 1.0
 
 
 def _keep(shared: Shared, job: Job, source: Picture, data: bytes) -> tuple[Written, dict[str, Any]]:
@@ -189,7 +191,7 @@ def _keep(shared: Shared, job: Job, source: Picture, data: bytes) -> tuple[Writt
     planned, levels = job.picture, shared.levels
     try:
         refuse_large(data)
-        gain = _gain(job, source.size)
+        gain = _gain(shared, job, source.size)
         pixels = source.in_arrays().pixels
         made, keeping = keep_jpeg(
             source,
@@ -216,7 +218,7 @@ def _keep(shared: Shared, job: Job, source: Picture, data: bytes) -> tuple[Writt
 
 def _lossless(shared: Shared, job: Job, source: Picture, target: Path, kind: str) -> Written:
     """Write the picture in a format without loss."""
-    noise = Upsampling(job.delta, source.size, shared.levels, _gain(job, source.size))
+    noise = Upsampling(job.delta, source.size, shared.levels, _gain(shared, job, source.size))
     return write_rows(
         source, noise.added, target, format=kind, metadata=shared.metadata, levels=shared.levels
     )

@@ -7,20 +7,26 @@ from typing import Literal
 from unlearn.config import from_plain
 from unlearn.errors import UsageProblem
 from unlearn.files.text import printable
-from unlearn.protection.manifest import Manifest
+from unlearn.protection.manifest import UNBOUNDED, Manifest
 from unlearn.protection.scan import Selection
-from unlearn.radius import Radius
+from unlearn.radius import WIDEST, Radius
 
 DEFAULT_RADIUS = Radius.of_levels(8)
-Origin = Literal["given", "manifest", "default"]
+Origin = Literal["given", "manifest", "measured", "default"]
 
 
 def claimed_radius(manifest: Manifest, given: Radius | None) -> tuple[Radius, Origin]:
-    """Return the radius to hold the outputs to, and who says so."""
+    """Return the radius to hold the outputs to, and who says so.
+
+    Of noise without a bound it is the largest change that was measured when it was written.
+    """
     if given is not None:
         return given, "given"
     if manifest.header is None:
         return DEFAULT_RADIUS, "default"
+    if manifest.header.rho == UNBOUNDED:
+        claims = (record.linf or 0 for record in manifest.outputs.values() if record)
+        return Radius.of_levels(min(WIDEST.levels, max(claims, default=0))), "measured"
     try:
         return Radius.parse(str(manifest.header.rho)), "manifest"
     except UsageProblem:
@@ -57,6 +63,10 @@ def notices(manifest: Manifest, radius: Radius, origin: Origin) -> tuple[str, ..
     if replace(claimed_selection(manifest), follow_symlinks=False) != Selection():
         found.append("sources that the manifest says were not wanted are not looked for")
     header = manifest.header
+    if origin == "measured":
+        found.append(
+            f"the noise keeps no bound; {radius} is the largest change that the manifest claims"
+        )
     if origin == "given" and header is not None and str(header.rho) != str(radius):
         found.append(f"the manifest says rho {printable(header.rho)}; {radius} was checked")
     if manifest.broken_lines:

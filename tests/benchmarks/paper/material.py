@@ -104,7 +104,7 @@ def protected(clean: Data, stem: Path, run: Run, check: Callable[[], None]) -> D
     """
 
     def make(part: Data, _place: slice) -> Data:
-        return noisy(generator, part, generator.radius)
+        return noisy(generator, part, generator.bound)
 
     path = _named(stem, "protected")
     if not path.exists():

@@ -11,7 +11,7 @@ from typing import Any
 
 from unlearn.audits.plan import NONE, WHOLE, Arm, Cell, Decay, Training
 from unlearn.config import to_plain
-from unlearn.methods import RECIPES, MinMaxMin
+from unlearn.methods import MinMaxMin
 from unlearn.radius import Radius
 from unlearn.training import Schedule
 
@@ -29,11 +29,12 @@ SEEDS = (101, 102, 103)
 TABLES = ("table3", "table4", "table6", "table5", "figure1")  # in the order of filling
 _FIELDS = ("data", "method", "surrogate", "network", "rho-a", "share", "rate", "seed")
 
+RECIPES = MinMaxMin.recipes()
 METHODS: Mapping[str, MinMaxMin] = {
-    OURS: RECIPES[OURS],
-    FAST: RECIPES[FAST],
+    OURS: RECIPES["paper"],
+    FAST: RECIPES["fast"],
     "error-minimising": RECIPES["error-minimising"],
-    "unconstrained": replace(RECIPES[OURS], randomness_weight=0.0),  # Figure 1: without Eq. 7
+    "unconstrained": replace(RECIPES["paper"], randomness_weight=0.0),  # Figure 1: without Eq. 7
 }
 
 
@@ -130,14 +131,15 @@ class Scale:
     def method(self, name: str) -> MinMaxMin:
         """Return a method with this scale's steps and views."""
         method = METHODS[name]
-        unlearn, adversary = method.unlearn, method.adversary
+        unlearn, adversary = method.noise.attack, method.adversary
         if self.views is not None:
             unlearn = replace(unlearn, views=self.views)
         if self.steps is not None:
             unlearn = replace(unlearn, steps=self.steps)
             adversary = replace(adversary, steps=min(adversary.steps, self.steps))
         schedule = self.schedule or method.schedule
-        return replace(method, unlearn=unlearn, adversary=adversary, schedule=schedule)
+        noise = replace(method.noise, attack=unlearn)
+        return replace(method, noise=noise, adversary=adversary, schedule=schedule)
 
     def settings(self, unit: Unit) -> str:
         """Return a short hash of all that decides a unit's numbers, but for its data and names."""
@@ -155,8 +157,8 @@ class Scale:
             batch = min(self.training.batch_size, pictures)
             return self.training.steps_for(pictures) * batch * (adversary + 1)
         method = self.method(unit.method)
-        seen = method.schedule.steps * min(method.schedule.batch_size, pictures)
-        return seen * method.passes_per_step + pictures * method.published.attack.passes
+        cost = method.cost(pictures)
+        return cost.training + pictures * cost.final
 
 
 def changes(value: Any) -> Any:

@@ -26,7 +26,14 @@ from unlearn.countermeasures import NONE
 from unlearn.datasets.labelled import Data
 from unlearn.device import Run, select_run
 from unlearn.errors import UnlearnError
-from unlearn.generators.train import Started, Stepped, Stopped, TrainOptions, train_generator
+from unlearn.generators.train import (
+    Resumed,
+    Started,
+    Stepped,
+    Stopped,
+    TrainOptions,
+    train_generator,
+)
 
 Outcome = Literal["done", "stopped", "failed"]
 
@@ -107,7 +114,7 @@ def make_generator(noise: Noise, bench: Bench) -> Path:
     say(f"generator: {' '.join(noise.fields.values())}")
     stop = threading.Event()
 
-    def report(event: Started | Stepped) -> None:
+    def report(event: Started | Resumed | Stepped) -> None:
         if bench.deadline.over():
             stop.set()
         if isinstance(event, Stepped) and "clean_test_accuracy" in event.metrics:
@@ -199,7 +206,7 @@ def _training_set(victim: Victim, stem: Path | None, bench: Bench) -> Data:
     if noise and stem:
         copies = protected(clean, stem, bench.run, bench.deadline.check)
         if victim.arm == "placebo":
-            radius = bench.scale.method(noise.method).radius
+            radius = bench.scale.method(noise.method).bound
             random_ones = placebos(clean, copies, stem, radius, bench.deadline.check)
     cell = victim.cell(victim.network)
     return training_set(cell, Sets(clean, copies or clean, random_ones, test))

@@ -16,18 +16,18 @@ from unlearn.audits.plan import Cell, Training
 from unlearn.audits.victim import Surroundings, step_losses
 from unlearn.countermeasures import NONE
 from unlearn.device import Run
-from unlearn.methods import RECIPES, MinMaxMin, Spec
+from unlearn.methods import MinMaxMin, Spec
 from unlearn.models import build_classifier
 from unlearn.models.classifier import channels_last
 from unlearn.objectives import cross_entropy
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import to_images
-from unlearn.training import StepLosses
+from unlearn.training import Batch, StepLosses
 from unlearn.views import Views
 
 CLASSES = 10
-PUBLISHED = RECIPES["min-max-min"]
+PUBLISHED = MinMaxMin()
 RHO_A, VICTIM_STEPS = Radius.of_levels(4), 10
 _PHOTO_CROP = 0.08  # torchvision's default for RandomResizedCrop
 
@@ -44,7 +44,7 @@ class Size:
     pictures: int
     steps: int = 0
     alone: int = 0
-    alone_steps: int = PUBLISHED.unlearn.steps
+    alone_steps: int = PUBLISHED.noise.attack.steps
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,12 @@ class Material:
         pixels = Rng.for_images(1, ids).integers(256, 3, size.side, size.side).to(torch.uint8)
         streams = Rng.for_images(0, ids.to(device))
         return cls(pixels.to(device), (ids % CLASSES).to(device), streams)
+
+    @property
+    def batch(self) -> Batch:
+        """The pictures as a step of training takes them."""
+        index = torch.arange(len(self.labels), device=self.labels.device)
+        return Batch(self.pixels, self.labels, index, 0, self.streams.fork(0))
 
     def arrays(self, transforms: list[Callable], count: int | None = None) -> naive.Pictures:
         """Return the first pictures as published code reads them."""
@@ -102,7 +108,7 @@ def attack_case(size: Size, bench: Bench) -> Record:
     with torch.no_grad():  # batch-norm statistics of a network that has seen pictures
         model.train()(images)
     cost = attack_operations(model, (1, 3, size.side, size.side))
-    attack = replace(PUBLISHED.unlearn, views=1)
+    attack = replace(PUBLISHED.noise.attack, views=1)
     one = replace(attack, steps=1)
 
     def job(together: int, total: int, steps: int) -> Job:
@@ -125,7 +131,7 @@ def attack_case(size: Size, bench: Bench) -> Record:
         ways[name] = batched.way(f"ours, {precision}", ours, precision)
     return {
         "ways": take_turns(ways, bench),
-        "passes_a_picture": PUBLISHED.unlearn.steps,
+        "passes_a_picture": PUBLISHED.noise.attack.steps,
         "agreement": agreements(model, images, material.labels),
     }
 
@@ -150,13 +156,13 @@ def generator_case(size: Size, bench: Bench) -> Record:
     material = Material.drawn(size, bench.device)
     short = replace(
         PUBLISHED,
-        unlearn=replace(PUBLISHED.unlearn, steps=1, views=1),
+        unlearn=replace(PUBLISHED.noise.attack, steps=1, views=1),
         adversary=replace(PUBLISHED.adversary, steps=1),
     )
     stored = material.arrays([naive.transforms.ToTensor()])
     learner = naive.Learner(size.network, stored, bench.device)
     passes = PUBLISHED.passes_per_step
-    attacks = PUBLISHED.unlearn.passes + PUBLISHED.adversary.passes
+    attacks = PUBLISHED.noise.attack.passes + PUBLISHED.adversary.passes
     shape = (size.pictures, 3, size.side, size.side)
     cost = attacks * attack_operations(learner.model, shape)
     cost += (passes - attacks) * training_operations(learner.model, shape)
@@ -179,8 +185,7 @@ def our_generator(size: Size, material: Material, run: Run) -> Callable[..., Non
     optimiser = _sgd(model)
 
     def step(method: MinMaxMin) -> None:
-        rng = material.streams.fork(0)
-        terms = method.step_losses(model, material.pixels, material.labels, run, rng)
+        terms = method.step_losses(model, material.batch, run)
         _descend(optimiser, terms["loss"])
 
     return step
@@ -223,9 +228,7 @@ def our_victim(size: Size, material: Material, run: Run) -> Callable[..., None]:
         return step_losses(cell, training, CLASSES, Surroundings(run, NONE))
 
     def step(attack: Pgd) -> None:
-        found = losses(attack.steps)(
-            model, material.pixels, material.labels, material.streams.fork(0)
-        )
+        found = losses(attack.steps)(model, material.batch)
         _descend(optimiser, found["loss"])
 
     return step

@@ -143,7 +143,7 @@ def generator_step(learner: Learner, view: View, method: MinMaxMin) -> None:
     """Take one step of min-max-min: δu, views of x + δu, δa on them, two forwards, SGD."""
     model, (images, labels) = learner.model, learner.batch()
     with evaluating(model):
-        delta = perturbed(model, images, labels, method.unlearn, view, up=False)
+        delta = perturbed(model, images, labels, method.noise.attack, view, up=False)
         delta = (delta * WHITE).round() / WHITE
         noisy = view((images + delta).clamp(0, 1))
         delta = perturbed(model, noisy, labels, method.adversary, unchanged, up=True)

@@ -93,9 +93,7 @@ def noise_operations(piece: stages.Piece, generator: NoiseGenerator) -> int:
     """Return the multiply-adds of one picture's noise; the network sees each view in colour."""
     method = generator.method
     height, width, _ = piece.grid.shape
-    networks = method.averaged * (1 + len(method.architectures))
-    passes = method.published.attack.passes * networks
-    return passes * attack_operations(generator.module, (1, 3, height, width))
+    return method.cost(1).final * attack_operations(generator.module, (1, 3, height, width))
 
 
 def whole(files: list[Path], out: Path, bench: Bench, workers: int) -> float:
