@@ -25,10 +25,10 @@ from unlearn.generators.catalogue import resolve
 from unlearn.generators.header import Header, read_header
 from unlearn.protection import worker
 from unlearn.protection.events import Notice, ProtectResult, Report, Started
-from unlearn.protection.key import Key, load_key, permutation, stream_seed
+from unlearn.protection.key import Key, load_key
 from unlearn.protection.labels import check_classes
 from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes, read_manifest
-from unlearn.protection.noise import Generator, NoiseMaker
+from unlearn.protection.noise import KeyedNoise, LoadedGenerator, targets_of
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.pipeline import Pipeline
 from unlearn.protection.plan import Plan, make_plan
@@ -47,7 +47,7 @@ _MOST_THREADS = 8
 _STOPPING = "Stopping after the pictures under way; press Ctrl-C again to stop at once"
 
 
-def load_generator(path: Path, device: str) -> tuple[Generator, str]:
+def load_generator(path: Path, device: str) -> tuple[LoadedGenerator, str]:
     """Load a generator and return it with the name of the device it computes on."""
     import torch
 
@@ -99,9 +99,7 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
             f"{printable(plan.out)} was made with {conflict}. "
             "Choose another --out, or --force to redo all."
         )
-    room = len(header.classes)
-    places = permutation(key, room) if key else [0] * room
-    order = dict(zip(plan.labelling.classes, places, strict=False))
+    order = targets_of(key, plan.labelling.classes, len(header.classes))
     targets = tuple(order[picture.label] for picture in plan.pictures)
     fingerprints = tuple(
         settings.fingerprint(target, picture.format)
@@ -149,7 +147,7 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
         manifest = ManifestWriter(plan.records)
         manifest.header(_run_header(ground, key, device))
         recorder = ManifestRecorder(plan, ground.manifest, manifest, report)
-        noise = NoiseMaker(generator, stream_seed(key, options.seed), options.rho)
+        noise = KeyedNoise.of(generator, key, options.seed, options.rho)
         try:
             return _run(Steps(ground, recorder, report, noise), manifest, device, report)
         finally:

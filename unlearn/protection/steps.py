@@ -11,7 +11,7 @@ from unlearn.files.text import printable
 from unlearn.protection import worker
 from unlearn.protection.events import Progress, ProtectResult, Report
 from unlearn.protection.manifest import Manifest, PictureRecord
-from unlearn.protection.noise import Delta, NoiseMaker
+from unlearn.protection.noise import Delta, KeyedNoise
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.plan import Plan
 from unlearn.protection.recorder import Recorder
@@ -48,7 +48,7 @@ class Groundwork:
 
 
 class Steps:
-    """What is done with each picture, known by its number; without a noise maker only reading.
+    """What is done with each picture, known by its number; without noise only reading.
 
     `stop` says that no more pictures should be begun.
     """
@@ -61,7 +61,7 @@ class Steps:
         ground: Groundwork,
         recorder: Recorder,
         report: Report,
-        noise: NoiseMaker | None = None,
+        noise: KeyedNoise | None = None,
     ) -> None:
         self.ground = ground
         self.stop = False
@@ -91,7 +91,7 @@ class Steps:
         self._readings[number] = reading
         if self._noise is None:
             return None
-        return self._noise(reading.pixels, self.ground.targets[number], reading.sha256)
+        return self._noise.delta(reading.pixels, self.ground.targets[number], reading.sha256)
 
     def write_job(self, number: int, delta: Delta | None) -> Job | None:
         """Take note of the noise; None if nothing is to be written."""
