@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from unlearn.audits import run as workflow
+from unlearn.audits import study
 from unlearn.audits.copies import NotProtected, check_arrays
-from unlearn.audits.pictures import Material, gather
-from unlearn.audits.run import AuditOptions, audit
+from unlearn.audits.options import AuditOptions
+from unlearn.audits.pictures import CleanPictures, gather
+from unlearn.audits.run import audit
 from unlearn.datasets import stored
 from unlearn.datasets.labelled import Data
 from unlearn.errors import UsageProblem
@@ -69,25 +70,25 @@ def options(archive, tmp_path):
 
 
 def test_an_archive_is_protected_in_memory_and_tried_on_its_own_test_pictures(options):
-    done = audit(options, ignore)
-    subject = done.report.subject
+    report = audit(options, ignore)
+    subject = report.subject
     assert (subject.trained, subject.tested, subject.verified) == (20, 6, 20)
     clean, protected = (
         stored.load(options.out / "sets" / f"{arm}.safetensors") for arm in ("clean", "protected")
     )
     change = (clean.pixels.int() - protected.pixels.int()).abs()
     assert int(change.max()) == subject.largest_change <= 8
-    assert len(done.report.previews) == 2
+    assert len(report.previews) == 2
 
 
 def test_a_method_is_trained_once_on_the_training_pictures(options, monkeypatch):
     small = replace(RECIPES["error-minimising"], schedule=Schedule(steps=2, batch_size=4))
-    monkeypatch.setattr(workflow, "recipe_of", lambda name, budget: (small, "resnet-small"))
+    monkeypatch.setattr(study, "recipe_of", lambda name, budget: (small, "resnet-small"))
     options = replace(options, method="error-minimising")
     audit(options, ignore)
     artefact = options.out / "generator.safetensors"
     before = artefact.stat().st_mtime_ns
-    report = audit(options, ignore).report
+    report = audit(options, ignore)
     assert artefact.stat().st_mtime_ns == before
     assert report.subject.protection.startswith("generator error-minimising (SHA-256 ")
 
@@ -111,17 +112,17 @@ def test_copies_of_an_archive_cannot_be_given(options, archive):
 
 
 def test_arrays_over_the_bound_or_unchanged_are_refused(archive):
-    material = gather(archive, None, None, None)
-    assert isinstance(material, Material)
+    clean = gather(archive, None, None, None)
+    assert isinstance(clean, CleanPictures)
 
     def moved(levels: int, untouched: int = 0) -> Data:
-        pixels = material.train.pixels.int()
+        pixels = clean.train.pixels.int()
         shift = torch.where(pixels < 128, levels, -levels)
         shift[:untouched] = 0
-        return replace(material.train, pixels=(pixels + shift).to(torch.uint8))
+        return replace(clean.train, pixels=(pixels + shift).to(torch.uint8))
 
-    assert check_arrays(material, moved(8), EIGHT, "").largest_change == 8
+    assert check_arrays(clean, moved(8), EIGHT, "").largest_change == 8
     with pytest.raises(NotProtected, match="changed by 9/255"):
-        check_arrays(material, moved(9), EIGHT, "")
+        check_arrays(clean, moved(9), EIGHT, "")
     with pytest.raises(NotProtected, match="picture 0 is unchanged"):
-        check_arrays(material, moved(8, untouched=1), EIGHT, "")
+        check_arrays(clean, moved(8, untouched=1), EIGHT, "")

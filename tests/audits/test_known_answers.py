@@ -15,7 +15,7 @@ from tests.support.bars import (
     make_cell,
     with_shortcut,
 )
-from unlearn.audits.arms import Sets, chosen, placebo, training_set
+from unlearn.audits.arms import chosen, placebo, training_set
 from unlearn.audits.flags import find_flags
 from unlearn.audits.plan import AuditPlan
 from unlearn.audits.report import Subject
@@ -32,12 +32,13 @@ ROBUST = replace(TRAINING, epochs=5, pgd_steps=3, step_share=Fraction(1, 2))
 
 def sets_of(protected):
     noise = placebo(CLEAN, protected, Radius.of_levels(LEVELS), grid=16, seed=99)
-    return Sets(CLEAN, protected, noise, TEST)
+    return {"protected": protected, "placebo": noise}
 
 
 def fit(cell, sets, **changes):
     training = replace(ROBUST, **changes)
-    return fit_victim(cell, training, training_set(cell, sets), sets.test, around())
+    data = training_set(cell, CLEAN, sets.get(cell.arm))
+    return fit_victim(cell, training, data, TEST, around())
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +109,12 @@ def test_half_of_a_set_protected_trains_on_exactly_these_pictures(shortcut):
     cell = make_cell("protected", fraction="1/2")
     surroundings = around(replace(NOTHING, once=once))
     training = replace(TRAINING, epochs=1)
-    fit_victim(cell, training, training_set(cell, shortcut), TEST, surroundings)
+    fit_victim(cell, training, training_set(cell, CLEAN, shortcut["protected"]), TEST, surroundings)
     (data,) = seen
     picked = set(chosen(CLEAN, Fraction(1, 2)).tolist())
     assert len(picked) == 200
     for n in range(len(CLEAN)):
-        source = shortcut.protected if n in picked else CLEAN
+        source = shortcut["protected"] if n in picked else CLEAN
         assert torch.equal(data.pixels[n], source.pixels[n])
     assert torch.equal(data.labels, CLEAN.labels)
 

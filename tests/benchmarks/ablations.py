@@ -135,7 +135,15 @@ class Worker:
             if time.time() > self.until:
                 return False
             precision = select_run("cpu").precision
-            job = CellJob(cell, TRAINING, sets, folder, plan, "cpu", precision)
+            job = CellJob(
+                cell=cell,
+                training=TRAINING,
+                sets=sets,
+                state=folder,
+                fingerprint=plan,
+                device="cpu",
+                precision=precision,
+            )
             journal.append(result := train_victim(job))
             print(f"{name}: {cell.words}: {result.accuracy_last:.1%}", flush=True)
         return True

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from unlearn.audits.pictures import Material, keep, read_copies
+from unlearn.audits.pictures import CleanPictures, keep, read_copies
+from unlearn.audits.runner import Interrupted
 from unlearn.config import to_plain
 from unlearn.datasets.folders import Change
 from unlearn.datasets.labelled import Data
@@ -35,66 +36,43 @@ _NAMED = 3  # files named in a refusal
 _TRAINED_SIDE = 64  # pictures on which a generator of the audit's own is trained
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Copies:
     """Protected copies of the training pictures, checked: files for folders, else arrays only."""
 
-    material: Material  # the pictures that have a copy
+    clean: CleanPictures  # those that have a copy
     data: Data
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
     rho: Radius
     largest_change: int
     mean_change: float
     origin: str
 
 
-@dataclass(frozen=True)
-class Making:
-    """How copies are made: with which generator, where, and who hears of the progress."""
-
-    generator: Path
-    name: str
-    out: Path
-    rho: Radius
-    device: str
-    workers: int
-    key: Path | None = None
-
-    @property
-    def origin(self) -> str:
-        """The generator in words, without the folder that it lies in."""
-        name = Path(self.name).stem if self.name.endswith(".safetensors") else self.name
-        return f"generator {name} (SHA-256 {(file_sha256(self.generator) or '')[:12]})"
-
-
 class NotProtected(UnlearnError):
     """The copies are not what they claim to be; nothing was trained."""
 
 
-class Interrupted(UnlearnError):
-    """The person stopped the protecting; the same audit goes on with what is left."""
+def make_files(
+    clean: CleanPictures, options: ProtectOptions, report: Callable[[Event], None]
+) -> Copies:
+    """Protect the training pictures with the tool's own command and check what it wrote.
 
-
-def make_files(material: Material, making: Making, report: Callable[[Event], None]) -> Copies:
-    """Protect the training pictures with the tool's own command and check what it wrote."""
-    options = ProtectOptions(
-        inputs=(str(material.folder),),
-        out=making.out,
-        generator=str(making.generator),
-        generator_name=making.name,
-        rho=making.rho,
-        labels="folders",
-        include=material.selection.include,
-        key=making.key,
-        device=making.device,
-        workers=making.workers,
-    )
+    Raises Interrupted if the person stops it.
+    """
     result = protect(options, report)
     if result.interrupted:
         raise Interrupted("stopped while the pictures were being protected")
     if not result.protected:
         raise NotProtected(f"none of the pictures could be protected; the first: {_first(result)}")
-    return check_files(material, making.out, making.rho, making.origin)
+    return check_files(clean, options.out, options.rho, origin_of(options))
+
+
+def origin_of(options: ProtectOptions) -> str:
+    """Return the generator in words, without the folder that it lies in."""
+    name = options.called
+    name = Path(name).stem if name.endswith(".safetensors") else name
+    return f"generator {name} (SHA-256 {(file_sha256(Path(options.generator)) or '')[:12]})"
 
 
 def _first(result: ProtectResult) -> str:
@@ -102,21 +80,29 @@ def _first(result: ProtectResult) -> str:
     return next((f"{printable(r.src)} ({r.reason})" for r in result.failed), "interrupted")
 
 
-def check_files(material: Material, folder: Path, rho: Radius | None, origin: str) -> Copies:
+def check_files(clean: CleanPictures, folder: Path, rho: Radius | None, origin: str) -> Copies:
     """Prove the bound of every copy in a folder and read the copies of the training pictures.
 
     Raises NotProtected for anything that is wrong but a source that could not be protected.
     """
-    result = verify(material.folder, folder, VerifyOptions(rho))
+    result = verify(clean.folder, folder, VerifyOptions(rho))
     wrong = [check for check in result.checks if not _tolerable(check)]
     good = {check.source: check for check in result.checks if check.state == "ok"}
     if wrong or not good:
-        raise NotProtected(_refusal(material, folder, wrong))
-    index = [n for n, name in enumerate(material.names) if name in good]
-    kept = keep(material, torch.tensor(index, dtype=torch.int64))
+        raise NotProtected(_refusal(clean, folder, wrong))
+    index = [n for n, name in enumerate(clean.names) if name in good]
+    kept = keep(clean, torch.tensor(index, dtype=torch.int64))
     files = tuple(folder / (good[name].output or "") for name in kept.names)
-    data = read_copies(kept.train, files)
-    return Copies(kept, data, files, result.radius, *_strength(result), origin)
+    largest, mean = _strength(result)
+    return Copies(
+        clean=kept,
+        data=read_copies(kept.train, files),
+        files=files,
+        rho=result.radius,
+        largest_change=largest,
+        mean_change=mean,
+        origin=origin,
+    )
 
 
 def _tolerable(check: Check) -> bool:
@@ -131,7 +117,7 @@ def _strength(result: VerifyResult) -> tuple[int, float]:
     return largest, sum(changes) / max(1, len(changes))
 
 
-def _refusal(material: Material, folder: Path, wrong: list[Check]) -> str:
+def _refusal(clean: CleanPictures, folder: Path, wrong: list[Check]) -> str:
     """Return why the copies are refused, with the first few files."""
     named = "; ".join(
         f"{printable(check.source or check.output or '')}: {check.state}"
@@ -140,23 +126,21 @@ def _refusal(material: Material, folder: Path, wrong: list[Check]) -> str:
     )
     more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
     return (
-        f"{printable(folder)} is not a protected copy of {printable(material.folder)}: "
-        f"{named}{more}. "
-        f"See unlearn verify {printable(material.folder)} {printable(folder)}"
+        f"{printable(folder)} is not a protected copy of {printable(clean.folder)}: {named}{more}. "
+        f"See unlearn verify {printable(clean.folder)} {printable(folder)}"
     )
 
 
-def make_arrays(material: Material, making: Making, run: Run) -> Copies:
+def make_arrays(clean: CleanPictures, options: ProtectOptions, run: Run) -> Copies:
     """Protect an archive's pictures in memory and check every value of them."""
-    header = read_header(making.generator)
-    if len(material.train.classes) > len(header.classes):
+    header = read_header(Path(options.generator))
+    if len(clean.train.classes) > len(header.classes):
         raise NotProtected(
-            f"generator {making.name} tells {len(header.classes)} classes apart, the data has "
-            f"{len(material.train.classes)}; train one of your own: unlearn train-generator"
+            f"generator {options.called} tells {len(header.classes)} classes apart, the "
+            f"data has {len(clean.train.classes)}; train one of your own: unlearn train-generator"
         )
-    generator = NoiseGenerator.load(making.generator, run)
-    data = noisy(generator, material.train, making.rho)
-    return check_arrays(material, data, making.rho, making.origin)
+    data = noisy(NoiseGenerator.load(Path(options.generator), run), clean.train, options.rho)
+    return check_arrays(clean, data, options.rho, origin_of(options))
 
 
 def noisy(generator: NoiseGenerator, data: Data, rho: Radius) -> Data:
@@ -171,37 +155,42 @@ def noisy(generator: NoiseGenerator, data: Data, rho: Radius) -> Data:
     return Data(torch.cat(parts), data.labels, data.classes, data.ids)
 
 
-def check_arrays(material: Material, data: Data, rho: Radius, origin: str) -> Copies:
+def check_arrays(clean: CleanPictures, data: Data, rho: Radius, origin: str) -> Copies:
     """Prove the bound of every copy; raises NotProtected if one leaves it or is unchanged."""
-    change = (data.pixels.to(torch.int16) - material.train.pixels.to(torch.int16)).abs()
+    change = (data.pixels.to(torch.int16) - clean.train.pixels.to(torch.int16)).abs()
     largest = change.flatten(1).amax(dim=1)
     if int(largest.max()) > rho.levels:
         worst = int(largest.argmax())
         raise NotProtected(f"picture {worst} is changed by {int(largest[worst])}/255, over {rho}")
     if not int(largest.min()):
         raise NotProtected(f"picture {int(largest.argmin())} is unchanged")
-    mean = float(change.to(torch.float32).mean())
-    return Copies(material, data, (), rho, int(largest.max()), mean, origin)
+    return Copies(
+        clean=clean,
+        data=data,
+        rho=rho,
+        largest_change=int(largest.max()),
+        mean_change=float(change.to(torch.float32).mean()),
+        origin=origin,
+    )
 
 
 def fit_generator(
-    material: Material, making: Making, recipe: MinMaxMin, architecture: str, run: Run
-) -> Making:
-    """Train a generator on the training pictures; return how to use its artefact.
+    clean: CleanPictures, options: ProtectOptions, recipe: MinMaxMin, architecture: str, run: Run
+) -> ProtectOptions:
+    """Train a generator on the training pictures; return how to protect with its artefact.
 
     A finished artefact of the same recipe for the same pictures is taken again.
     """
-    out = making.out.with_name("generator.safetensors")
-    data, method = at_size(material.train, _TRAINED_SIDE), recipe.within(making.rho)
+    out = options.out.with_name("generator.safetensors")
+    data, method = at_size(clean.train, _TRAINED_SIDE), recipe.within(options.rho)
+    trained = replace(options, generator=str(out))
     if out.exists():
         found = read_header(out)
         if (found.data_fingerprint, found.config) == (data.fingerprint, to_plain(method)):
-            return replace(making, generator=out)
-    source = material.folder.resolve().name
-    generator_from(data, method, architecture, run, name=making.name, training_data=source).save(
-        out
-    )
-    return replace(making, generator=out)
+            return trained
+    names = {"name": options.called, "training_data": clean.folder.resolve().name}
+    generator_from(data, method, architecture, run, **names).save(out)
+    return trained
 
 
 def at_size(data: Data, side: int) -> Data:

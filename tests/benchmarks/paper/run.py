@@ -17,7 +17,7 @@ from tests.benchmarks.paper.journal import Journal, Line, identity
 from tests.benchmarks.paper.material import Archive, forget, placebos, protected
 from tests.benchmarks.paper.plan import SURROGATE_SEED, Noise, Scale, Unit, Victim
 from unlearn import __version__
-from unlearn.audits.arms import Sets, training_set
+from unlearn.audits.arms import training_set
 from unlearn.audits.report import Point
 from unlearn.audits.victim import Surroundings, fit_victim
 from unlearn.audits.watch import StoppedError
@@ -193,7 +193,7 @@ def make_victim(victim: Victim, bench: Bench) -> None:
 
 def _training_set(victim: Victim, stem: Path | None, bench: Bench) -> Data:
     """Return what a victim is trained on; protected copies and placebos are made where missing."""
-    clean, test = bench.archives[victim.data].pictures
+    clean = bench.archives[victim.data].pictures[0]
     noise = victim.noise
     copies = random_ones = None
     if noise and stem:
@@ -202,7 +202,7 @@ def _training_set(victim: Victim, stem: Path | None, bench: Bench) -> Data:
             radius = bench.scale.method(noise.method).radius
             random_ones = placebos(clean, copies, stem, radius, bench.deadline.check)
     cell = victim.cell(victim.network)
-    return training_set(cell, Sets(clean, copies or clean, random_ones, test))
+    return training_set(cell, clean, random_ones or copies)
 
 
 class Seconds:
