@@ -6,17 +6,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from unlearn.audits import study
-from unlearn.audits.copies import NotProtected, check_arrays
+from unlearn.audits import copies, study
+from unlearn.audits.copies import NotProtected, check_arrays, make_arrays
 from unlearn.audits.options import AuditOptions
 from unlearn.audits.pictures import CleanPictures, gather
 from unlearn.audits.run import audit
 from unlearn.datasets import stored
+from unlearn.datasets.cifar import as_png
 from unlearn.datasets.labelled import Data
 from unlearn.errors import UsageProblem
 from unlearn.generators.artefact import NoiseGenerator, header_of
 from unlearn.methods import RECIPES, MinMaxMin, Spec
+from unlearn.protection.options import ProtectOptions
+from unlearn.protection.run import protect
 from unlearn.radius import Radius
 from unlearn.training import Schedule
 
@@ -45,15 +49,23 @@ def archive(tmp_path):
     return folder
 
 
+def make_generator(path, working_size=32, classes=("a", "b", "c")):
+    """A generator file with random weights and noise that is random, cheap, and not the same."""
+    method = MinMaxMin(unlearn=replace(MinMaxMin().unlearn, steps=1, views=2))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = method.build(Spec("resnet-small", len(classes)))
+    side = working_size
+    header = header_of(
+        method, architecture="resnet-small", classes=classes, image_size=side, working_size=side
+    )
+    NoiseGenerator(method, module, header).save(path)
+    return path
+
+
 @pytest.fixture
 def options(archive, tmp_path):
-    method = MinMaxMin(unlearn=replace(MinMaxMin().unlearn, steps=1, views=1))
-    module = method.build(Spec("resnet-small", 2))
-    header = header_of(
-        method, architecture="resnet-small", classes=("a", "b"), image_size=32, working_size=32
-    )
-    path = tmp_path / "gen.safetensors"
-    NoiseGenerator(method, module, header).save(path)
+    path = make_generator(tmp_path / "gen.safetensors", classes=("a", "b"))
     return AuditOptions(
         clean=archive,
         protected=None,
@@ -79,6 +91,55 @@ def test_an_archive_is_protected_in_memory_and_tried_on_its_own_test_pictures(op
     change = (clean.pixels.int() - protected.pixels.int()).abs()
     assert int(change.max()) == subject.largest_change <= 8
     assert len(report.previews) == 2
+
+
+def protecting(folder, working_size=32, **changes):
+    """How the pictures below a folder are protected with a generator of some working size."""
+    (folder / "key").write_bytes(bytes(range(32)))
+    usual = ProtectOptions(
+        inputs=(str(folder / "png"),),
+        out=folder / "protected",
+        generator=str(make_generator(folder / "generator.safetensors", working_size)),
+        labels="folders",
+        key=folder / "key",
+        device="cpu",
+    )
+    return replace(usual, **changes)
+
+
+@pytest.mark.parametrize("working_size", [16, 32, 64])
+def test_the_copies_of_an_archive_are_what_protect_writes(archive, tmp_path, working_size):
+    data, options = gather(archive, None, None, None).train, protecting(tmp_path, working_size)
+    names = []
+    for number, (picture, label) in enumerate(zip(data.pixels, data.labels, strict=True)):
+        names.append(f"{data.classes[label]}/{number}.png")
+        path = tmp_path / "png" / names[-1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(as_png(picture.permute(1, 2, 0).numpy()))
+        with Image.open(path) as image:
+            assert np.array_equal(np.asarray(image), picture.permute(1, 2, 0).numpy())
+    protect(options, ignore)
+    made = make_arrays(gather(archive, None, None, None), options)
+    for name, pixels in zip(names, made.data.pixels, strict=True):
+        with Image.open(options.out / name) as image:
+            assert np.array_equal(np.asarray(image), pixels.permute(1, 2, 0).numpy())
+    assert torch.equal(made.data.ids, data.ids)
+
+
+def test_the_copies_of_an_archive_depend_on_the_key_and_not_on_threads(archive, tmp_path):
+    clean, options = gather(archive, None, None, None), protecting(tmp_path)
+    once = make_arrays(clean, replace(options, workers=0)).data.pixels
+    threads = replace(options, workers=3, out=tmp_path / "threads")
+    assert torch.equal(make_arrays(clean, threads).data.pixels, once)
+    options.key.write_bytes(bytes(32))
+    assert not torch.equal(make_arrays(clean, options).data.pixels, once)
+
+
+def test_the_copies_of_an_archive_are_made_once(archive, tmp_path, monkeypatch):
+    clean, options = gather(archive, None, None, None), protecting(tmp_path)
+    once = make_arrays(clean, options).data.pixels
+    monkeypatch.setattr(copies, "load_generator", None)
+    assert torch.equal(make_arrays(clean, options).data.pixels, once)
 
 
 def test_a_method_is_trained_once_on_the_training_pictures(options, monkeypatch):

@@ -25,10 +25,10 @@ import torch
 from filelock import FileLock, Timeout
 
 from tests.benchmarks.ablation_table import page
+from tests.benchmarks.class_noise import noisy
 from tests.benchmarks.cpu_proof import GENERATOR_SEED, NETWORK, PICTURES, TRAINING, prepare
 from unlearn.attack import Pgd
 from unlearn.audits.arms import placebo
-from unlearn.audits.copies import noisy
 from unlearn.audits.journal import Journal
 from unlearn.audits.plan import NONE, WHOLE, Cell
 from unlearn.audits.worker import CellJob, stored_name, train_victim

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import torch
 
+from tests.benchmarks.class_noise import noisy
 from unlearn.attack import Pgd
 from unlearn.audits.arms import placebo
-from unlearn.audits.copies import noisy
 from unlearn.audits.journal import Journal
 from unlearn.audits.plan import NONE, WHOLE, Cell, Training
 from unlearn.audits.report import Result

@@ -1,6 +1,8 @@
 """Protected copies for an audit: given, made from files, or made from arrays; always checked."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,30 +10,34 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch import Tensor
 
 from unlearn.audits.pictures import CleanPictures, keep, read_copies
 from unlearn.audits.runner import Interrupted
 from unlearn.config import to_plain
+from unlearn.datasets import stored
+from unlearn.datasets.cifar import as_png
 from unlearn.datasets.folders import Change
 from unlearn.datasets.labelled import Data
-from unlearn.device import Run
-from unlearn.errors import UnlearnError
+from unlearn.device import Run, select_run
+from unlearn.errors import PictureError, UnlearnError
 from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
-from unlearn.generators.artefact import NoiseGenerator, generator_from
+from unlearn.generators.artefact import generator_from
 from unlearn.generators.header import read_header
 from unlearn.methods import MinMaxMin
+from unlearn.pictures.decoded import eight_bit
 from unlearn.protection.events import Event, ProtectResult
+from unlearn.protection.key import Key, load_key
+from unlearn.protection.noise import KeyedNoise, targets_of, threads_for
 from unlearn.protection.options import ProtectOptions
-from unlearn.protection.run import protect
+from unlearn.protection.run import load_generator, protect
+from unlearn.protection.settings import Settings
 from unlearn.radius import Radius
-from unlearn.rng import Rng
-from unlearn.tensors import add_levels, to_images, to_levels
 from unlearn.verification.options import VerifyOptions
 from unlearn.verification.run import VerifyResult, verify
 from unlearn.verification.verdicts import Check
 
-_TOGETHER = 500  # pictures of an archive that go through the network at once
 _NAMED = 3  # files named in a refusal
 _TRAINED_SIDE = 64  # pictures on which a generator of the audit's own is trained
 
@@ -131,28 +137,51 @@ def _refusal(clean: CleanPictures, folder: Path, wrong: list[Check]) -> str:
     )
 
 
-def make_arrays(clean: CleanPictures, options: ProtectOptions, run: Run) -> Copies:
-    """Protect an archive's pictures in memory and check every value of them."""
+def make_arrays(clean: CleanPictures, options: ProtectOptions) -> Copies:
+    """Protect an archive's pictures in memory, as their files would be, and check every value.
+
+    What was made before in the same way is taken again.
+    """
     header = read_header(Path(options.generator))
     if len(clean.train.classes) > len(header.classes):
         raise NotProtected(
             f"generator {options.called} tells {len(header.classes)} classes apart, the "
             f"data has {len(clean.train.classes)}; train one of your own: unlearn train-generator"
         )
-    data = noisy(NoiseGenerator.load(Path(options.generator), run), clean.train, options.rho)
-    return check_arrays(clean, data, options.rho, origin_of(options))
+    key, sha256 = load_key(options.key, create=True), file_sha256(Path(options.generator)) or ""
+    settings = Settings(options, key, sha256, options.grid or header.working_size)
+    device = select_run(options.device).words
+    made = f"{settings.fingerprint(0, 'PNG')} {clean.train.fingerprint} {device}"
+    kept = options.out / f"{hashlib.sha256(made.encode()).hexdigest()[:16]}.safetensors"
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        targets = targets_of(key, clean.train.classes, len(header.classes))
+        stored.store(_protected(clean, settings, key, targets), kept)
+    return check_arrays(clean, stored.load(kept), options.rho, origin_of(options))
 
 
-def noisy(generator: NoiseGenerator, data: Data, rho: Radius) -> Data:
-    """Return the pictures with the generator's noise for their classes, in levels."""
-    method, parts = generator.method.within(rho), []
-    device = generator.run.device
-    for part in (data.subset(index) for index in torch.arange(len(data)).split(_TOGETHER)):
-        images, ids = to_images(part.pixels).to(device), part.ids.to(device)
-        rng = Rng.for_images(generator.run.seed, ids)
-        delta = method.noise(generator.module, images, part.labels.to(device), generator.run, rng)
-        parts.append(add_levels(part.pixels, to_levels(delta, rho).cpu()))
-    return Data(torch.cat(parts), data.labels, data.classes, data.ids)
+def _protected(
+    clean: CleanPictures, settings: Settings, key: Key, targets: Mapping[str, int]
+) -> Data:
+    """Return an archive's pictures as `protect` would write their files; raises NotProtected."""
+    data, options = clean.train, settings.options
+    generator, device = load_generator(Path(options.generator), options.device)
+    noise = KeyedNoise.of(generator, key, options.seed, options.rho)
+
+    def copy(picture: tuple[Tensor, int]) -> Tensor:
+        """Return the protected pixels (3, H, W) of one picture with its label."""
+        pixels = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+        digest = hashlib.sha256(as_png(pixels)).hexdigest()
+        target = targets[data.classes[picture[1]]]
+        copied = noise.protected(pixels, target, digest, settings.grid)
+        return torch.from_numpy(eight_bit(copied)).permute(2, 0, 1)
+
+    pairs = zip(data.pixels, data.labels.tolist(), strict=True)
+    try:
+        with ThreadPoolExecutor(max(1, threads_for(device, options.workers))) as pool:
+            return replace(data, pixels=torch.stack(list(pool.map(copy, pairs))))
+    except PictureError as error:
+        raise NotProtected(f"a picture of {printable(clean.folder)}: {error}") from error
 
 
 def check_arrays(clean: CleanPictures, data: Data, rho: Radius, origin: str) -> Copies:

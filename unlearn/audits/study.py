@@ -231,9 +231,7 @@ def _copies(options: AuditOptions, clean: CleanPictures, run: Run, report: Repor
     if options.method is not None:
         recipe, architecture = recipe_of(options.method, options.budget)
         protecting = fit_generator(clean, protecting, recipe, architecture, run)
-    if clean.names:
-        return make_files(clean, protecting, report)
-    return make_arrays(clean, protecting, run)
+    return make_files(clean, protecting, report) if clean.names else make_arrays(clean, protecting)
 
 
 def _store(options: AuditOptions, plan: AuditPlan, copies: Copies) -> Path:

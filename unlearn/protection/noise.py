@@ -22,6 +22,7 @@ Delta = NDArray[np.float32]  # (h, w, C) on the working grid, in shares of the c
 # Enlarging noise bilinearly flattens it; this much more brings its mean strength back. Applied only
 # where the grid is smaller than the picture, and clipped to the bound like everything else.
 GAIN: Final = 1.5
+_MOST_THREADS: Final = 8
 
 
 class LoadedGenerator(Protocol):
@@ -76,3 +77,11 @@ def targets_of(key: Key | None, classes: Iterable[str], room: int) -> dict[str, 
 def gain_for(delta: Delta, size: tuple[int, int]) -> float:
     """Return what δ is multiplied by for a picture of (width, height): 1 if it has that size."""
     return GAIN if delta.shape[1::-1] != size else 1.0
+
+
+def threads_for(device: str, workers: int) -> int:
+    """Return how many threads make noise beside each other, 0 for none.
+
+    An accelerator has one queue; more threads than these would wait for Python's lock.
+    """
+    return min(workers, _MOST_THREADS) if device.startswith("cpu") else 0

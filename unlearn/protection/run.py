@@ -28,7 +28,7 @@ from unlearn.protection.events import Notice, ProtectResult, Report, Started
 from unlearn.protection.key import Key, load_key
 from unlearn.protection.labels import check_classes
 from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes, read_manifest
-from unlearn.protection.noise import KeyedNoise, LoadedGenerator, targets_of
+from unlearn.protection.noise import KeyedNoise, LoadedGenerator, targets_of, threads_for
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.pipeline import Pipeline
 from unlearn.protection.plan import Plan, make_plan
@@ -43,7 +43,6 @@ from unlearn.workers.pool import Interruption, Pool
 
 __all__ = ["ProtectOptions", "ProtectResult", "load_generator", "protect"]
 
-_MOST_THREADS = 8
 _STOPPING = "Stopping after the pictures under way; press Ctrl-C again to stop at once"
 
 
@@ -138,8 +137,6 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
     check_space(ground.needed_bytes, plan.out)
     generator, device = load_generator(Path(options.generator), options.device)
     key = load_key(options.key, create=True)
-    if key is None:
-        raise AssertionError("load_key(create=True) returns a key or raises")
     with locked(plan.out, plan.records):
         if ground.settings.key != key or manifest_bytes(plan.records) != ground.manifest.bytes:
             ground = _lay_ground(options, plan, header, key)
@@ -157,8 +154,7 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
 def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) -> ProtectResult:
     """Remove what is outdated, then do the pictures and their previews."""
     ground, options = steps.ground, steps.ground.options
-    # An accelerator has one queue; more threads than these would wait for Python's lock.
-    threads = min(options.workers, _MOST_THREADS) if device.startswith("cpu") else 0
+    threads = threads_for(device, options.workers)
     _tidy(ground)
     for out in ground.work.outdated:
         (ground.plan.out / out).unlink(missing_ok=True)

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from tests.benchmarks.class_noise import noisy
 from tests.benchmarks.paper.plan import CIFAR10, CIFAR100, SURROGATE_SEED, Scale
 from unlearn.audits.arms import placebo
-from unlearn.audits.copies import noisy
 from unlearn.datasets import stored
 from unlearn.datasets.cifar import find_cifar, load_cifar
 from unlearn.datasets.folders import some_of_each
