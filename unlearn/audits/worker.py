@@ -1,6 +1,7 @@
 """One cell of an audit in a worker process: read its set, train its victim, say how far it is."""
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,10 +50,15 @@ def stored_name(arm: str, countermeasure: str = NONE) -> str:
     return f"{arm}{'' if countermeasure == NONE else f'-{countermeasure}'}.safetensors"
 
 
-def train_victim(job: CellJob) -> "Result":
+def train_victim(
+    job: CellJob,
+    stop: Callable[[], bool] | None = None,
+    hear: "Callable[[Point], None] | None" = None,
+) -> "Result":
     """Train the victim of one cell; on the CPU with one thread, so that bytes do not depend on it.
 
-    Raises what training raises.
+    Whoever trains in a process of its own may stop it and hear of every point, as in Surroundings;
+    otherwise the points are left in a file. Raises what training raises.
     """
     import torch
 
@@ -71,7 +77,8 @@ def train_victim(job: CellJob) -> "Result":
         weights=job.weights,
         offline=job.offline,
         checkpoint=checkpoint,
-        progress=lambda point: _tell(job, point),
+        progress=hear or (lambda point: _tell(job, point)),
+        stop=stop,
     )
     data, test = _sets(job)
     return fit_victim(job.cell, job.training, data, test, surroundings)
