@@ -41,6 +41,22 @@ def fit(cell, sets, **changes):
     return fit_victim(cell, training, data, TEST, around())
 
 
+def make_subject(rho, change):
+    return Subject(
+        clean="c",
+        protected="p",
+        classes=CLASSES,
+        trained=400,
+        tested=200,
+        fingerprint="f",
+        rho=rho,
+        largest_change=change,
+        mean_change=float(change),
+        verified=400,
+        protection="a tint",
+    )
+
+
 @pytest.fixture(scope="module")
 def shortcut():
     """The sets of a protection that tints every class, which is learned before anything else."""
@@ -70,7 +86,7 @@ def test_a_shortcut_costs_most_of_the_accuracy_and_a_placebo_nothing(audited):
 
 
 def test_the_audit_of_a_shortcut_raises_no_flag(audited):
-    subject = Subject("c", "p", CLASSES, 400, 200, "f", "16/255", 16, 16.0, 400, "a tint")
+    subject = make_subject("16/255", 16)
     assert find_flags(audited[0], subject, audited[1]) == ()
 
 
@@ -86,7 +102,7 @@ def test_shuffled_labels_give_chance_and_the_audit_says_so():
     shuffled = Data(CLEAN.pixels, CLEAN.labels[order], CLASSES)
     result = fit_victim(make_cell(), TRAINING, shuffled, TEST, around())
     assert abs(result.accuracy_last - CHANCE) < 0.12
-    subject = Subject("c", "p", CLASSES, 400, 200, "f", "8/255", 0, 0.0, 400, "none")
+    subject = make_subject("8/255", 0)
     names = {flag.name for flag in find_flags(AuditPlan(TRAINING), subject, [result])}
     assert {"control-did-not-learn", "victim-did-not-fit"} <= names
 

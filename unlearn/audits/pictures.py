@@ -29,7 +29,7 @@ from unlearn.files.text import printable
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CleanPictures:
     """Clean training and held-out pictures.
 
@@ -109,7 +109,9 @@ def gather(
         kept = kept[pick_evenly(data.subset(kept), pictures, seed=0)]
     _check_classes(data.subset(kept), held)
     names = tuple(names[n] for n in kept.tolist()) if names else ()
-    return CleanPictures(folder, data.subset(kept), held, names, unreadable)
+    return CleanPictures(
+        folder=folder, train=data.subset(kept), test=held, names=names, unreadable=unreadable
+    )
 
 
 def _refuse_splits(folder: Path) -> None:

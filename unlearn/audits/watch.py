@@ -103,16 +103,16 @@ class Watch:
         if self._own.any():
             last = self._own_hits.index(max(self._own_hits))
         return Result(
-            self.cell,
-            accuracies[last],
-            accuracies[best],
-            self._curve[best].epoch,
-            self._curve[-1].train_accuracy,
-            trained,
-            int((~self._own).sum()),
-            tuple(self._curve),
-            self._seconds(),
-            self.diverged,
+            cell=self.cell,
+            accuracy_last=accuracies[last],
+            accuracy_best=accuracies[best],
+            best_epoch=self._curve[best].epoch,
+            train_accuracy=self._curve[-1].train_accuracy,
+            trained=trained,
+            tested=int((~self._own).sum()),
+            curve=tuple(self._curve),
+            seconds=self._seconds(),
+            diverged=self.diverged,
         )
 
     def _keep(self, state: TrainingState) -> None:
