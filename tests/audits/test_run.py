@@ -329,7 +329,7 @@ def test_a_class_without_pictures_is_refused(options):
 def test_wrong_settings_are_refused_before_anything_is_written(options, change, words):
     with pytest.raises(UsageProblem, match=words):
         audit(replace(options, **change), ignore)
-    assert not (options.out / "sets").exists()
+    assert not options.out.exists()
 
 
 def test_a_report_inside_the_pictures_is_refused(options):

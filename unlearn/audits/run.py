@@ -20,7 +20,7 @@ from unlearn.audits.previews import preview_sheets
 from unlearn.audits.render import REPORTS
 from unlearn.audits.report import AuditReport, Result
 from unlearn.audits.runner import Interrupted, train_cells
-from unlearn.audits.study import Report, Study, check, prepare
+from unlearn.audits.study import Report, Study, planned, prepare
 from unlearn.files.lock import locked
 from unlearn.files.replace import replace_file
 
@@ -31,10 +31,10 @@ def audit(options: AuditOptions, report: Report) -> AuditReport | None:
     Raises UsageProblem for settings that make no sense or a folder with another audit, NotProtected
     for copies that fail verify, NothingFound and EnvironmentProblem as protect and verify do.
     """
-    check(options)
+    plan = planned(options)
     with locked(options.out, options.out):
         try:
-            study = prepare(options, report)
+            study = prepare(options, plan, report)
             return conclude(study, run(study, report))
         except Interrupted:
             return None

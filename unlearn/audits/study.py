@@ -98,15 +98,22 @@ class Study:
 Report = Callable[[Event | Study | CellsProgress], None]
 
 
-def prepare(options: AuditOptions, report: Report) -> Study:
+def planned(options: AuditOptions) -> AuditPlan:
+    """Return the plan; raises UsageProblem for settings that make no sense, and writes nothing."""
+    _check(options)
+    select_run(options.device, options.precision)  # refuses a device that is not there
+    plan = plan_of(options, budget_of(options.budget), side_of(options.clean))
+    for name in plan.architectures:
+        check_picture_size(name, plan.training.image_size)
+    return plan
+
+
+def prepare(options: AuditOptions, plan: AuditPlan, report: Report) -> Study:
     """Read and split the pictures, get and check their copies, store every set, and count the cost.
 
     Raises UsageProblem, NotProtected, NothingFound and EnvironmentProblem as `audit` says, and
     Interrupted if the person stops the protecting.
     """
-    plan = plan_of(options, budget_of(options.budget), side_of(options.clean))
-    for name in plan.architectures:
-        check_picture_size(name, plan.training.image_size)
     run = select_run(options.device, options.precision, compiled=options.compiled)
     if not options.resume:
         _forget(options.out)
@@ -131,7 +138,7 @@ def prepare(options: AuditOptions, report: Report) -> Study:
     )
 
 
-def check(options: AuditOptions) -> None:
+def _check(options: AuditOptions) -> None:
     """Refuse unknown names and overlapping folders before anything is read."""
     budget = budget_of(options.budget)
     architectures = options.architectures or budget.architectures
