@@ -6,17 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from tests.support.making import CPU, make_method, make_pgd
-from unlearn.audits import run as workflow
-from unlearn.audits.copies import NotProtected, check_arrays
-from unlearn.audits.pictures import Material, gather
-from unlearn.audits.run import AuditOptions, audit
+from unlearn.audits import copies, study
+from unlearn.audits.copies import NotProtected, check_arrays, make_arrays
+from unlearn.audits.options import AuditOptions
+from unlearn.audits.pictures import CleanPictures, gather
+from unlearn.audits.run import audit
 from unlearn.datasets import stored
+from unlearn.datasets.cifar import as_png
 from unlearn.datasets.labelled import Data
 from unlearn.errors import UsageProblem
 from unlearn.generators.artefact import NoiseGenerator, header_of
 from unlearn.methods import MinMaxMin, Spec
+from unlearn.protection.options import ProtectOptions
+from unlearn.protection.run import protect
 from unlearn.radius import Radius
 from unlearn.training import Schedule
 
@@ -45,15 +50,23 @@ def archive(tmp_path):
     return folder
 
 
+def make_generator(path, working_size=32, classes=("a", "b", "c")):
+    """A generator file with random weights and noise that is random, cheap, and not the same."""
+    method = make_method(attack=make_pgd(8, 1.6, steps=1, views=2))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = method.build(Spec("resnet-small", len(classes)))
+    side = working_size
+    header = header_of(
+        method, architecture="resnet-small", classes=classes, image_size=side, working_size=side
+    )
+    NoiseGenerator.of(method, module, header, CPU).save(path)
+    return path
+
+
 @pytest.fixture
 def options(archive, tmp_path):
-    method = make_method(attack=make_pgd(8, 1.6, steps=1))
-    module = method.build(Spec("resnet-small", 2))
-    header = header_of(
-        method, architecture="resnet-small", classes=("a", "b"), image_size=32, working_size=32
-    )
-    path = tmp_path / "gen.safetensors"
-    NoiseGenerator.of(method, module, header, CPU).save(path)
+    path = make_generator(tmp_path / "gen.safetensors", classes=("a", "b"))
     return AuditOptions(
         clean=archive,
         protected=None,
@@ -70,26 +83,76 @@ def options(archive, tmp_path):
 
 
 def test_an_archive_is_protected_in_memory_and_tried_on_its_own_test_pictures(options):
-    done = audit(options, ignore)
-    subject = done.report.subject
+    report = audit(options, ignore)
+    subject = report.subject
     assert (subject.trained, subject.tested, subject.verified) == (20, 6, 20)
     clean, protected = (
         stored.load(options.out / "sets" / f"{arm}.safetensors") for arm in ("clean", "protected")
     )
     change = (clean.pixels.int() - protected.pixels.int()).abs()
     assert int(change.max()) == subject.largest_change <= 8
-    assert len(done.report.previews) == 2
+    assert len(report.previews) == 2
+
+
+def protecting(folder, working_size=32, **changes):
+    """How the pictures below a folder are protected with a generator of some working size."""
+    (folder / "key").write_bytes(bytes(range(32)))
+    usual = ProtectOptions(
+        inputs=(str(folder / "png"),),
+        out=folder / "protected",
+        generator=str(make_generator(folder / "generator.safetensors", working_size)),
+        labels="folders",
+        key=folder / "key",
+        device="cpu",
+    )
+    return replace(usual, **changes)
+
+
+@pytest.mark.parametrize("working_size", [16, 32, 64])
+def test_the_copies_of_an_archive_are_what_protect_writes(archive, tmp_path, working_size):
+    data, options = gather(archive, None, None, None).train, protecting(tmp_path, working_size)
+    names = []
+    for number, (picture, label) in enumerate(zip(data.pixels, data.labels, strict=True)):
+        names.append(f"{data.classes[label]}/{number}.png")
+        path = tmp_path / "png" / names[-1]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(as_png(picture.permute(1, 2, 0).numpy()))
+        with Image.open(path) as image:
+            assert np.array_equal(np.asarray(image), picture.permute(1, 2, 0).numpy())
+    protect(options, ignore)
+    made = make_arrays(gather(archive, None, None, None), options)
+    for name, pixels in zip(names, made.data.pixels, strict=True):
+        with Image.open(options.out / name) as image:
+            assert np.array_equal(np.asarray(image), pixels.permute(1, 2, 0).numpy())
+    assert torch.equal(made.data.ids, data.ids)
+
+
+def test_the_copies_of_an_archive_depend_on_the_key_and_not_on_threads(archive, tmp_path):
+    clean, options = gather(archive, None, None, None), protecting(tmp_path)
+    once = make_arrays(clean, replace(options, workers=0)).data.pixels
+    threads = replace(options, workers=3, out=tmp_path / "threads")
+    assert torch.equal(make_arrays(clean, threads).data.pixels, once)
+    options.key.write_bytes(bytes(32))
+    assert not torch.equal(make_arrays(clean, options).data.pixels, once)
+
+
+def test_the_copies_of_an_archive_are_made_once(archive, tmp_path, monkeypatch):
+    clean, options = gather(archive, None, None, None), protecting(tmp_path)
+    once = make_arrays(clean, options).data.pixels
+    monkeypatch.setattr(copies, "load_generator", None)
+    assert torch.equal(make_arrays(clean, options).data.pixels, once)
 
 
 def test_a_method_is_trained_once_on_the_training_pictures(options, monkeypatch):
-    small = MinMaxMin.recipes()["error-minimising"]
-    small = replace(small, schedule=Schedule(steps=2, batch_size=4))
-    monkeypatch.setattr(workflow, "trained_by", lambda name, budget: (small, "resnet-small"))
+    small = replace(
+        MinMaxMin.recipes()["error-minimising"], schedule=Schedule(steps=2, batch_size=4)
+    )
+    monkeypatch.setattr(study, "trained_by", lambda name, budget: (small, "resnet-small"))
     options = replace(options, method="min-max-min")
     audit(options, ignore)
     artefact = options.out / "generator.safetensors"
     before = artefact.stat().st_mtime_ns
-    report = audit(options, ignore).report
+    report = audit(options, ignore)
     assert artefact.stat().st_mtime_ns == before
     assert report.subject.protection.startswith("generator min-max-min (SHA-256 ")
 
@@ -113,17 +176,17 @@ def test_copies_of_an_archive_cannot_be_given(options, archive):
 
 
 def test_arrays_over_the_bound_or_unchanged_are_refused(archive):
-    material = gather(archive, None, None, None)
-    assert isinstance(material, Material)
+    clean = gather(archive, None, None, None)
+    assert isinstance(clean, CleanPictures)
 
     def moved(levels: int, untouched: int = 0) -> Data:
-        pixels = material.train.pixels.int()
+        pixels = clean.train.pixels.int()
         shift = torch.where(pixels < 128, levels, -levels)
         shift[:untouched] = 0
-        return replace(material.train, pixels=(pixels + shift).to(torch.uint8))
+        return replace(clean.train, pixels=(pixels + shift).to(torch.uint8))
 
-    assert check_arrays(material, moved(8), EIGHT, "").largest_change == 8
+    assert check_arrays(clean, moved(8), EIGHT, "").largest_change == 8
     with pytest.raises(NotProtected, match="changed by 9/255"):
-        check_arrays(material, moved(9), EIGHT, "")
+        check_arrays(clean, moved(9), EIGHT, "")
     with pytest.raises(NotProtected, match="picture 0 is unchanged"):
-        check_arrays(material, moved(8, untouched=1), EIGHT, "")
+        check_arrays(clean, moved(8, untouched=1), EIGHT, "")

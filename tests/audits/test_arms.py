@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.bars import make_bars, make_cell, with_shortcut
 from tests.support.making import few_examples, make_data, make_pixels, property_test
-from unlearn.audits.arms import Sets, chosen, placebo, split, training_set
+from unlearn.audits.arms import chosen, placebo, split, training_set
 from unlearn.datasets.labelled import Data
 from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
@@ -21,7 +21,7 @@ def make_sets(count=40):
     clean = make_data(count)
     protected = Data(clean.pixels ^ 1, clean.labels, clean.classes)
     noise = Data(clean.pixels ^ 2, clean.labels, clean.classes)
-    return Sets(clean, protected, noise, make_data(8, seed=1))
+    return {"clean": clean, "protected": protected, "placebo": noise}
 
 
 def permuted(data, seed=0):
@@ -124,50 +124,50 @@ def test_the_whole_is_everything():
 
 def test_clean_and_whole_sets_are_as_given():
     sets = make_sets()
-    assert training_set(make_cell("clean"), sets) is sets.clean
-    assert training_set(make_cell("protected"), sets) is sets.protected
-    assert training_set(make_cell("placebo"), sets) is sets.placebo
+    for arm, data in sets.items():
+        assert training_set(make_cell(arm), sets["clean"], data) is data
 
 
 @pytest.mark.parametrize("arm", ["protected", "placebo"])
 def test_of_a_fraction_the_chosen_pictures_are_noisy_and_all_others_clean(arm):
     sets = make_sets()
-    noisy = sets.protected if arm == "protected" else sets.placebo
-    data = training_set(make_cell(arm, fraction="3/10"), sets)
-    picked = chosen(sets.clean, Fraction(3, 10)).tolist()
+    clean, noisy = sets["clean"], sets[arm]
+    data = training_set(make_cell(arm, fraction="3/10"), clean, noisy)
+    picked = chosen(clean, Fraction(3, 10)).tolist()
     assert len(picked) == 12
     for n in range(len(data)):
-        source = noisy if n in picked else sets.clean
+        source = noisy if n in picked else clean
         assert torch.equal(data.pixels[n], source.pixels[n])
         assert data.ids[n] == source.ids[n]
-    assert torch.equal(data.labels, sets.clean.labels)
+    assert torch.equal(data.labels, clean.labels)
 
 
 def test_the_remainder_is_the_clean_pictures_that_a_fraction_leaves():
-    sets = make_sets()
-    rest = training_set(make_cell("remainder", fraction="1/4"), sets)
-    picked = chosen(sets.clean, Fraction(1, 4))
-    assert len(rest) == len(sets.clean) - len(picked)
-    assert not set(rest.ids.tolist()) & ids(sets.clean, picked)
-    assert set(rest.ids.tolist()) <= set(sets.clean.ids.tolist())
+    clean = make_sets()["clean"]
+    rest = training_set(make_cell("remainder", fraction="1/4"), clean, None)
+    picked = chosen(clean, Fraction(1, 4))
+    assert len(rest) == len(clean) - len(picked)
+    assert not set(rest.ids.tolist()) & ids(clean, picked)
+    assert set(rest.ids.tolist()) <= set(clean.ids.tolist())
 
 
 def test_a_remainder_without_pictures_is_refused():
     with pytest.raises(UsageProblem, match=r"--fraction 99/100 takes all 40"):
-        training_set(make_cell("remainder", fraction="99/100"), make_sets())
+        training_set(make_cell("remainder", fraction="99/100"), make_sets()["clean"], None)
 
 
 def test_a_placebo_that_was_not_made_is_refused():
     with pytest.raises(UsageProblem, match="none was made"):
-        training_set(make_cell("placebo"), replace(make_sets(), placebo=None))
+        training_set(make_cell("placebo"), make_sets()["clean"], None)
 
 
 def test_sets_that_are_no_copies_of_each_other_are_refused():
     sets = make_sets()
     with pytest.raises(UsageProblem, match="not copies"):
-        replace(sets, protected=permuted(sets.protected))
+        training_set(make_cell("protected"), sets["clean"], permuted(sets["protected"]))
+    few = sets["placebo"].subset(torch.arange(39))
     with pytest.raises(UsageProblem, match="39 placebo pictures are not copies of the 40"):
-        replace(sets, placebo=sets.placebo.subset(torch.arange(39)))
+        training_set(make_cell("placebo"), sets["clean"], few)
 
 
 # Placebo

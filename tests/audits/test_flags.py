@@ -11,7 +11,19 @@ from unlearn.audits.report import Subject
 from unlearn.radius import Radius
 
 TEN = tuple("abcdefghij")
-SUBJECT = Subject("clean", "protected", TEN, 2000, 1000, "f", "8/255", 8, 4.0, 2000, "base")
+SUBJECT = Subject(
+    clean="clean",
+    protected="protected",
+    classes=TEN,
+    trained=2000,
+    tested=1000,
+    fingerprint="f",
+    rho="8/255",
+    largest_change=8,
+    mean_change=4.0,
+    verified=2000,
+    protection="base",
+)
 PLAN = AuditPlan(
     Training(32, 32),
     architectures=("resnet-small",),

@@ -15,7 +15,7 @@ from tests.support.bars import (
     make_cell,
     with_shortcut,
 )
-from unlearn.audits.arms import Sets, chosen, placebo, training_set
+from unlearn.audits.arms import chosen, placebo, training_set
 from unlearn.audits.flags import find_flags
 from unlearn.audits.plan import AuditPlan
 from unlearn.audits.report import Subject
@@ -32,12 +32,29 @@ ROBUST = replace(TRAINING, epochs=5, pgd_steps=3, step_share=Fraction(1, 2))
 
 def sets_of(protected):
     noise = placebo(CLEAN, protected, Radius.of_levels(LEVELS), grid=16, seed=99)
-    return Sets(CLEAN, protected, noise, TEST)
+    return {"protected": protected, "placebo": noise}
 
 
 def fit(cell, sets, **changes):
     training = replace(ROBUST, **changes)
-    return fit_victim(cell, training, training_set(cell, sets), sets.test, around())
+    data = training_set(cell, CLEAN, sets.get(cell.arm))
+    return fit_victim(cell, training, data, TEST, around())
+
+
+def make_subject(rho, change):
+    return Subject(
+        clean="c",
+        protected="p",
+        classes=CLASSES,
+        trained=400,
+        tested=200,
+        fingerprint="f",
+        rho=rho,
+        largest_change=change,
+        mean_change=float(change),
+        verified=400,
+        protection="a tint",
+    )
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +86,7 @@ def test_a_shortcut_costs_most_of_the_accuracy_and_a_placebo_nothing(audited):
 
 
 def test_the_audit_of_a_shortcut_raises_no_flag(audited):
-    subject = Subject("c", "p", CLASSES, 400, 200, "f", "16/255", 16, 16.0, 400, "a tint")
+    subject = make_subject("16/255", 16)
     assert find_flags(audited[0], subject, audited[1]) == ()
 
 
@@ -85,7 +102,7 @@ def test_shuffled_labels_give_chance_and_the_audit_says_so():
     shuffled = Data(CLEAN.pixels, CLEAN.labels[order], CLASSES)
     result = fit_victim(make_cell(), TRAINING, shuffled, TEST, around())
     assert abs(result.accuracy_last - CHANCE) < 0.12
-    subject = Subject("c", "p", CLASSES, 400, 200, "f", "8/255", 0, 0.0, 400, "none")
+    subject = make_subject("8/255", 0)
     names = {flag.name for flag in find_flags(AuditPlan(TRAINING), subject, [result])}
     assert {"control-did-not-learn", "victim-did-not-fit"} <= names
 
@@ -108,12 +125,12 @@ def test_half_of_a_set_protected_trains_on_exactly_these_pictures(shortcut):
     cell = make_cell("protected", fraction="1/2")
     surroundings = around(replace(NOTHING, once=once))
     training = replace(TRAINING, epochs=1)
-    fit_victim(cell, training, training_set(cell, shortcut), TEST, surroundings)
+    fit_victim(cell, training, training_set(cell, CLEAN, shortcut["protected"]), TEST, surroundings)
     (data,) = seen
     picked = set(chosen(CLEAN, Fraction(1, 2)).tolist())
     assert len(picked) == 200
     for n in range(len(CLEAN)):
-        source = shortcut.protected if n in picked else CLEAN
+        source = shortcut["protected"] if n in picked else CLEAN
         assert torch.equal(data.pixels[n], source.pixels[n])
     assert torch.equal(data.labels, CLEAN.labels)
 

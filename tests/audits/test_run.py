@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 
 from tests.support.making import CPU, make_method, make_pgd
-from unlearn.audits import run as workflow
-from unlearn.audits import runner
+from unlearn.audits import runner, study
 from unlearn.audits.copies import NotProtected
+from unlearn.audits.options import AuditOptions
 from unlearn.audits.pictures import gather
-from unlearn.audits.run import Audited, AuditOptions, Ready, audit
+from unlearn.audits.run import audit
 from unlearn.audits.runner import CellsProgress
+from unlearn.audits.study import Study
 from unlearn.countermeasures import COUNTERMEASURES
 from unlearn.datasets import stored
 from unlearn.errors import EnvironmentProblem, NothingFound, UsageProblem
@@ -102,20 +103,15 @@ def results_of(options: AuditOptions) -> dict[str, object]:
 
 
 def test_an_audit_trains_controls_and_writes_every_report(options):
-    done = audit(options, ignore)
-    arms = [result.cell.arm for result in done.report.results]
+    report = audit(options, ignore)
+    arms = [result.cell.arm for result in report.results]
     assert arms == ["clean", "placebo", "protected"]
-    assert {path.name for path in done.files} == {
-        "report.json",
-        "report.html",
-        "results.csv",
-        "curves.csv",
-    }
-    assert all(path.stat().st_size for path in done.files)
-    subject = done.report.subject
+    for name in ("report.json", "report.html", "results.csv", "curves.csv"):
+        assert (options.out / name).stat().st_size
+    subject = report.subject
     assert (subject.largest_change, subject.verified) == (8, subject.trained)
     assert (subject.trained, subject.tested) == (15, 3)
-    assert len(done.report.previews) == 3
+    assert len(report.previews) == 3
 
 
 def test_a_victim_never_sees_a_held_out_picture_and_its_set_is_what_its_arm_says(options):
@@ -137,14 +133,14 @@ def test_a_victim_never_sees_a_held_out_picture_and_its_set_is_what_its_arm_says
 
 def test_copies_made_on_the_fly_are_protected_files_of_the_training_pictures_only(options):
     options = replace(options, protected=None, rho=Radius.of_levels(4))
-    done = audit(options, ignore)
+    report = audit(options, ignore)
     written = {
         p.relative_to(options.out / "protected").as_posix()
         for p in (options.out / "protected").rglob("*.png")
     }
     assert written == set(gather(options.clean, 32, None, None).names)
-    assert done.report.subject.largest_change <= 4
-    assert "tiny" in done.report.subject.protection
+    assert report.subject.largest_change <= 4
+    assert "tiny" in report.subject.protection
 
 
 def test_an_interruption_while_protecting_is_none_of_the_copies_fault(options):
@@ -154,10 +150,10 @@ def test_an_interruption_while_protecting_is_none_of_the_copies_fault(options):
         if isinstance(event, Progress) and event.done == 1:
             signal.raise_signal(signal.SIGINT)
 
-    assert audit(options, stop_at_the_first) == Audited(None, ())
+    assert audit(options, stop_at_the_first) is None
     assert not (options.out / "journal.jsonl").exists()
-    done = audit(options, ignore)
-    assert done.report.subject.verified == len(gather(options.clean, 32, None, None).names)
+    report = audit(options, ignore)
+    assert report.subject.verified == len(gather(options.clean, 32, None, None).names)
 
 
 def test_a_second_run_trains_nothing_and_reports_the_same(options, monkeypatch):
@@ -180,7 +176,7 @@ def test_an_audit_killed_anywhere_ends_with_the_same_report(options, kept):
     events = []
     audit(options, events.append)
     assert results_of(options) == before
-    assert [e.finished for e in events if isinstance(e, Ready)] == [kept]
+    assert [e.finished for e in events if isinstance(e, Study)] == [kept]
 
 
 def test_workers_do_not_change_a_number(options):
@@ -208,11 +204,11 @@ def test_compiled_passes_make_another_audit(options, monkeypatch):
 
     monkeypatch.setattr(torch, "compile", compiled)
     options = replace(options, rho_a=(Radius.of_levels(4),), epochs=1, pgd_steps=1, placebo=False)
-    plain = audit(options, ignore).report
+    plain = audit(options, ignore)
     assert not calls
     with pytest.raises(UsageProblem, match="other settings or pictures"):
         audit(replace(options, compiled=True), ignore)
-    report = audit(replace(options, compiled=True, resume=False), ignore).report
+    report = audit(replace(options, compiled=True, resume=False), ignore)
     assert calls
     assert report.environment["device"] == plain.environment["device"] + ", compiled"
     curves = [[result.curve for result in each.results] for each in (plain, report)]
@@ -254,8 +250,8 @@ def test_a_missing_copy_stops_the_audit(options):
 
 def test_fractions_bring_the_remainder_control(options):
     options = replace(options, fractions=(Fraction(1, 2), Fraction(1)), epochs=1)
-    done = audit(options, ignore)
-    found = [(r.cell.arm, str(r.cell.fraction), r.trained) for r in done.report.results]
+    report = audit(options, ignore)
+    found = [(r.cell.arm, str(r.cell.fraction), r.trained) for r in report.results]
     assert sorted(found) == sorted(
         [
             ("clean", "1", 15),
@@ -280,18 +276,18 @@ def test_countermeasures_on_files_get_sets_of_their_own(options):
 
 def test_held_out_pictures_may_come_from_a_folder(options, tmp_path):
     test = draw(tmp_path / "test", per_class=2, seed=7)
-    done = audit(replace(options, test=test, epochs=1), ignore)
-    assert (done.report.subject.trained, done.report.subject.tested) == (18, 6)
+    report = audit(replace(options, test=test, epochs=1), ignore)
+    assert (report.subject.trained, report.subject.tested) == (18, 6)
 
 
 def test_held_out_pictures_found_in_training_raise_a_flag(options):
-    done = audit(replace(options, test=options.clean, epochs=1), ignore)
-    assert done.report.subject.duplicates == 18
-    assert "test-in-training" in {flag.name for flag in done.report.flags}
+    report = audit(replace(options, test=options.clean, epochs=1), ignore)
+    assert report.subject.duplicates == 18
+    assert "test-in-training" in {flag.name for flag in report.flags}
 
 
 def test_thin_data_is_flagged(options):
-    flags = {flag.name for flag in audit(options, ignore).report.flags}
+    flags = {flag.name for flag in audit(options, ignore).flags}
     assert {"too-few", "one-seed"} <= flags
 
 
@@ -334,7 +330,7 @@ def test_a_class_without_pictures_is_refused(options):
 def test_wrong_settings_are_refused_before_anything_is_written(options, change, words):
     with pytest.raises(UsageProblem, match=words):
         audit(replace(options, **change), ignore)
-    assert not (options.out / "sets").exists()
+    assert not options.out.exists()
 
 
 def test_a_report_inside_the_pictures_is_refused(options):
@@ -364,7 +360,7 @@ def test_sources_and_copies_are_only_read(options):
 
 def test_victims_never_share_a_seed_with_a_generator(options):
     options = replace(options, epochs=None, batch_size=None)
-    plan = workflow.plan_of(options, workflow.budget_of("paper"), 32)
+    plan = study.plan_of(options, study.budget_of("paper"), 32)
     assert min(plan.seeds) > 100
     assert (plan.training.steps, plan.training.pgd_steps) == (40_000, 10)
     assert plan.training.step_share == Fraction(1, 5)

@@ -24,9 +24,9 @@ from pathlib import Path
 
 import torch
 
+from tests.benchmarks.class_noise import noisy
 from unlearn.attack import Pgd
 from unlearn.audits.arms import placebo
-from unlearn.audits.copies import noisy
 from unlearn.audits.journal import Journal
 from unlearn.audits.plan import NONE, WHOLE, Cell, Training
 from unlearn.audits.report import Result
@@ -143,14 +143,19 @@ def victims(name: str, work: Path, seeds: int, workers: int) -> tuple[Result, ..
     contents = stored.load(sets / stored_name("protected"))
     plan = f"{TRAINING} {replace(contents, ids=torch.empty(0)).fingerprint}"
     jobs = [
-        CellJob(cell, TRAINING, sets, sets, plan, "cpu", select_run("cpu").precision)
+        CellJob(
+            cell=cell,
+            training=TRAINING,
+            sets=sets,
+            state=sets,
+            fingerprint=plan,
+            device="cpu",
+            precision=select_run("cpu").precision,
+        )
         for cell in cells(name, seeds)
     ]
     costs = {job.cell: 3.5 if job.cell.rho_a.value else 1.0 for job in jobs}
-    results = train_cells(jobs, costs, Journal(sets / "journal.jsonl", plan), workers, tell)
-    if results is None:
-        raise SystemExit(130)
-    return results
+    return train_cells(jobs, costs, Journal(sets / "journal.jsonl", plan), workers, tell)
 
 
 def tell(event: CellsProgress) -> None:

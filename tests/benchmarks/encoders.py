@@ -37,7 +37,7 @@ from unlearn.pictures import encode
 from unlearn.pictures.decoded import Picture
 from unlearn.pictures.grid import add_noise, to_grid
 from unlearn.pictures.read import Preparation, prepare
-from unlearn.protection.worker import GAIN
+from unlearn.protection.noise import GAIN
 from unlearn.radius import Radius
 
 RHO = Radius.of_levels(8)

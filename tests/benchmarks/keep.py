@@ -32,7 +32,7 @@ from unlearn.pictures.jpeg import within
 from unlearn.pictures.jpeg.within import keep_jpeg
 from unlearn.pictures.read import Picture, Preparation, prepare
 from unlearn.pictures.write import write_data
-from unlearn.protection.worker import GAIN
+from unlearn.protection.noise import GAIN
 from unlearn.radius import Radius
 
 LEVELS = 8

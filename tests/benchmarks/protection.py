@@ -35,7 +35,7 @@ from unlearn.device import select_run
 from unlearn.generators.artefact import NoiseGenerator
 from unlearn.generators.catalogue import resolve
 from unlearn.pictures.grid import add_noise
-from unlearn.protection.worker import GAIN
+from unlearn.protection.noise import GAIN
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, to_images, to_levels

@@ -229,7 +229,7 @@ def test_a_run_notes_generator_and_victims_and_leaves_no_state(whole):
     assert ours["contents"] != clean["contents"]
     assert {line["commit"] for line in whole.journal.lines} == {"abc"}
     assert all(line["drawn"] for line in whole.journal.lines)
-    assert not list(whole.work.glob("*.ckpt"))
+    assert not list(whole.work.rglob("*.ckpt"))
 
 
 def test_a_run_stopped_again_and_again_ends_with_the_same_numbers(tmp_path, whole):

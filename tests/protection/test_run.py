@@ -41,6 +41,7 @@ from unlearn.protection import run as workflow
 from unlearn.protection import worker
 from unlearn.protection.events import Progress, Started
 from unlearn.protection.key import default_path, load_key, permutation
+from unlearn.protection.noise import GAIN
 from unlearn.protection.pipeline import DIED
 from unlearn.protection.plan import PlannedPicture
 from unlearn.protection.run import protect
@@ -157,7 +158,7 @@ def test_a_smaller_rho_is_kept_to(tmp_path, fake):
     assert largest_difference(photos / "a.png", tmp_path / "protected" / "a.png") == 3
 
 
-@pytest.mark.parametrize(("grid", "gain"), [(18, 1.0), (9, worker.GAIN)])
+@pytest.mark.parametrize(("grid", "gain"), [(18, 1.0), (9, GAIN)])
 def test_gain_is_applied_only_where_noise_is_enlarged(tmp_path, fake, monkeypatch, grid, gain):
     gains = []
     real = worker.Upsampling

@@ -70,4 +70,4 @@ def make_result(cell: Cell, last: float, **changes) -> Result:
         "curve": tuple(Point(n, last * n / epochs, train) for n in range(1, epochs + 1)),
         "seconds": 1.5,
     }
-    return Result(cell, **(values | changes))
+    return Result(cell=cell, **(values | changes))

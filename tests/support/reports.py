@@ -40,12 +40,29 @@ def result(cell: Cell, epochs: int = 3) -> Result:
     curve = tuple(
         Point(epoch, last - 0.05 * (epochs - epoch) ** 2, 0.9) for epoch in range(1, epochs + 1)
     )
-    return Result(cell, last, last + 0.02, 2, 0.9, TRAINED, TESTED, curve, 12.3456)
+    return Result(
+        cell=cell,
+        accuracy_last=last,
+        accuracy_best=last + 0.02,
+        best_epoch=2,
+        train_accuracy=0.9,
+        trained=TRAINED,
+        tested=TESTED,
+        curve=curve,
+        seconds=12.3456,
+    )
 
 
 def report_of(plan: AuditPlan, *flags: Flag, epochs: int = 3) -> AuditReport:
     results = tuple(result(cell, epochs) for cell in plan.cells())
-    return AuditReport(plan, "quick", SUBJECT, results, flags, ENVIRONMENT)
+    return AuditReport(
+        plan=plan,
+        budget="quick",
+        subject=SUBJECT,
+        results=results,
+        flags=flags,
+        environment=ENVIRONMENT,
+    )
 
 
 def usual(**changes) -> AuditReport:

@@ -1,6 +1,5 @@
 """Arms: the training sets that an audit compares, cut by the pictures' contents."""
 
-from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
@@ -17,27 +16,6 @@ from unlearn.tensors import add_levels
 _SPLIT_SEED, _CHOICE_SEED = 1, 2  # two orders of the same pictures that know nothing of each other
 _HALVINGS = 14
 _CHUNK_VALUES = 1 << 22
-
-
-@dataclass(frozen=True)
-class Sets:
-    """The same training pictures clean, protected and with a placebo, and held-out clean ones.
-
-    Raises UsageProblem if the training sets do not hold the same labels in the same order.
-    """
-
-    clean: Data
-    protected: Data
-    placebo: Data | None
-    test: Data
-
-    def __post_init__(self) -> None:
-        for name, data in (("protected", self.protected), ("placebo", self.placebo)):
-            if data is not None and not torch.equal(data.labels, self.clean.labels):
-                raise UsageProblem(
-                    f"the {len(data)} {name} pictures are not copies of the {len(self.clean)} "
-                    "clean ones: their labels differ"
-                )
 
 
 def split(data: Data, share: Fraction) -> tuple[Tensor, Tensor]:
@@ -82,26 +60,31 @@ def _classes(data: Data, seed: int) -> list[tuple[Tensor, Tensor]]:
     return [(numbers, keys[numbers]) for numbers in members if len(numbers)]
 
 
-def training_set(cell: Cell, sets: Sets) -> Data:
+def training_set(cell: Cell, clean: Data, copies: Data | None) -> Data:
     """Return what the victim of a cell is trained on, before any countermeasure.
 
-    Raises UsageProblem for a placebo that was not made and a remainder without pictures.
+    copies are the same pictures with what the cell's arm does to them: protected or a placebo.
+    Raises UsageProblem for copies that are missing or others, and a remainder without pictures.
     """
     if cell.arm == "clean":
-        return sets.clean
-    marked = torch.zeros(len(sets.clean), dtype=torch.bool)
-    marked[chosen(sets.clean, cell.fraction)] = True
+        return clean
+    marked = torch.zeros(len(clean), dtype=torch.bool)
+    marked[chosen(clean, cell.fraction)] = True
     if cell.arm == "remainder":
         if marked.all():
             raise UsageProblem(
                 f"no picture is left beside the protected ones: --fraction {cell.fraction} takes "
                 f"all {len(marked)}"
             )
-        return sets.clean.subset((~marked).nonzero()[:, 0])
-    noisy = sets.protected if cell.arm == "protected" else sets.placebo
-    if noisy is None:
-        raise UsageProblem("the plan asks for a placebo, but none was made")
-    return noisy if marked.all() else _mixed(marked, noisy, sets.clean)
+        return clean.subset((~marked).nonzero()[:, 0])
+    if copies is None:
+        raise UsageProblem(f"the plan asks for a {cell.arm} set, but none was made")
+    if not torch.equal(copies.labels, clean.labels):
+        raise UsageProblem(
+            f"the {len(copies)} {cell.arm} pictures are not copies of the {len(clean)} clean ones: "
+            "their labels differ"
+        )
+    return copies if marked.all() else _mixed(marked, copies, clean)
 
 
 def _mixed(marked: Tensor, noisy: Data, clean: Data) -> Data:

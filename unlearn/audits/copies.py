@@ -1,6 +1,8 @@
 """Protected copies for an audit: given, made from files, or made from arrays; always checked."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,100 +10,78 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch import Tensor
 
-from unlearn.audits.pictures import Material, keep, read_copies
+from unlearn.audits.pictures import CleanPictures, keep, read_copies
+from unlearn.audits.runner import Interrupted
 from unlearn.config import to_plain
+from unlearn.datasets import stored
+from unlearn.datasets.cifar import as_png
 from unlearn.datasets.folders import Change
 from unlearn.datasets.labelled import Data
-from unlearn.device import Run
-from unlearn.errors import UnlearnError
+from unlearn.device import Run, select_run
+from unlearn.errors import PictureError, UnlearnError
 from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
-from unlearn.generators.artefact import NoiseGenerator, generator_from
+from unlearn.generators.artefact import generator_from
 from unlearn.generators.header import read_header
 from unlearn.methods import Method
+from unlearn.pictures.decoded import eight_bit
 from unlearn.protection.events import Event, ProtectResult
+from unlearn.protection.key import Key, load_key
+from unlearn.protection.noise import KeyedNoise, targets_of, threads_for
 from unlearn.protection.options import ProtectOptions
-from unlearn.protection.run import protect
+from unlearn.protection.run import load_generator, protect
+from unlearn.protection.settings import Settings
 from unlearn.radius import WIDEST, Radius
-from unlearn.rng import Rng
-from unlearn.tensors import add_levels, to_images, to_levels
 from unlearn.verification.options import VerifyOptions
 from unlearn.verification.run import VerifyResult, verify
 from unlearn.verification.verdicts import Check
 
-_TOGETHER = 500  # pictures of an archive that go through the network at once
 _NAMED = 3  # files named in a refusal
 _UNBOUNDED = "; its noise keeps no bound, rho is the largest change measured"
 _TRAINED_SIDE = 64  # pictures on which a generator of the audit's own is trained
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Copies:
     """Protected copies of the training pictures, checked: files for folders, else arrays only."""
 
-    material: Material  # the pictures that have a copy
+    clean: CleanPictures  # those that have a copy
     data: Data
-    files: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
     rho: Radius
     largest_change: int
     mean_change: float
     origin: str
 
 
-@dataclass(frozen=True)
-class Making:
-    """How copies are made: with which generator, where, and who hears of the progress."""
-
-    generator: Path
-    name: str
-    out: Path
-    rho: Radius
-    device: str
-    workers: int
-    key: Path | None = None
-
-    @property
-    def bound(self) -> Radius | None:
-        """The radius of the noise, or None if the generator's keeps none of its own."""
-        return self.rho if read_header(self.generator).rho else None
-
-    @property
-    def origin(self) -> str:
-        """The generator in words, without the folder that it lies in."""
-        name = Path(self.name).stem if self.name.endswith(".safetensors") else self.name
-        return f"generator {name} (SHA-256 {(file_sha256(self.generator) or '')[:12]})"
-
-
 class NotProtected(UnlearnError):
     """The copies are not what they claim to be; nothing was trained."""
 
 
-class Interrupted(UnlearnError):
-    """The person stopped the protecting; the same audit goes on with what is left."""
+def make_files(
+    clean: CleanPictures, options: ProtectOptions, report: Callable[[Event], None]
+) -> Copies:
+    """Protect the training pictures with the tool's own command and check what it wrote.
 
-
-def make_files(material: Material, making: Making, report: Callable[[Event], None]) -> Copies:
-    """Protect the training pictures with the tool's own command and check what it wrote."""
-    options = ProtectOptions(
-        inputs=(str(material.folder),),
-        out=making.out,
-        generator=str(making.generator),
-        generator_name=making.name,
-        rho=making.rho,
-        labels="folders",
-        include=material.selection.include,
-        key=making.key,
-        device=making.device,
-        workers=making.workers,
-        allow_unbounded=True,  # the audit says what was measured
-    )
+    Raises Interrupted if the person stops it.
+    """
     result = protect(options, report)
     if result.interrupted:
         raise Interrupted("stopped while the pictures were being protected")
     if not result.protected:
         raise NotProtected(f"none of the pictures could be protected; the first: {_first(result)}")
-    return check_files(material, making.out, making.bound, making.origin)
+    header = read_header(Path(options.generator))
+    bound = options.rho if header.rho else None
+    return check_files(clean, options.out, bound, origin_of(options))
+
+
+def origin_of(options: ProtectOptions) -> str:
+    """Return the generator in words, without the folder that it lies in."""
+    name = options.called
+    name = Path(name).stem if name.endswith(".safetensors") else name
+    return f"generator {name} (SHA-256 {(file_sha256(Path(options.generator)) or '')[:12]})"
 
 
 def _first(result: ProtectResult) -> str:
@@ -109,23 +89,30 @@ def _first(result: ProtectResult) -> str:
     return next((f"{printable(r.src)} ({r.reason})" for r in result.failed), "interrupted")
 
 
-def check_files(material: Material, folder: Path, rho: Radius | None, origin: str) -> Copies:
+def check_files(clean: CleanPictures, folder: Path, rho: Radius | None, origin: str) -> Copies:
     """Prove the bound of every copy in a folder and read the copies of the training pictures.
 
     Raises NotProtected for anything that is wrong but a source that could not be protected.
     """
-    result = verify(material.folder, folder, VerifyOptions(rho))
+    result = verify(clean.folder, folder, VerifyOptions(rho))
     wrong = [check for check in result.checks if not _tolerable(check)]
     good = {check.source: check for check in result.checks if check.state == "ok"}
     if wrong or not good:
-        raise NotProtected(_refusal(material, folder, wrong))
-    index = [n for n, name in enumerate(material.names) if name in good]
-    kept = keep(material, torch.tensor(index, dtype=torch.int64))
+        raise NotProtected(_refusal(clean, folder, wrong))
+    index = [n for n, name in enumerate(clean.names) if name in good]
+    kept = keep(clean, torch.tensor(index, dtype=torch.int64))
     files = tuple(folder / (good[name].output or "") for name in kept.names)
-    data = read_copies(kept.train, files)
-    if result.radius_origin == "measured":
-        origin += _UNBOUNDED
-    return Copies(kept, data, files, result.radius, *_strength(result), origin)
+    largest, mean = _strength(result)
+    measured = result.radius_origin == "measured"
+    return Copies(
+        clean=kept,
+        data=read_copies(kept.train, files),
+        files=files,
+        rho=result.radius,
+        largest_change=largest,
+        mean_change=mean,
+        origin=origin + _UNBOUNDED if measured else origin,
+    )
 
 
 def _tolerable(check: Check) -> bool:
@@ -140,7 +127,7 @@ def _strength(result: VerifyResult) -> tuple[int, float]:
     return largest, sum(changes) / max(1, len(changes))
 
 
-def _refusal(material: Material, folder: Path, wrong: list[Check]) -> str:
+def _refusal(clean: CleanPictures, folder: Path, wrong: list[Check]) -> str:
     """Return why the copies are refused, with the first few files."""
     named = "; ".join(
         f"{printable(check.source or check.output or '')}: {check.state}"
@@ -149,43 +136,66 @@ def _refusal(material: Material, folder: Path, wrong: list[Check]) -> str:
     )
     more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
     return (
-        f"{printable(folder)} is not a protected copy of {printable(material.folder)}: "
-        f"{named}{more}. "
-        f"See unlearn verify {printable(material.folder)} {printable(folder)}"
+        f"{printable(folder)} is not a protected copy of {printable(clean.folder)}: {named}{more}. "
+        f"See unlearn verify {printable(clean.folder)} {printable(folder)}"
     )
 
 
-def make_arrays(material: Material, making: Making, run: Run) -> Copies:
-    """Protect an archive's pictures in memory and check every value of them."""
-    header = read_header(making.generator)
-    if header.classes and len(material.train.classes) > len(header.classes):
+def make_arrays(clean: CleanPictures, options: ProtectOptions) -> Copies:
+    """Protect an archive's pictures in memory, as their files would be, and check every value.
+
+    What was made before in the same way is taken again.
+    """
+    header = read_header(Path(options.generator))
+    if header.classes and len(clean.train.classes) > len(header.classes):
         raise NotProtected(
-            f"generator {making.name} tells {len(header.classes)} classes apart, the data has "
-            f"{len(material.train.classes)}; train one of your own: unlearn train-generator"
+            f"generator {options.called} tells {len(header.classes)} classes apart, the "
+            f"data has {len(clean.train.classes)}; train one of your own: unlearn train-generator"
         )
-    generator = NoiseGenerator.load(making.generator, run)
-    data = noisy(generator, material.train, making.bound)
-    return check_arrays(material, data, making.bound, making.origin)
+    key, sha256 = load_key(options.key, create=True), file_sha256(Path(options.generator)) or ""
+    bounded, grid = header.rho is not None, options.grid or header.working_size
+    settings = Settings(options, key, sha256, grid, bounded=bounded)
+    device = select_run(options.device).words
+    made = f"{settings.fingerprint(0, 'PNG')} {clean.train.fingerprint} {device}"
+    kept = options.out / f"{hashlib.sha256(made.encode()).hexdigest()[:16]}.safetensors"
+    if not kept.exists():
+        kept.parent.mkdir(exist_ok=True)
+        targets = targets_of(key, clean.train.classes, len(header.classes))
+        stored.store(_protected(clean, settings, key, targets), kept)
+    bound = options.rho if bounded else None
+    return check_arrays(clean, stored.load(kept), bound, origin_of(options))
 
 
-def noisy(generator: NoiseGenerator, data: Data, rho: Radius | None) -> Data:
-    """Return the pictures with the generator's noise for their classes, in levels."""
-    maker, parts = generator.at(rho), []
-    device = generator.run.device
-    for part in (data.subset(index) for index in torch.arange(len(data)).split(_TOGETHER)):
-        images, ids = to_images(part.pixels).to(device), part.ids.to(device)
-        rng = Rng.for_images(generator.run.seed, ids)
-        delta = maker(images, maker.targets(images, part.labels.to(device), rng), rng)
-        parts.append(add_levels(part.pixels, to_levels(delta, rho or WIDEST).cpu()))
-    return Data(torch.cat(parts), data.labels, data.classes, data.ids)
+def _protected(
+    clean: CleanPictures, settings: Settings, key: Key, targets: Mapping[str, int]
+) -> Data:
+    """Return an archive's pictures as `protect` would write their files; raises NotProtected."""
+    data, options = clean.train, settings.options
+    generator, device = load_generator(Path(options.generator), options.device)
+    noise = KeyedNoise.of(generator, key, settings)
+
+    def copy(picture: tuple[Tensor, int]) -> Tensor:
+        """Return the protected pixels (3, H, W) of one picture with its label."""
+        pixels = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
+        digest = hashlib.sha256(as_png(pixels)).hexdigest()
+        target = targets[data.classes[picture[1]]]
+        copied = noise.protected(pixels, target, digest, settings.grid)
+        return torch.from_numpy(eight_bit(copied)).permute(2, 0, 1)
+
+    pairs = zip(data.pixels, data.labels.tolist(), strict=True)
+    try:
+        with ThreadPoolExecutor(max(1, threads_for(device, options.workers))) as pool:
+            return replace(data, pixels=torch.stack(list(pool.map(copy, pairs))))
+    except PictureError as error:
+        raise NotProtected(f"a picture of {printable(clean.folder)}: {error}") from error
 
 
-def check_arrays(material: Material, data: Data, rho: Radius | None, origin: str) -> Copies:
+def check_arrays(clean: CleanPictures, data: Data, rho: Radius | None, origin: str) -> Copies:
     """Prove the bound of every copy; raises NotProtected if one leaves it or is unchanged.
 
     Without a bound the copies' is what was measured.
     """
-    change = (data.pixels.to(torch.int16) - material.train.pixels.to(torch.int16)).abs()
+    change = (data.pixels.to(torch.int16) - clean.train.pixels.to(torch.int16)).abs()
     largest = change.flatten(1).amax(dim=1)
     if rho is None:
         rho, origin = Radius.of_levels(min(WIDEST.levels, int(largest.max()))), origin + _UNBOUNDED
@@ -194,30 +204,35 @@ def check_arrays(material: Material, data: Data, rho: Radius | None, origin: str
         raise NotProtected(f"picture {worst} is changed by {int(largest[worst])}/255, over {rho}")
     if not int(largest.min()):
         raise NotProtected(f"picture {int(largest.argmin())} is unchanged")
-    mean = float(change.to(torch.float32).mean())
-    return Copies(material, data, (), rho, int(largest.max()), mean, origin)
+    return Copies(
+        clean=clean,
+        data=data,
+        rho=rho,
+        largest_change=int(largest.max()),
+        mean_change=float(change.to(torch.float32).mean()),
+        origin=origin,
+    )
 
 
 def fit_generator(
-    material: Material, making: Making, recipe: Method, architecture: str, run: Run
-) -> Making:
-    """Train a generator on the training pictures; return how to use its artefact.
+    clean: CleanPictures, options: ProtectOptions, recipe: Method, architecture: str, run: Run
+) -> ProtectOptions:
+    """Train a generator on the training pictures; return how to protect with its artefact.
 
     A finished artefact of the same recipe for the same pictures is taken again.
     """
-    out = making.out.with_name("generator.safetensors")
-    data = at_size(material.train, _TRAINED_SIDE)
-    method = recipe if recipe.bound is None else recipe.at(making.rho)
+    out = options.out.with_name("generator.safetensors")
+    data = at_size(clean.train, _TRAINED_SIDE)
+    method = recipe if recipe.bound is None else recipe.at(options.rho)
+    trained = replace(options, generator=str(out))
     if out.exists():
         found = read_header(out)
         made = (found.method, found.config, found.data_fingerprint)
         if made == (method.name, to_plain(method), data.fingerprint):
-            return replace(making, generator=out)
-    source = material.folder.resolve().name
-    generator_from(data, method, architecture, run, name=making.name, training_data=source).save(
-        out
-    )
-    return replace(making, generator=out)
+            return trained
+    names = {"name": options.called, "training_data": clean.folder.resolve().name}
+    generator_from(data, method, architecture, run, **names).save(out)
+    return trained
 
 
 def at_size(data: Data, side: int) -> Data:

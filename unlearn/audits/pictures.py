@@ -25,13 +25,12 @@ from unlearn.datasets.folders import (
 from unlearn.datasets.labelled import Data
 from unlearn.errors import NothingFound, UsageProblem
 from unlearn.files.text import printable
-from unlearn.protection.scan import Selection
 
 SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test"}
 
 
-@dataclass(frozen=True)
-class Material:
+@dataclass(frozen=True, kw_only=True)
+class CleanPictures:
     """Clean training and held-out pictures.
 
     names are the training pictures' paths under the folder; an archive has none.
@@ -49,9 +48,9 @@ class Material:
         return tuple(self.folder / name for name in self.names)
 
     @property
-    def selection(self) -> Selection:
-        """The training pictures and no others, for protect and verify."""
-        return Selection(include=tuple(glob.escape(name) for name in self.names))
+    def include(self) -> tuple[str, ...]:
+        """Patterns of the training pictures and no others, for protect."""
+        return tuple(glob.escape(name) for name in self.names)
 
     @property
     def duplicates(self) -> int:
@@ -87,7 +86,7 @@ def side_of(folder: Path) -> int:
 
 def gather(
     folder: Path, size: int | None, test: Path | Fraction | None, pictures: int | None
-) -> Material:
+) -> CleanPictures:
     """Read a labelled folder or archive and hold some of it out.
 
     size is the side that photos are stored at (None: what fits). test is a folder with the same
@@ -110,7 +109,9 @@ def gather(
         kept = kept[pick_evenly(data.subset(kept), pictures, seed=0)]
     _check_classes(data.subset(kept), held)
     names = tuple(names[n] for n in kept.tolist()) if names else ()
-    return Material(folder, data.subset(kept), held, names, unreadable)
+    return CleanPictures(
+        folder=folder, train=data.subset(kept), test=held, names=names, unreadable=unreadable
+    )
 
 
 def _refuse_splits(folder: Path) -> None:
@@ -140,10 +141,10 @@ def _check_classes(train: Data, test: Data) -> None:
             )
 
 
-def keep(material: Material, index: Tensor) -> Material:
-    """Return the material with some of its training pictures only."""
-    names = tuple(material.names[n] for n in index.tolist()) if material.names else ()
-    return replace(material, train=material.train.subset(index), names=names)
+def keep(clean: CleanPictures, index: Tensor) -> CleanPictures:
+    """Return the clean pictures with some of the training ones only."""
+    names = tuple(clean.names[n] for n in index.tolist()) if clean.names else ()
+    return replace(clean, train=clean.train.subset(index), names=names)
 
 
 def read_copies(like: Data, files: Sequence[Path], change: Change | None = None) -> Data:

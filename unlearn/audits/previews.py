@@ -19,7 +19,7 @@ def preview_sheets(copies: Copies, folder: Path) -> tuple[tuple[str, bytes], ...
     folder.mkdir(exist_ok=True)
     sheets: list[tuple[str, bytes]] = []
     for number in _spread(copies):
-        name = copies.material.names[number] if copies.files else f"picture {number}"
+        name = copies.clean.names[number] if copies.files else f"picture {number}"
         target = folder / f"{len(sheets) + 1}.png"
         try:
             source, protected = _pair(copies, number)
@@ -39,11 +39,11 @@ def _spread(copies: Copies) -> list[int]:
 def _pair(copies: Copies, number: int) -> tuple[Picture, Picture]:
     """Return a clean picture and its protected one, at full size."""
     if copies.files:
-        files = (copies.material.files[number], copies.files[number])
+        files = (copies.clean.files[number], copies.files[number])
         clean, protected = (prepare(file, Preparation()) for file in files)
         return clean, protected
     clean, protected = (
         Picture(to_image(np.ascontiguousarray(data.pixels[number].permute(1, 2, 0).numpy())))
-        for data in (copies.material.train, copies.data)
+        for data in (copies.clean.train, copies.data)
     )
     return clean, protected

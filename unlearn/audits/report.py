@@ -15,7 +15,7 @@ class Point:
     train_accuracy: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """What one victim learned; accuracies in 0…1.
 
@@ -46,7 +46,7 @@ class Flag:
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Subject:
     """What was audited: data set, split, and the protection, in numbers and hashes.
 
@@ -70,7 +70,7 @@ class Subject:
     smallest_class: int | None = None  # its training pictures; None: all classes have about as many
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AuditReport:
     """All that an audit found; renderers turn it into text.
 

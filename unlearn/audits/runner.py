@@ -11,10 +11,14 @@ from unlearn.audits.journal import Journal
 from unlearn.audits.plan import Cell
 from unlearn.audits.report import Point, Result
 from unlearn.audits.worker import CellJob, train_victim
-from unlearn.errors import EnvironmentProblem
+from unlearn.errors import EnvironmentProblem, UnlearnError
 from unlearn.workers.pool import Interruption, Pool
 
 _POLL_SECONDS = 1.0
+
+
+class Interrupted(UnlearnError):
+    """The person stopped the audit; the same audit goes on with what is left."""
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,16 @@ def train_cells(
     journal: Journal,
     workers: int,
     report: Callable[[CellsProgress], None],
-) -> tuple[Result, ...] | None:
-    """Train every victim that the journal does not hold yet; None if the person stopped it.
+) -> tuple[Result, ...]:
+    """Train every victim that the journal does not hold yet; results are in the jobs' order.
 
-    Results come back in the order of the jobs. Raises EnvironmentProblem if a worker dies.
+    Raises Interrupted if the person stops it and EnvironmentProblem if a worker dies.
     """
-    results = dict(journal.results)
-    pending = [job for job in jobs if job.cell not in results]
+    pending = [job for job in jobs if job.cell not in journal.results]
     whole = sum(costs[job.cell] for job in jobs)
-    watch = _Watch(jobs, costs, whole, report)
-    watch.finished.update(results)
-    with Interruption(watch.stopping) as interruption, Pool(workers) as pool:
+    account = _Account(jobs, costs, whole, report)
+    account.finished.update(journal.results)
+    with Interruption(account.stopping) as interruption, Pool(workers) as pool:
         running: dict[Future[Result], CellJob] = {}
         while pending or running:
             while pending and len(running) < max(1, workers) and not interruption.requested:
@@ -52,7 +55,7 @@ def train_cells(
                 running[pool.submit(train_victim, job)] = job
             if interruption.requested:
                 pool.close(now=True)
-                return None
+                raise Interrupted("stopped while victims were being trained")
             done, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
             for future in done:
                 job = running.pop(future)
@@ -60,10 +63,10 @@ def train_cells(
                 journal.append(result)  # before its state goes, so that a kill loses nothing
                 job.checkpoint_path.unlink(missing_ok=True)
                 job.progress_path.unlink(missing_ok=True)
-                results[job.cell] = watch.finished[job.cell] = result
-                watch.tell(result)
-            watch.look(list(running.values()))
-    return tuple(results[job.cell] for job in jobs)
+                account.finished[job.cell] = result
+                account.tell(result)
+            account.look(list(running.values()))
+    return tuple(journal.results[job.cell] for job in jobs)
 
 
 def _outcome(future: "Future[Result]", job: CellJob) -> Result:
@@ -77,7 +80,7 @@ def _outcome(future: "Future[Result]", job: CellJob) -> Result:
         ) from error
 
 
-class _Watch:
+class _Account:
     """Keeps account of finished and running cells, and says so."""
 
     def __init__(

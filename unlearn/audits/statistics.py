@@ -26,7 +26,7 @@ class Estimate:
     high: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Summary:
     """What the victims of one setting learned; cell is that of its first seed.
 
@@ -79,13 +79,13 @@ def summarise(plan: AuditPlan, results: Iterable[Result]) -> tuple[Summary, ...]
 def _summary(results: Sequence[Result]) -> Summary:
     first = results[0]
     return Summary(
-        first.cell,
-        len(results),
-        _estimate([result.accuracy_last for result in results], first.tested),
-        _estimate([result.accuracy_best for result in results], first.tested),
-        statistics.fmean(result.train_accuracy for result in results),
-        first.trained,
-        first.tested,
+        cell=first.cell,
+        count=len(results),
+        last=_estimate([result.accuracy_last for result in results], first.tested),
+        best=_estimate([result.accuracy_best for result in results], first.tested),
+        train=statistics.fmean(result.train_accuracy for result in results),
+        trained=first.trained,
+        tested=first.tested,
     )
 
 

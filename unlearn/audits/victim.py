@@ -50,15 +50,15 @@ def fit_victim(
             f"pictures of {data.size} pixels do not fit a training with a source size of "
             f"{training.source_size}"
         )
-    run = replace(surroundings.run, seed=cell.seed)
+    run = replace(surroundings.run, seed=cell.seed)  # nowhere else does a victim get its seed
     surroundings = replace(surroundings, run=run)
-    data = surroundings.countermeasure.once(data.to(run.device), cell.seed)
+    data = surroundings.countermeasure.once(data.to(run.device), run.seed)
     schedule = _schedule(cell, training, len(data))
     losses = step_losses(cell, training, len(data.classes), surroundings)
     tried = replace(test, pixels=resized_whole(test.pixels, training.image_size))
     watch = Watch(cell, tried, surroundings, _period(training, len(data)))
     with _own_random_numbers(run.device):
-        torch.manual_seed(cell.seed)
+        torch.manual_seed(run.seed)
         model = _build(cell.architecture, len(data.classes), surroundings)
         try:
             train(model, losses, data, schedule, run, watch)

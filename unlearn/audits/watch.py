@@ -24,7 +24,7 @@ from unlearn.training import TrainingState, predict
 class Surroundings:
     """Where a victim is trained, and what belongs to no cell of a plan.
 
-    run.seed is not used: a victim's numbers come from its cell's seed. countermeasure must be the
+    run.seed is that of the cell once the victim is fitted. countermeasure must be the
     one that the cell names, with stored already applied. weights and offline are for pretrained
     networks. checkpoint keeps the state every save_every_seconds; whoever keeps the result deletes
     it. progress is told every point of the curve. stop is asked after every step: once it says yes,
@@ -103,16 +103,16 @@ class Watch:
         if self._own.any():
             last = self._own_hits.index(max(self._own_hits))
         return Result(
-            self.cell,
-            accuracies[last],
-            accuracies[best],
-            self._curve[best].epoch,
-            self._curve[-1].train_accuracy,
-            trained,
-            int((~self._own).sum()),
-            tuple(self._curve),
-            self._seconds(),
-            self.diverged,
+            cell=self.cell,
+            accuracy_last=accuracies[last],
+            accuracy_best=accuracies[best],
+            best_epoch=self._curve[best].epoch,
+            train_accuracy=self._curve[-1].train_accuracy,
+            trained=trained,
+            tested=int((~self._own).sum()),
+            curve=tuple(self._curve),
+            seconds=self._seconds(),
+            diverged=self.diverged,
         )
 
     def _keep(self, state: TrainingState) -> None:
@@ -155,4 +155,4 @@ class Watch:
 
     def _seed(self, state: TrainingState) -> None:
         """Make dropout a function of seed and step, so that a resumed victim draws the same."""
-        torch.manual_seed((self.cell.seed * 1_000_003 + state.finished) % 2**63)
+        torch.manual_seed((self.around.run.seed * 1_000_003 + state.finished) % 2**63)

@@ -1,7 +1,8 @@
 """One cell of an audit in a worker process: read its set, train its victim, say how far it is."""
 
 import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from unlearn.datasets.labelled import Data
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CellJob:
     """What a worker needs to train one victim; pictures come from files that it maps."""
 
@@ -20,7 +21,7 @@ class CellJob:
     training: Training
     sets: Path  # folder of stored sets, see stored_name
     state: Path  # where progress and checkpoints of the cells lie
-    plan: str  # the fingerprint that a checkpoint must carry
+    fingerprint: str  # of the audit, which a checkpoint must carry
     device: str
     precision: str
     compiled: bool = False
@@ -49,10 +50,15 @@ def stored_name(arm: str, countermeasure: str = NONE) -> str:
     return f"{arm}{'' if countermeasure == NONE else f'-{countermeasure}'}.safetensors"
 
 
-def train_victim(job: CellJob) -> "Result":
+def train_victim(
+    job: CellJob,
+    stop: Callable[[], bool] | None = None,
+    hear: "Callable[[Point], None] | None" = None,
+) -> "Result":
     """Train the victim of one cell; on the CPU with one thread, so that bytes do not depend on it.
 
-    Raises what training raises.
+    Whoever trains in a process of its own may stop it and hear of every point, as in Surroundings;
+    otherwise the points are left in a file. Raises what training raises.
     """
     import torch
 
@@ -61,17 +67,18 @@ def train_victim(job: CellJob) -> "Result":
     from unlearn.checkpoint import Checkpoint
     from unlearn.device import select_run
 
-    run = replace(select_run(job.device, job.precision, job.cell.seed), compiled=job.compiled)
+    run = select_run(job.device, job.precision, compiled=job.compiled)
     if run.device.type == "cpu":
         torch.set_num_threads(1)
-    checkpoint = Checkpoint(job.checkpoint_path, f"{job.plan} {job.cell.key}")
+    checkpoint = Checkpoint(job.checkpoint_path, f"{job.fingerprint} {job.cell.key}")
     surroundings = Surroundings(
         run=run,
         countermeasure=countermeasure_of(job.cell.countermeasure, job.purifier),
         weights=job.weights,
         offline=job.offline,
         checkpoint=checkpoint,
-        progress=lambda point: _tell(job, point),
+        progress=hear or (lambda point: _tell(job, point)),
+        stop=stop,
     )
     data, test = _sets(job)
     return fit_victim(job.cell, job.training, data, test, surroundings)
@@ -79,7 +86,7 @@ def train_victim(job: CellJob) -> "Result":
 
 def _sets(job: CellJob) -> "tuple[Data, Data]":
     """Return what the cell trains on and what it is tried on."""
-    from unlearn.audits.arms import Sets, training_set
+    from unlearn.audits.arms import training_set
     from unlearn.datasets import stored
 
     def set_of(arm: str) -> "Data":
@@ -87,10 +94,9 @@ def _sets(job: CellJob) -> "tuple[Data, Data]":
         own = job.sets / stored_name(arm, job.cell.countermeasure)
         return stored.load(own if own.exists() else job.sets / stored_name(arm))
 
-    clean, test = set_of("clean"), stored.load(job.sets / stored_name("test"))
-    protected = set_of("protected") if job.cell.arm == "protected" else clean
-    placebo = set_of("placebo") if job.cell.arm == "placebo" else clean
-    return training_set(job.cell, Sets(clean, protected, placebo, test)), test
+    clean, arm = set_of("clean"), job.cell.arm
+    copies = set_of(arm) if arm in ("protected", "placebo") else None
+    return training_set(job.cell, clean, copies), stored.load(job.sets / stored_name("test"))
 
 
 def _tell(job: CellJob, point: "Point") -> None:

@@ -15,8 +15,8 @@ from unlearn.radius import parse_fraction
 
 if TYPE_CHECKING:
     from unlearn.audits.report import AuditReport
-    from unlearn.audits.run import Ready
     from unlearn.audits.runner import CellsProgress
+    from unlearn.audits.study import Study
     from unlearn.protection.events import Event
 
 
@@ -64,14 +64,14 @@ def _run(options: AuditOptions, output: Output, fail_above: float | None) -> int
     from unlearn.cli.audit_text import print_report
 
     with output.meter("Auditing", None) as meter:
-        done = workflow.audit(options, _Teller(output, meter).hear)
-    if done.report is None:
+        report = workflow.audit(options, _Teller(output, meter).hear)
+    if report is None:
         output.notice("Stopped; the same line with the same --out goes on with what is left")
         return 130
-    output.emit(as_object(done.report))
-    print_report(done.report, output)
+    output.emit(as_object(report))
+    print_report(report, output)
     output.result(f"Report       {options.out / 'report.html'}  (also .json, .csv)")
-    return _verdict(done.report, fail_above, output)
+    return _verdict(report, fail_above, output)
 
 
 def _verdict(report: "AuditReport", fail_above: float | None, output: Output) -> int:
@@ -96,14 +96,14 @@ class _Teller:
         self.output = output
         self.meter = meter
 
-    def hear(self, event: "Event | Ready | CellsProgress") -> None:
+    def hear(self, event: "Event | Study | CellsProgress") -> None:
         """Tell one event."""
-        from unlearn.audits.run import Ready
         from unlearn.audits.runner import CellsProgress
+        from unlearn.audits.study import Study
         from unlearn.protection.events import Notice, Progress, Started
 
-        if isinstance(event, Ready):
-            self._ready(event)
+        if isinstance(event, Study):
+            self._begin(event)
         elif isinstance(event, CellsProgress):
             self._cells(event)
         elif isinstance(event, Progress):
@@ -113,30 +113,30 @@ class _Teller:
         elif isinstance(event, Notice):
             self.output.notice(event.text)
 
-    def _ready(self, event: "Ready") -> None:
+    def _begin(self, study: "Study") -> None:
         """Say what is trained and what it costs."""
         from unlearn.audits.render.words import count, radius_text
 
-        plan, subject = event.plan, event.subject
+        plan, subject = study.plan, study.subject
         cells = plan.cells()
         self.output.notice(
             f"unlearn {__version__} · audit of {subject.protection} · rho {subject.rho} · "
-            f"device {event.run.words}"
+            f"device {study.run.words}"
         )
         self.output.notice(
             f"{subject.trained:,} training and {subject.tested:,} held-out pictures of "
             f"{plan.training.image_size} px in {len(subject.classes)} classes; all "
             f"{subject.verified:,} copies verified, largest change {subject.largest_change}/255"
         )
-        going_on = f", {event.finished} of them finished before" if event.finished else ""
+        going_on = f", {study.finished} of them finished before" if study.finished else ""
         self.output.notice(
             f"{count(len(cells), 'victim')}{going_on}: {', '.join(plan.architectures)}; "
             f"rho-a {', '.join(map(radius_text, plan.rho_a))}; "
             f"countermeasures {', '.join(plan.countermeasures)}; {count(len(plan.seeds), 'seed')}"
         )
         self.output.notice(
-            f"Cost: {event.costs.passes:,} forward+backward passes, about "
-            f"{duration_text(event.costs.seconds(event.workers))} with {max(1, event.workers)} "
+            f"Cost: {study.costs.passes:,} forward+backward passes, about "
+            f"{duration_text(study.costs.seconds(study.workers))} with {max(1, study.workers)} "
             "victims at a time, judged by a short trial"
         )
         self.meter.begin("Training victims", "victims")

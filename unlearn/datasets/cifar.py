@@ -2,11 +2,14 @@
 
 import io
 import pickle
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from unlearn.datasets.labelled import Data
 from unlearn.errors import UsageProblem
@@ -43,6 +46,22 @@ def load_cifar(archive: Path) -> tuple[Data, Data]:
     return tuple(  # type: ignore[return-value]
         _join([_read(archive / name) for name in batches[meta]], _LABELS[meta], classes, archive)
         for batches in (_TRAIN, _TEST)
+    )
+
+
+def as_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Return a picture (H, W, 3) of an archive as a PNG file.
+
+    Its rows are neither filtered nor compressed, so that the file, and what is drawn from its
+    digest, is the same whatever Pillow and zlib are installed.
+    """
+    height, width, _ = pixels.shape
+    rows = np.pad(pixels.reshape(height, -1), ((0, 0), (1, 0)))  # each begins with its filter, 0
+    header = struct.pack(">2I5B", width, height, 8, 2, 0, 0, 0)  # 8 bits a value, RGB
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows.tobytes(), 0)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
     )
 
 

@@ -11,7 +11,7 @@ import secrets
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, overload
 
 import platformdirs
 
@@ -43,6 +43,10 @@ def default_path() -> Path:
     return platformdirs.user_config_path("unlearn") / "key"
 
 
+@overload
+def load_key(path: Path | None = None, *, create: Literal[True]) -> Key: ...
+@overload
+def load_key(path: Path | None = None, *, create: bool) -> Key | None: ...
 def load_key(path: Path | None = None, *, create: bool) -> Key | None:
     """Read the key at the path, or the user's own, which `create` makes if it is missing.
 
@@ -55,7 +59,10 @@ def load_key(path: Path | None = None, *, create: bool) -> Key | None:
     try:
         if create and not own.exists():
             _make(own)
-        return Key(_read(own)) if own.exists() else None
+        if own.exists():
+            return Key(_read(own))
+        if create:
+            raise AssertionError("the key was made and is gone")
     except OSError as error:
         raise EnvironmentProblem(
             f"{printable(own)}: the key cannot be read or made ({error.strerror}); use --key FILE"
@@ -64,6 +71,7 @@ def load_key(path: Path | None = None, *, create: bool) -> Key | None:
         raise EnvironmentProblem(
             f"{printable(own)}: {error}; restore it, or use --key FILE"
         ) from error
+    return None
 
 
 def permutation(key: Key, classes: int) -> list[int]:

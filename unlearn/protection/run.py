@@ -25,10 +25,10 @@ from unlearn.generators.catalogue import resolve
 from unlearn.generators.header import Header, read_header
 from unlearn.protection import worker
 from unlearn.protection.events import Notice, ProtectResult, Report, Started
-from unlearn.protection.key import Key, load_key, permutation, stream_seed
+from unlearn.protection.key import Key, load_key
 from unlearn.protection.labels import check_classes
 from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes, read_manifest
-from unlearn.protection.noise import Generator, NoiseMaker
+from unlearn.protection.noise import KeyedNoise, LoadedGenerator, targets_of, threads_for
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.pipeline import Pipeline
 from unlearn.protection.plan import Plan, make_plan
@@ -44,11 +44,10 @@ from unlearn.workers.pool import Interruption, Pool
 
 __all__ = ["ProtectOptions", "ProtectResult", "load_generator", "protect"]
 
-_MOST_THREADS = 8
 _STOPPING = "Stopping after the pictures under way; press Ctrl-C again to stop at once"
 
 
-def load_generator(path: Path, device: str) -> tuple[Generator, str]:
+def load_generator(path: Path, device: str) -> tuple[LoadedGenerator, str]:
     """Load a generator and return it with the name of the device it computes on."""
     import torch
 
@@ -117,9 +116,7 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
             f"{printable(plan.out)} was made with {conflict}. "
             "Choose another --out, or --force to redo all."
         )
-    room = len(header.classes)
-    places = permutation(key, room) if key else [0] * room
-    order = dict(zip(plan.labelling.classes, places, strict=False))
+    order = targets_of(key, plan.labelling.classes, len(header.classes))
     targets = tuple(order.get(picture.label, 0) for picture in plan.pictures)
     fingerprints = tuple(
         settings.fingerprint(target, picture.format)
@@ -158,8 +155,6 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
     check_space(ground.needed_bytes, plan.out)
     generator, device = load_generator(Path(options.generator), options.device)
     key = load_key(options.key, create=True)
-    if key is None:
-        raise AssertionError("load_key(create=True) returns a key or raises")
     with locked(plan.out, plan.records):
         if ground.settings.key != key or manifest_bytes(plan.records) != ground.manifest.bytes:
             ground = _lay_ground(options, plan, header, key)
@@ -167,8 +162,7 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
         manifest = ManifestWriter(plan.records)
         manifest.header(_run_header(ground, key, device))
         recorder = ManifestRecorder(plan, ground.manifest, manifest, report)
-        bound = options.rho if ground.settings.bounded else None
-        noise = NoiseMaker(generator, stream_seed(key, options.seed), bound)
+        noise = KeyedNoise.of(generator, key, ground.settings)
         try:
             return _run(Steps(ground, recorder, report, noise), manifest, device, report)
         finally:
@@ -178,8 +172,7 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
 def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) -> ProtectResult:
     """Remove what is outdated, then do the pictures and their previews."""
     ground, options = steps.ground, steps.ground.options
-    # An accelerator has one queue; more threads than these would wait for Python's lock.
-    threads = min(options.workers, _MOST_THREADS) if device.startswith("cpu") else 0
+    threads = threads_for(device, options.workers)
     _tidy(ground)
     for out in ground.work.outdated:
         (ground.plan.out / out).unlink(missing_ok=True)

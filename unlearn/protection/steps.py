@@ -11,13 +11,13 @@ from unlearn.files.text import printable
 from unlearn.protection import worker
 from unlearn.protection.events import Progress, ProtectResult, Report
 from unlearn.protection.manifest import Manifest, PictureRecord
-from unlearn.protection.noise import Delta, NoiseMaker
+from unlearn.protection.noise import Delta, KeyedNoise
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.plan import Plan
 from unlearn.protection.recorder import Recorder
 from unlearn.protection.resume import Work
 from unlearn.protection.settings import Settings
-from unlearn.protection.worker import GAIN, Failure, Finished, Job, Reading, Shared
+from unlearn.protection.worker import Failure, Finished, Job, Reading, Shared
 
 _CAPTION_STEM: Final = 40  # characters of a name in a preview's file name
 
@@ -43,13 +43,13 @@ class Groundwork:
             preparation=self.options.preparation,
             grid=self.settings.grid,
             levels=self.options.rho.levels,
-            gain=GAIN if self.settings.bounded else 1.0,
+            bounded=self.settings.bounded,
             metadata=self.options.metadata,
         )
 
 
 class Steps:
-    """What is done with each picture, known by its number; without a noise maker only reading.
+    """What is done with each picture, known by its number; without noise only reading.
 
     `stop` says that no more pictures should be begun.
     """
@@ -62,7 +62,7 @@ class Steps:
         ground: Groundwork,
         recorder: Recorder,
         report: Report,
-        noise: NoiseMaker | None = None,
+        noise: KeyedNoise | None = None,
     ) -> None:
         self.ground = ground
         self.stop = False
@@ -92,7 +92,7 @@ class Steps:
         self._readings[number] = reading
         if self._noise is None:
             return None
-        return self._noise(reading.pixels, self.ground.targets[number], reading.sha256)
+        return self._noise.delta(reading.pixels, self.ground.targets[number], reading.sha256)
 
     def write_job(self, number: int, delta: Delta | None) -> Job | None:
         """Take note of the noise; None if nothing is to be written."""

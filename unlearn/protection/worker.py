@@ -23,13 +23,10 @@ from unlearn.pictures.read import Preparation, decoded, open_picture, prepare
 from unlearn.pictures.survival import Survival, picture_survival
 from unlearn.pictures.write import Written, write_data, write_rows
 from unlearn.protection.manifest import PictureRecord
+from unlearn.protection.noise import gain_for
 from unlearn.protection.plan import PlannedPicture
 from unlearn.workers.limits import limits
 
-# Enlarging noise bilinearly flattens it; this much more brings its mean strength back. Applied only
-# where the grid is smaller than the picture, and clipped to the bound like everything else; noise
-# that keeps no bound has the strength that it has.
-GAIN: Final = 1.5
 MOST_SHOWN_PIXELS: Final = 50_000_000  # previews and survival hold both pictures in memory
 WRITTEN_AS_PNG: Final = "written as PNG: "
 T = TypeVar("T")
@@ -51,7 +48,7 @@ class Shared:
     preparation: Preparation
     grid: int
     levels: int
-    gain: float = GAIN
+    bounded: bool = True
     metadata: MetadataChoice
 
 
@@ -181,17 +178,12 @@ def _again(shared: Shared, job: Job, data: bytes = b"") -> tuple[Picture, bytes]
         return picture, bytes(source.data) if job.picture.format == "JPEG" else b""
 
 
-def _gain(shared: Shared, job: Job, size: tuple[int, int]) -> float:
-    """Return what the noise is multiplied by: nothing is made up for where nothing is enlarged."""
-    return shared.gain if job.delta.shape[1::-1] != size else 1.0
-
-
 def _keep(shared: Shared, job: Job, source: Picture, data: bytes) -> tuple[Written, dict[str, Any]]:
     """Write a JPEG as JPEG and return how; raises PictureError if that cannot be."""
     planned, levels = job.picture, shared.levels
     try:
         refuse_large(data)
-        gain = _gain(shared, job, source.size)
+        gain = gain_for(job.delta, source.size, bounded=shared.bounded)
         pixels = source.in_arrays().pixels
         made, keeping = keep_jpeg(
             source,
@@ -218,7 +210,8 @@ def _keep(shared: Shared, job: Job, source: Picture, data: bytes) -> tuple[Writt
 
 def _lossless(shared: Shared, job: Job, source: Picture, target: Path, kind: str) -> Written:
     """Write the picture in a format without loss."""
-    noise = Upsampling(job.delta, source.size, shared.levels, _gain(shared, job, source.size))
+    gain = gain_for(job.delta, source.size, bounded=shared.bounded)
+    noise = Upsampling(job.delta, source.size, shared.levels, gain)
     return write_rows(
         source, noise.added, target, format=kind, metadata=shared.metadata, levels=shared.levels
     )

@@ -1,12 +1,11 @@
 """The journal: one JSON line per finished generator or victim, flushed, never rewritten."""
 
 import json
-import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.benchmarks.paper.plan import Noise, Scale, Unit
+from unlearn.files.journal import Journal as LinesOfJson
 
 Line = dict[str, Any]
 
@@ -19,28 +18,14 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lines: list[Line] = []
-        self._whole = 0  # bytes that are known to be good
-        for line in self._read():
-            self.lines.append(json.loads(line))
-            self._whole += len(line)
-
-    def _read(self) -> Iterator[bytes]:
-        content = self.path.read_bytes() if self.path.exists() else b""
-        return (line for line in content.splitlines(keepends=True) if line.endswith(b"\n"))
+        self._file = LinesOfJson(path)
+        lines = self._file.lines()
+        self.lines: list[Line] = [json.loads(line) for line in lines if line.endswith(b"\n")]
 
     def append(self, line: Line) -> None:
         """Write a line and wait until the disk has it."""
-        content = json.dumps(line, allow_nan=False).encode() + b"\n"
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("r+b" if self.path.exists() else "xb") as file:
-            file.truncate(self._whole)
-            file.seek(self._whole)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        self._whole += len(content)
+        self._file.path.parent.mkdir(parents=True, exist_ok=True)
+        self._file.append(json.dumps(line, allow_nan=False))
         self.lines.append(line)
 
     def of(self, unit: Unit, scale: Scale) -> Line | None:

@@ -2,16 +2,17 @@
 
 import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from tests.benchmarks.class_noise import noisy
 from tests.benchmarks.paper.plan import CIFAR10, CIFAR100, SURROGATE_SEED, Scale
 from unlearn.audits.arms import placebo
-from unlearn.audits.copies import noisy
+from unlearn.audits.worker import stored_name
 from unlearn.datasets import stored
 from unlearn.datasets.cifar import find_cifar, load_cifar
 from unlearn.datasets.folders import some_of_each
@@ -97,44 +98,43 @@ def _write(train: Data, test: Data, folder: Path) -> None:
         (folder / name).write_bytes(pickle.dumps(batch))
 
 
-def protected(clean: Data, stem: Path, run: Run, check: Callable[[], None]) -> Data:
-    """Return the clean pictures with the noise of the generator at stem, made once.
+def clean_sets(archive: Archive, folder: Path) -> Path:
+    """Store what victims of clean pictures need; return the folder."""
+    folder.mkdir(exist_ok=True)
+    for arm, data in zip(("clean", "test"), archive.pictures, strict=True):
+        path = folder / stored_name(arm)
+        if not path.exists() or stored.load(path).fingerprint != data.fingerprint:
+            stored.store(data, path)
+    return folder
 
-    check is asked before every part and may raise: what is done by then is kept.
+
+def noisy_sets(clean_folder: Path, stem: Path, run: Run, check: Callable[[], None]) -> Path:
+    """Store what victims of the generator at stem need, once; return the folder.
+
+    check is asked before every part of the pictures and may raise: what is done by then is kept.
     """
-
-    def make(part: Data, _place: slice) -> Data:
-        return noisy(generator, part, generator.bound)
-
-    path = _named(stem, "protected")
+    stem.mkdir(exist_ok=True)
+    for name in map(stored_name, ("clean", "test")):
+        if not (stem / name).exists():
+            (stem / name).hardlink_to(clean_folder / name)
+    clean, path = stored.load(stem / stored_name("clean")), stem / stored_name("protected")
     if not path.exists():
         generator = NoiseGenerator.load(stem.with_suffix(".safetensors"), run)
-        _in_parts(clean, path, make, check)
-    return stored.load(path)
+        _in_parts(clean, path, lambda part, _: noisy(generator, part, generator.bound), check)
+    return stem
 
 
-def placebos(
-    clean: Data, copies: Data, stem: Path, radius: Radius, check: Callable[[], None]
-) -> Data:
-    """Return the clean pictures with random noise as strong as their protected copies', made once.
-
-    check is asked before every part, as above.
-    """
+def add_placebo(folder: Path, radius: Radius, check: Callable[[], None]) -> None:
+    """Store random noise as strong as the protected copies in their folder, as noisy_sets does."""
+    clean, copies = (stored.load(folder / stored_name(arm)) for arm in ("clean", "protected"))
 
     def make(part: Data, place: slice) -> Data:
         same = Data(copies.pixels[place], part.labels, part.classes, part.ids)
         return placebo(part, same, radius, clean.size, _PLACEBO_SEED)
 
-    path = _named(stem, "placebo")
+    path = folder / stored_name("placebo")
     if not path.exists():
         _in_parts(clean, path, make, check)
-    return stored.load(path)
-
-
-def forget(stem: Path) -> None:
-    """Delete the sets of an earlier generator of that name."""
-    for path in stem.parent.glob(f"{stem.name}-*"):
-        path.unlink()
 
 
 def _in_parts(
@@ -150,10 +150,6 @@ def _in_parts(
             index = torch.arange(len(clean))[place]
             stored.store(make(clean.subset(index), place), parts[-1])
     pixels = torch.cat([stored.load(part).pixels for part in parts])
-    stored.store(Data(pixels, clean.labels, clean.classes, clean.ids), path)
+    stored.store(replace(clean, pixels=pixels), path)
     for part in parts:
         part.unlink()
-
-
-def _named(stem: Path, what: str) -> Path:
-    return stem.with_name(f"{stem.name}-{what}.safetensors")

@@ -1,8 +1,8 @@
 """Run the missing units of a plan, one after the other, until they are done or time is up."""
 
 import hashlib
-import json
 import platform
+import shutil
 import subprocess
 import threading
 import time
@@ -14,26 +14,18 @@ from typing import Literal
 import torch
 
 from tests.benchmarks.paper.journal import Journal, Line, identity
-from tests.benchmarks.paper.material import Archive, forget, placebos, protected
+from tests.benchmarks.paper.material import Archive, add_placebo, clean_sets, noisy_sets
 from tests.benchmarks.paper.plan import SURROGATE_SEED, Noise, Scale, Unit, Victim
 from unlearn import __version__
-from unlearn.audits.arms import Sets, training_set
 from unlearn.audits.report import Point
-from unlearn.audits.victim import Surroundings, fit_victim
 from unlearn.audits.watch import StoppedError
-from unlearn.checkpoint import Checkpoint
-from unlearn.countermeasures import NONE
-from unlearn.datasets.labelled import Data
+from unlearn.audits.worker import CellJob, stored_name, train_victim
+from unlearn.datasets import stored
 from unlearn.device import Run, select_run
 from unlearn.errors import UnlearnError
-from unlearn.generators.train import (
-    Resumed,
-    Started,
-    Stepped,
-    Stopped,
-    TrainOptions,
-    train_generator,
-)
+from unlearn.generators.options import TrainOptions
+from unlearn.generators.train import Resumed, Started, Stepped, Stopped, train_generator
+from unlearn.rng import content_ids
 
 Outcome = Literal["done", "stopped", "failed"]
 
@@ -110,7 +102,7 @@ def make_generator(noise: Noise, bench: Bench) -> Path:
     out, spent = stem.with_suffix(".safetensors"), Seconds(stem.with_suffix(".seconds"))
     if out.exists() and bench.journal.of(noise, scale):
         return stem
-    forget(stem)
+    shutil.rmtree(stem, ignore_errors=True)  # the sets of an earlier generator of that name
     say(f"generator: {' '.join(noise.fields.values())}")
     stop = threading.Event()
 
@@ -153,31 +145,27 @@ def make_generator(noise: Noise, bench: Bench) -> Path:
 def make_victim(victim: Victim, bench: Bench) -> None:
     """Train a victim, from where it was left, and note what it learned."""
     scale = bench.scale
-    stem = make_generator(victim.noise, bench) if victim.noise else None
+    sets = _sets(victim, bench)
     cell = victim.cell(scale.network(victim.network))
     say(f"victim: {' '.join(victim.fields.values())}")
-    data, test = _training_set(victim, stem, bench), bench.archives[victim.data].pictures[1]
-    about = identity(victim, scale)
-    contents = Data(data.pixels, data.labels, data.classes).fingerprint  # ids from the contents
-    plan = f"{json.dumps(about)} {contents} {bench.run.device.type} {bench.run.precision}"
-    name = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
-    checkpoint = Checkpoint(bench.work / f"victim-{name}.ckpt", plan)
-
-    def tell(point: Point) -> None:
-        say(f"  {point.epoch}: test {point.accuracy:.2%}, training {point.train_accuracy:.2%}")
-
-    around = Surroundings(
-        run=bench.run,
-        countermeasure=NONE,
-        checkpoint=checkpoint,
-        progress=tell,
-        save_every_seconds=_SAVE_EVERY_SECONDS,
-        stop=bench.deadline.over,
+    arm = "clean" if victim.arm == "remainder" else victim.arm
+    pixels = stored.load(sets / stored_name(arm)).pixels
+    contents = hashlib.sha256(content_ids(pixels).numpy().tobytes()).hexdigest()
+    state = sets / scale.settings(victim)
+    state.mkdir(exist_ok=True)
+    job = CellJob(
+        cell=cell,
+        training=scale.training,
+        sets=sets,
+        state=state,
+        fingerprint=f"{contents} {bench.run.words}",
+        device=str(bench.run.device),
+        precision=bench.run.precision,
     )
-    result = fit_victim(cell, scale.training, data, test.to(bench.run.device), around)
+    result = train_victim(job, bench.deadline.over, _tell)
     bench.journal.append(
         {
-            **about,
+            **identity(victim, scale),
             "table": victim.table,
             "arm": victim.arm,
             "built": cell.architecture,
@@ -195,21 +183,24 @@ def make_victim(victim: Victim, bench: Bench) -> None:
             **surroundings(bench, victim.data),
         }
     )
-    checkpoint.path.unlink(missing_ok=True)
+    job.checkpoint_path.unlink(missing_ok=True)
 
 
-def _training_set(victim: Victim, stem: Path | None, bench: Bench) -> Data:
-    """Return what a victim is trained on; protected copies and placebos are made where missing."""
-    clean, test = bench.archives[victim.data].pictures
-    noise = victim.noise
-    copies = random_ones = None
-    if noise and stem:
-        copies = protected(clean, stem, bench.run, bench.deadline.check)
+def _sets(victim: Victim, bench: Bench) -> Path:
+    """Return the folder of the sets of a victim; its generator and copies are made if missing."""
+    stem = make_generator(victim.noise, bench) if victim.noise else None
+    folder = clean_sets(bench.archives[victim.data], bench.work / victim.data)
+    if victim.noise and stem:
+        folder = noisy_sets(folder, stem, bench.run, bench.deadline.check)
         if victim.arm == "placebo":
-            radius = bench.scale.method(noise.method).bound
-            random_ones = placebos(clean, copies, stem, radius, bench.deadline.check)
-    cell = victim.cell(victim.network)
-    return training_set(cell, Sets(clean, copies or clean, random_ones, test))
+            radius = bench.scale.method(victim.noise.method).bound
+            add_placebo(folder, radius, bench.deadline.check)
+    return folder
+
+
+def _tell(point: Point) -> None:
+    """Print a point of a victim's curve."""
+    say(f"  {point.epoch}: test {point.accuracy:.2%}, training {point.train_accuracy:.2%}")
 
 
 class Seconds:

@@ -10,7 +10,7 @@ from unlearn.generators.catalogue import resolve
 from unlearn.pictures.grid import add_noise, grid_size, to_grid
 from unlearn.pictures.read import Picture
 from unlearn.protection.key import Key, stream_seed
-from unlearn.protection.worker import GAIN
+from unlearn.protection.noise import GAIN
 from unlearn.radius import Radius
 
 RHO = Radius.of_levels(8)

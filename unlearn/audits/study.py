@@ -1,0 +1,322 @@
+"""The study: everything of an audit that is read, made and checked before a victim is trained."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+
+from unlearn.audits.arms import placebo
+from unlearn.audits.budgets import Budget, budget_of, trained_by
+from unlearn.audits.copies import (
+    Copies,
+    changed_arrays,
+    check_files,
+    fit_generator,
+    make_arrays,
+    make_files,
+)
+from unlearn.audits.costs import Costs, estimate
+from unlearn.audits.defences import acts_on_files, countermeasure_of
+from unlearn.audits.journal import Journal
+from unlearn.audits.options import AuditOptions
+from unlearn.audits.pictures import SPLIT_NAMES, CleanPictures, gather, read_copies, side_of
+from unlearn.audits.plan import NONE, AuditPlan, Cell, Training
+from unlearn.audits.report import Subject
+from unlearn.audits.runner import CellsProgress
+from unlearn.audits.worker import CellJob, stored_name
+from unlearn.config import to_plain
+from unlearn.countermeasures import COUNTERMEASURES
+from unlearn.datasets import stored
+from unlearn.device import Run, select_run
+from unlearn.errors import UsageProblem
+from unlearn.files.places import check_destination, overlaps
+from unlearn.files.replace import file_sha256
+from unlearn.files.text import printable
+from unlearn.generators.catalogue import resolve
+from unlearn.models import check_architecture, check_picture_size
+from unlearn.models.pretrained import is_pretrained
+from unlearn.protection.events import Event
+from unlearn.protection.options import ProtectOptions
+from unlearn.radius import Radius
+from unlearn.rng import content_ids
+
+T = TypeVar("T")
+FIRST_SEED = 101  # victims never share a seed with a generator, whose default is 0
+_PLACEBO_SEED = 99
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """An audit whose victims are about to be trained.
+
+    fingerprint names all that decides the numbers, and the journal is of that fingerprint. sets is
+    the folder of stored sets that the victims are trained on.
+    """
+
+    options: AuditOptions
+    plan: AuditPlan
+    run: Run
+    copies: Copies
+    sets: Path
+    subject: Subject
+    fingerprint: str
+    journal: Journal
+    finished: int  # victims that an earlier run left in the journal
+    costs: Costs
+
+    @property
+    def workers(self) -> int:
+        """How many processes train victims; 0: this one, since an accelerator is not shared."""
+        return self.options.workers if self.run.device.type == "cpu" else 0
+
+    @property
+    def jobs(self) -> list[CellJob]:
+        """One job for each victim, in the plan's order."""
+        return [self._job(cell) for cell in self.plan.cells()]
+
+    def _job(self, cell: Cell) -> CellJob:
+        return CellJob(
+            cell=cell,
+            training=self.plan.training.of(cell),
+            sets=self.sets,
+            state=self.options.out / "state",
+            fingerprint=self.fingerprint,
+            device=str(self.run.device),
+            precision=self.run.precision,
+            compiled=self.run.compiled,
+            weights=self.options.weights,
+            purifier=self.options.purifier,
+            offline=self.options.offline,
+        )
+
+
+Report = Callable[[Event | Study | CellsProgress], None]
+
+
+def planned(options: AuditOptions) -> AuditPlan:
+    """Return the plan; raises UsageProblem for settings that make no sense, and writes nothing."""
+    _check(options)
+    select_run(options.device, options.precision)  # refuses a device that is not there
+    plan = plan_of(options, budget_of(options.budget), side_of(options.clean))
+    for name in plan.architectures:
+        check_picture_size(name, plan.training.image_size)
+    return plan
+
+
+def prepare(options: AuditOptions, plan: AuditPlan, report: Report) -> Study:
+    """Read and split the pictures, get and check their copies, store every set, and count the cost.
+
+    Raises UsageProblem, NotProtected, NothingFound and EnvironmentProblem as `audit` says, and
+    Interrupted if the person stops the protecting.
+    """
+    run = select_run(options.device, options.precision, compiled=options.compiled)
+    if not options.resume:
+        _forget(options.out)
+    cap = options.pictures or budget_of(options.budget).pictures
+    clean = gather(options.clean, plan.training.source_size, options.test, cap)
+    copies = _copies(options, clean, run, report)
+    sets = _store(options, plan, copies)
+    subject = _subject(options, copies)
+    fingerprint = _fingerprint(options, plan, subject, run)
+    journal = Journal(options.out / "journal.jsonl", fingerprint)
+    return Study(
+        options=options,
+        plan=plan,
+        run=run,
+        copies=copies,
+        sets=sets,
+        subject=subject,
+        fingerprint=fingerprint,
+        journal=journal,
+        finished=len(journal.results),
+        costs=estimate(plan, len(copies.data), copies.clean.train.classes, run),
+    )
+
+
+def _check(options: AuditOptions) -> None:
+    """Refuse unknown names and overlapping folders before anything is read."""
+    budget = budget_of(options.budget)
+    architectures = options.architectures or budget.architectures
+    for name in architectures:
+        check_architecture(name)
+    pretrained = [name for name in architectures if is_pretrained(name)]
+    if options.weights and len({name.partition(":")[2] for name in pretrained}) != 1:
+        raise UsageProblem(
+            f"--weights {printable(options.weights)} fits one pretrained network, and the plan has "
+            f"{', '.join(pretrained) or 'none'}; audit them one by one"
+        )
+    for name in _countermeasures(options, budget):
+        countermeasure_of(name, options.purifier)
+    for folder in (options.clean, options.protected):
+        how = folder and overlaps(options.out, folder)
+        if folder and how in ("is", "is inside"):
+            raise UsageProblem(
+                f"--out {printable(options.out)} {how} {printable(folder)}; choose a folder "
+                "outside it"
+            )
+    check_destination(options.out, options.out)
+
+
+def plan_of(options: AuditOptions, budget: Budget, side: int) -> AuditPlan:
+    """Return the plan of an audit of pictures that are `side` pixels wide."""
+    seeds = options.seeds or budget.seeds
+    return AuditPlan(
+        training=_training(options, budget, side),
+        architectures=_distinct(options.architectures or budget.architectures),
+        rho_a=_distinct(options.rho_a),
+        fractions=_distinct(options.fractions),
+        countermeasures=_countermeasures(options, budget),
+        decays=budget.decays,
+        seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)),
+        placebo=options.placebo,
+    )
+
+
+def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Return the values once each, in their order."""
+    return tuple(dict.fromkeys(values))
+
+
+def _countermeasures(options: AuditOptions, budget: Budget) -> tuple[str, ...]:
+    """Return the countermeasures to try; "all" is every one that needs no file."""
+    if options.countermeasures == ("all",):
+        return tuple(COUNTERMEASURES)
+    return _distinct(options.countermeasures or budget.countermeasures)
+
+
+def _training(options: AuditOptions, budget: Budget, side: int) -> Training:
+    """Return the budget's training with what the person set otherwise."""
+    training = budget.training(side)
+    if options.image_size is not None:
+        ratio = Fraction(training.source_size, training.image_size)
+        source = int(options.image_size * ratio)
+        training = replace(training, image_size=options.image_size, source_size=source)
+    if options.epochs is not None:
+        training = replace(training, epochs=options.epochs, steps=None, adversarial_epochs=None)
+    if options.steps is not None:
+        training = replace(training, steps=options.steps)
+    if options.pgd_steps is not None:
+        share = min(Fraction(1), Fraction(2, options.pgd_steps))
+        training = replace(training, pgd_steps=options.pgd_steps, step_share=share)
+    if options.batch_size is not None:
+        training = replace(training, batch_size=options.batch_size)
+    return training
+
+
+def _forget(out: Path) -> None:
+    """Remove the journal and the states of an earlier audit, nothing else."""
+    for path in (out / "journal.jsonl", out / "started.json", *(out / "state").glob("*")):
+        path.unlink(missing_ok=True)
+
+
+def _copies(options: AuditOptions, clean: CleanPictures, run: Run, report: Report) -> Copies:
+    """Return the checked copies of the training pictures: as given, or made now."""
+    if options.protected is not None:
+        if not clean.names:
+            raise UsageProblem(
+                f"{printable(options.clean)} is an archive: its copies are made on the fly, so "
+                f"leave out {printable(options.protected)}"
+            )
+        return check_files(clean, options.protected, options.rho, "copies as given")
+    protecting = ProtectOptions(
+        inputs=(str(clean.folder),),
+        out=options.out / "protected",
+        generator="" if options.method else str(resolve(options.generator)),
+        generator_name=options.method or options.generator,
+        rho=options.rho or Radius.of_levels(8),
+        labels="folders",
+        include=clean.include,
+        key=options.key,
+        device=options.device,
+        workers=options.workers,
+        allow_unbounded=True,  # the audit says what was measured
+    )
+    if options.method is not None:
+        recipe, architecture = trained_by(options.method, options.budget)
+        protecting = fit_generator(clean, protecting, recipe, architecture, run)
+    return make_files(clean, protecting, report) if clean.names else make_arrays(clean, protecting)
+
+
+def _store(options: AuditOptions, plan: AuditPlan, copies: Copies) -> Path:
+    """Write every set that a victim needs as a file that its process maps; return the folder."""
+    folder = options.out / "sets"
+    folder.mkdir(parents=True, exist_ok=True)
+    clean, training = copies.clean.train, plan.training
+    stored.store(copies.clean.test, folder / stored_name("test"))
+    stored.store(clean, folder / stored_name("clean"))
+    stored.store(copies.data, folder / stored_name("protected"))
+    if plan.placebo and NONE in plan.countermeasures:
+        noise = placebo(clean, copies.data, copies.rho, training.image_size, _PLACEBO_SEED)
+        stored.store(noise, folder / stored_name("placebo"))
+    for name in plan.countermeasures:
+        countermeasure = countermeasure_of(name, options.purifier)
+        if acts_on_files(countermeasure):
+            change = countermeasure.stored
+            for arm, data, files in (
+                ("clean", clean, copies.clean.files),
+                ("protected", copies.data, copies.files),
+            ):
+                changed = (
+                    read_copies(data, files, change) if files else changed_arrays(data, change)
+                )
+                stored.store(changed, folder / stored_name(arm, name))
+    return folder
+
+
+def _subject(options: AuditOptions, copies: Copies) -> Subject:
+    """Return what is audited, in numbers and hashes."""
+    pictures = copies.clean
+    contents = content_ids(copies.data.pixels).numpy().tobytes()
+    digest = hashlib.sha256(pictures.fingerprint.encode() + contents).hexdigest()
+    return Subject(
+        clean=_called(options.clean),
+        protected=_called(options.protected) if options.protected else "made for this audit",
+        classes=pictures.train.classes,
+        trained=len(pictures.train),
+        tested=len(pictures.test),
+        fingerprint=digest,
+        rho=str(copies.rho),
+        largest_change=copies.largest_change,
+        mean_change=copies.mean_change,
+        verified=len(copies.data),
+        protection=copies.origin,
+        duplicates=pictures.duplicates,
+        smallest_class=int(torch.bincount(pictures.train.labels).min()),
+        unreadable=pictures.unreadable,
+    )
+
+
+def _called(folder: Path) -> str:
+    """Return a folder's name, with its parent's if it only says which part of a data set it is."""
+    path = folder.resolve()
+    return f"{path.parent.name}/{path.name}" if path.name.lower() in SPLIT_NAMES else path.name
+
+
+def _fingerprint(options: AuditOptions, plan: AuditPlan, subject: Subject, run: Run) -> str:
+    """Return the fingerprint of all that decides the numbers."""
+    files = [file_sha256(path) for path in _own_files(options)]
+    decides = {
+        "plan": to_plain(plan),
+        "pictures": subject.fingerprint,
+        "precision": run.precision,
+        "device": run.device.type,
+        "torch": torch.__version__,
+        "files": files,
+    } | ({"compiled": True} if run.compiled else {})
+    return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
+
+
+def _own_files(options: AuditOptions) -> list[Path]:
+    """Return the files besides pictures that decide numbers."""
+    found = []
+    for path in (options.weights, options.purifier):
+        if path is not None:
+            folder = path if path.is_dir() else path.parent
+            beside = folder.rglob("*") if path.is_dir() else folder.glob("config.json")
+            found += sorted({path, *beside})
+    return [path for path in found if path.is_file()]
