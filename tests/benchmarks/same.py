@@ -74,7 +74,8 @@ runpy.run_module("unlearn", run_name="__main__", alter_sys=True)
 WHERE = "import importlib.util; print(importlib.util.find_spec('unlearn').origin)"
 VOLATILE = {"seconds", "ms", "started", "timings", "environment"}
 LONGEST_SECONDS = 2 * 3600
-TRAIN_PICTURES = 200  # of each of the archive's five batches
+BATCH = 10_000  # pictures of each of CIFAR-10's five training batches
+TRAIN_PICTURES = 200  # taken of each of them
 TEST_PICTURES = 200
 SMALL_TRAINING = "--arch resnet-small --pictures 200 --batch-size 16 --set schedule.steps=60"
 SMALL_AUDIT = (
@@ -294,7 +295,7 @@ def cifar_rows(source: Path) -> tuple[list[tuple[NDArray[np.uint8], list[int]]],
     else:
         with np.load(source) as packed:
             pixels, labels = packed["x_train"], packed["y_train"]
-            parts = [slice(first, first + 10_000) for first in range(0, 50_000, 10_000)]
+            parts = [slice(first, first + BATCH) for first in range(0, 5 * BATCH, BATCH)]
             batches = [(pixels[part], labels[part]) for part in parts]
             batches.append((packed["x_test"], packed["y_test"]))
             classes = [str(name) for name in packed["classes"]]
@@ -556,7 +557,7 @@ def compare(before: dict[str, Any], after: dict[str, Any], names: list[str] | No
         count += len(told)
         if not told:
             say(f"{name}: same ({sum(1 for _ in flat(new[name]))} values)")
-    say(f"{count} differences" if count else "Nothing differs.")
+    say(f"{count} difference{'s' if count > 1 else ''}." if count else "Nothing differs.")
     return 1 if count else 0
 
 
