@@ -21,9 +21,16 @@ def two_cuda(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
 
 
-def pretend_cpu_bf16(monkeypatch, avx512, amx):
+def pretend_cpu_bf16(monkeypatch, avx512, amx, library=True):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: avx512)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: library)
+
+
+def test_a_library_that_is_told_to_do_without_bf16_makes_it_slow(monkeypatch):
+    pretend_cpu_bf16(monkeypatch, avx512=True, amx=True, library=False)
+    assert not has_fast_bf16(CPU)
+    assert select_run("cpu").precision == "fp32"
 
 
 def test_auto_is_the_cpu_where_there_is_nothing_faster(no_cuda):

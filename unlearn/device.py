@@ -76,5 +76,7 @@ def has_fast_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+        has = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        # The library that multiplies may be told to make do with less than the processor has.
+        return bool(has and torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return False
