@@ -25,6 +25,7 @@ from unlearn.device import Run
 from unlearn.errors import EnvironmentProblem
 from unlearn.generators.artefact import NoiseGenerator
 from unlearn.generators.header import KEY, read_header
+from unlearn.methods import METHODS
 from unlearn.radius import Radius
 from unlearn.views import Views
 
