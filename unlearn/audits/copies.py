@@ -59,6 +59,7 @@ class Making:
     device: str
     workers: int
     key: Path | None = None
+    labels: str = "auto"
 
     @property
     def origin(self) -> str:
@@ -83,8 +84,9 @@ def make_files(material: Material, making: Making, report: Callable[[Event], Non
         generator=str(making.generator),
         generator_name=making.name,
         rho=making.rho,
-        labels="folders",
+        labels=making.labels,
         include=material.selection.include,
+        follow_symlinks=True,
         key=making.key,
         device=making.device,
         workers=making.workers,

@@ -35,7 +35,7 @@ from unlearn.audits.defences import acts_on_files, countermeasure_of
 from unlearn.audits.flags import find_flags
 from unlearn.audits.journal import Journal
 from unlearn.audits.options import AuditOptions
-from unlearn.audits.pictures import SPLIT_NAMES, Material, gather, read_copies, side_of
+from unlearn.audits.pictures import Material, gather, read_copies, side_of
 from unlearn.audits.plan import NONE, AuditPlan, Cell, Training
 from unlearn.audits.previews import preview_sheets
 from unlearn.audits.render import REPORTS
@@ -55,9 +55,10 @@ from unlearn.files.text import shown
 from unlearn.generators.catalogue import resolve
 from unlearn.models import check_architecture, check_picture_size
 from unlearn.models.pretrained import is_pretrained
-from unlearn.protection.events import Event
+from unlearn.protection.events import Event, Notice
 from unlearn.radius import Radius
 from unlearn.rng import content_ids
+from unlearn.sources.labels import part_of
 
 FIRST_SEED = 101  # victims never share a seed with a generator, whose default is 0
 _PLACEBO_SEED = 99
@@ -95,7 +96,7 @@ def audit(options: AuditOptions, report: Report) -> Audited:
     """
     budget = budget_of(options.budget)
     _check(options, budget)
-    plan = plan_of(options, budget, side_of(options.clean))
+    plan = plan_of(options, budget, side_of(options.clean, options.labels))
     for name in plan.architectures:
         check_picture_size(name, plan.training.image_size)
     run = select_run(options.device, options.precision, compiled=options.compiled)
@@ -204,7 +205,9 @@ def _copies(
 ) -> tuple[Copies, Material]:
     """Return the checked copies of the training pictures, and all pictures."""
     cap = options.pictures or budget_of(options.budget).pictures
-    material = gather(options.clean, plan.training.source_size, options.test, cap)
+    material = gather(options.clean, plan.training.source_size, options.test, cap, options.labels)
+    for text in material.said:
+        report(Notice(text))
     if options.protected is not None:
         if not material.names:
             raise UsageProblem(
@@ -220,6 +223,7 @@ def _copies(
         device=options.device,
         workers=options.workers,
         key=options.key,
+        labels=options.labels,
     )
     if options.method is not None:
         recipe, architecture = recipe_of(options.method, options.budget)
@@ -281,7 +285,7 @@ def _subject(options: AuditOptions, copies: Copies) -> Subject:
 def _called(folder: Path) -> str:
     """Return a folder's name, with its parent's if it only says which part of a data set it is."""
     path = folder.resolve()
-    return f"{path.parent.name}/{path.name}" if path.name.lower() in SPLIT_NAMES else path.name
+    return f"{path.parent.name}/{path.name}" if part_of(path.name) else path.name
 
 
 def _fingerprint(options: AuditOptions, plan: AuditPlan, subject: Subject, run: Run) -> str:

@@ -102,6 +102,8 @@ class _Teller:
         self.output.notice(
             f"{len(data):,} pictures of {data.size} px in {len(data.classes)} classes{tests}"
         )
+        for line in event.said:
+            self.output.notice(line)
         if event.unreadable:
             name, reason = event.unreadable[0]
             self.output.notice(

@@ -10,6 +10,7 @@ from unlearn.options import (
     OUTPUT,
     CompileOption,
     DeviceOption,
+    LabelsOption,
     Option,
     PrecisionOption,
 )
@@ -36,6 +37,7 @@ class TrainOptions:
         Path,
         Option(
             "Folder of class folders, or a CIFAR-10/100 python archive folder.",
+            details="Parts such as train and val may lie above the class folders.",
             positional=True,
             metavar="DATA",
         ),
@@ -57,8 +59,10 @@ class TrainOptions:
             "Clean test pictures, in the same class folders: logs Figure 1's curve.",
             panel=INPUT,
             metavar="DIR",
+            default_text="the data's own parts",
         ),
     ] = None
+    labels: LabelsOption = "auto"
     pictures: Annotated[
         int | None,
         Option("Use N pictures, evenly from the classes.", panel=INPUT, metavar="N", minimum=1),

@@ -44,6 +44,7 @@ class Started:
     run: Run
     passes: int
     resumed_at: int
+    said: tuple[str, ...]  # about the classes
 
 
 @dataclass(frozen=True)
@@ -142,15 +143,16 @@ def _check_target(options: TrainOptions) -> None:
 
 def _load(options: TrainOptions) -> Loaded:
     """Read training and test pictures; test classes must be among the training classes."""
-    loaded = load_labelled(options.data, options.image_size)
+    loaded = load_labelled(options.data, options.image_size, options.labels)
     data = loaded.data
     if options.pictures is not None:
         data = some_of_each(data, options.pictures, options.seed)
-    test, unreadable = loaded.test, loaded.unreadable
+    test, unreadable, notices = loaded.test, loaded.unreadable, loaded.notices
     if options.test is not None:
         extra = load_classes(options.test, data.classes, data.size)
         test, unreadable = extra.data, unreadable + extra.unreadable
-    return Loaded(data, test, unreadable)
+        notices += extra.notices
+    return Loaded(data, test, unreadable, found=loaded.found, notices=notices)
 
 
 def _scheduled(options: TrainOptions, count: int) -> MinMaxMin:
@@ -204,6 +206,7 @@ class _Watch:
                 self.run,
                 passes,
                 state.finished,
+                (f"Labels: {self.loaded.found}", *self.loaded.notices),
             )
         )
 

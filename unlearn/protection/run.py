@@ -26,7 +26,6 @@ from unlearn.generators.header import Header, read_header
 from unlearn.protection import worker
 from unlearn.protection.events import Notice, ProtectResult, Report, Started
 from unlearn.protection.key import Key, load_key, permutation
-from unlearn.protection.labels import check_classes
 from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes, read_manifest
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.pipeline import Pipeline
@@ -38,6 +37,7 @@ from unlearn.protection.space import EITHER, estimate_bytes
 from unlearn.protection.steps import Batch, Groundwork
 from unlearn.protection.survival import with_survival
 from unlearn.protection.worker import Failure, PreviewJob
+from unlearn.sources.labels import check_classes
 from unlearn.workers.pool import Interruption, Pool
 
 __all__ = ["ProtectOptions", "ProtectResult", "load_generator", "protect"]
