@@ -92,6 +92,16 @@ RhoOption = Annotated[
         read=read_bound,
     ),
 ]
+LabelsOption = Annotated[
+    str,
+    Option(
+        "Where classes come from: folders, one (all alike), csv:FILE with paths and labels, or "
+        "auto: a data set's own table, else folders if there are at least two, else one.",
+        details="See [Labels](#labels).",
+        panel=INPUT,
+        metavar="SOURCE",
+    ),
+]
 KeyOption = Annotated[
     Path | None,
     Option(

@@ -24,7 +24,7 @@ from unlearn.datasets import stored
 from unlearn.errors import EnvironmentProblem, NothingFound, UsageProblem
 from unlearn.generators.artefact import NoiseGenerator, header_of
 from unlearn.methods import Spec
-from unlearn.protection.events import Progress
+from unlearn.protection.events import Notice, Progress
 from unlearn.radius import Radius
 
 CLASSES = ("cats", "dogs", "owls")
@@ -298,10 +298,18 @@ def test_progress_ends_with_everything_done(options):
     assert (last.done, last.total, last.share) == (3, 3, 1.0)
 
 
-def test_the_parts_of_a_data_set_are_no_classes(tmp_path, options):
-    draw(tmp_path / "set/train"), draw(tmp_path / "set/val", seed=3)
-    with pytest.raises(UsageProblem, match=r"audit .*train --test .*val"):
-        audit(replace(options, clean=tmp_path / "set", protected=None), ignore)
+def test_the_parts_of_a_data_set_are_trained_on_and_held_out(tmp_path, options):
+    draw(tmp_path / "set/Train"), draw(tmp_path / "set/val", per_class=2, seed=3)
+    events = []
+    subject = audit(replace(options, clean=tmp_path / "set", protected=None), events.append).subject
+    assert (subject.trained, subject.tested, subject.classes) == (18, 6, CLASSES)
+    written = [p for p in (options.out / "protected").rglob("*.png") if p.parts[-3] == "Train"]
+    assert len(written) == len(list((options.out / "protected").rglob("*.png"))) == 18
+    said = [event.text for event in events if isinstance(event, Notice)]
+    assert said[:2] == [
+        "Labels: 3 classes from folders under Train/ and val/: cats (8), dogs (8), owls (8)",
+        "Pictures to try on are those under val/",
+    ]
 
 
 def test_one_class_is_refused_with_what_to_do(tmp_path, options):
@@ -313,6 +321,7 @@ def test_one_class_is_refused_with_what_to_do(tmp_path, options):
 
 def test_a_class_without_pictures_is_refused(options):
     (options.clean / "newts").mkdir()
+    (options.clean / "newts" / "broken.png").write_bytes(b"\x89PNG broken")
     with pytest.raises(NothingFound, match="newts"):
         audit(options, ignore)
 

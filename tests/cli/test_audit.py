@@ -40,6 +40,7 @@ def test_it_says_what_it_does_and_what_came_out(line, tmp_path, capsys):
     assert run([*line, "-v"]) == 0
     text = capsys.readouterr()
     assert "10 training and 2 held-out pictures of 32 px in 2 classes" in text.err
+    assert "Labels: 2 classes from folders: cats (6), dogs (6)" in text.err.splitlines()
     assert "all 10 copies verified, largest change 8/255" in text.err
     assert "3 victims: resnet-small; rho-a 0; countermeasures none; 1 seed" in text.err
     assert "Cost: 24 forward+backward passes, about" in text.err
@@ -47,6 +48,28 @@ def test_it_says_what_it_does_and_what_came_out(line, tmp_path, capsys):
     assert "lower is better" in text.out
     assert str(tmp_path / "report/report.html") in text.out
     assert (tmp_path / "report/report.html").read_text().startswith("<!doctype html>")
+
+
+def test_labels_of_an_audit_come_from_where_labels_of_protect_come_from(line, clean, capsys):
+    (clean / "cats").rename(clean / "test"), (clean / "dogs").rename(clean / "Train")
+    assert run(line) == 2
+    assert "If they are classes, use --labels folders" in capsys.readouterr().err
+    assert run([*line, "--labels", "folders"]) == 0
+    found = "Labels: 2 classes from folders: Train (6), test (6)"
+    assert found in capsys.readouterr().err.splitlines()
+
+
+def test_a_table_names_the_classes_of_an_audit(line, clean, tmp_path, capsys):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    rows = ["file_name;label"]
+    for path in sorted(clean.glob("*/*.png")):
+        path.rename(flat / f"{path.parent.name}{path.name}")
+        rows.append(f"{path.parent.name}{path.name};{path.parent.name}")
+    (flat / "metadata.csv").write_text("\n".join(rows))
+    assert run(["audit", str(flat), *line[2:]]) == 0
+    found = f"Labels: 2 classes from the table {flat}/metadata.csv: cats (6), dogs (6)"
+    assert found in capsys.readouterr().err.splitlines()
 
 
 def test_json_is_one_object_and_equals_the_file(line, tmp_path, capsys):

@@ -61,7 +61,7 @@ def test_a_folder_is_protected_with_an_account_of_it(here, capsys):
     assert err[:3] == [
         f"unlearn {__version__} · generator fake.safetensors (sha {sha}…) · rho 8/255 · device cpu",
         "Found 3 pictures in 2 folders (1 skipped: 1 .mp4)",
-        "Labels: one class for all",
+        "Labels: one class for all 3 pictures",
     ]
     assert len(err) == 3
     assert set(tree(here / "protected")) == {"a.png", "b.png", "sub/c.png"}
@@ -85,7 +85,7 @@ def test_the_same_line_again_says_that_all_is_done(here, capsys):
     out, err = lines_of(capsys)
     assert out[0].startswith("  Protected          2  noise written, max change 8/255")
     assert out[1] == "                     2  of these by an earlier run, left as they are"
-    assert err[2] == "Labels: 2 classes, by folder"
+    assert err[2] == "Labels: 2 classes from folders: cats (1), dogs (1)"
 
 
 def test_what_is_not_protected_is_named_with_its_reason(here, capsys):
@@ -259,7 +259,8 @@ def test_options_reach_the_workflow(here, capsys):
     header = json.loads((here / "out.unlearn" / "manifest.jsonl").read_text().splitlines()[0])
     wanted = {"rho": "3/255", "format": "tiff", "metadata": "none", "max_side": 20, "grid": 8}
     assert header | wanted | {"seed": 7, "labels": "csv"} == header
-    assert lines_of(capsys)[1][2] == "Labels: 2 classes, by the CSV file"
+    line = "Labels: 2 classes from the table labels.csv: one (1), two (1)"
+    assert lines_of(capsys)[1][2] == line
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ def test_it_says_what_it_does_and_what_comes_next(data, out, capsys):
     text = capsys.readouterr()
     assert "rho 8/255 · rho-a 4/255 · resnet-small · device cpu (fp32)" in text.err
     assert "8 pictures of 16 px in 2 classes" in text.err
+    assert "Labels: 2 classes from folders: cats (4), dogs (4)" in text.err
     assert (
         "Cost: 4 steps, 80 forward+backward passes; with its final noise 14 for each picture"
         in text.err
@@ -51,6 +52,32 @@ def test_it_says_what_it_does_and_what_comes_next(data, out, capsys):
     assert f"Generator    {out}" in text.out
     assert "accuracy on its own clean pictures" in text.out
     assert f"Next: unlearn protect ./photos --out ./protected --generator {out}" in text.out
+
+
+def test_the_parts_of_a_data_set_are_trained_and_tried_on(data, out, capsys):
+    for part, count in (("Train", 4), ("val", 2)):
+        for path in sorted(data.glob("*/*.png"))[:: 4 // count]:
+            target = data.parent / "set" / part / path.parent.name / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(path.read_bytes())
+    assert run(["train-generator", str(data.parent / "set"), "--out", str(out), *QUICK]) == 0
+    text = capsys.readouterr()
+    assert "8 pictures of 16 px in 2 classes, 4 clean test pictures" in text.err
+    line = "Labels: 2 classes from folders under Train/ and val/: cats (6), dogs (6)"
+    assert line in text.err.splitlines()
+    assert "accuracy on unseen clean pictures" in text.out
+
+
+def test_flat_parts_are_refused_for_training(tmp_path, data, out, capsys):
+    (data / "cats").rename(data / "train"), (data / "dogs").rename(data / "test")
+    assert run(["train-generator", str(data), "--out", str(out), *QUICK]) == 2
+    assert "If they are classes, use --labels folders" in capsys.readouterr().err
+    assert not out.exists()
+    assert (
+        run(["train-generator", str(data), "--out", str(out), *QUICK, "--labels", "folders"]) == 0
+    )
+    line = "Labels: 2 classes from folders: test (4), train (4)"
+    assert line in capsys.readouterr().err.splitlines()
 
 
 def test_it_says_whether_passes_are_compiled(data, out, capsys, monkeypatch):

@@ -70,9 +70,8 @@ def test_fewer_than_two_classes_are_refused(tmp_path, classes):
 def test_a_missing_folder_and_folders_without_pictures_are_told_apart(tmp_path):
     with pytest.raises(UsageProblem, match="no such folder"):
         load_labelled(tmp_path / "nowhere")
-    (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
-    (tmp_path / "b" / "x.txt").write_text("x")
+    (tmp_path / "b" / "x.png").write_text("x")
     with pytest.raises(NothingFound, match="none of its 1 files is a picture"):
         load_classes(tmp_path, ("a", "b"), 32)
 

@@ -92,6 +92,15 @@ def test_labels_are_asked_for_where_they_are_needed(kind, folders, tmp_path):
 
 
 @every
+def test_classes_are_told_where_they_matter(kind, folders, tmp_path):
+    events = []
+    options = options_of(kind, folders, tmp_path)
+    train_generator(replace(options, test=options.data), events.append)
+    told = ("Labels: 2 classes from folders: 0 (5), 1 (5)",) if kind.needs_labels else ()
+    assert (events[0].said, len(events[0].test)) == (told, 10)
+
+
+@every
 def test_a_length_is_refused_where_nothing_is_trained(kind, folders, tmp_path):
     options = replace(options_of(kind, folders, tmp_path), epochs=1.0)
     if kind.example().cost(10) == Cost():

@@ -18,12 +18,12 @@ from unlearn.files.names import output_names, same_name_key, windows_problem
 from unlearn.files.places import check_destination, check_space, overlaps, remove_leftovers
 from unlearn.files.text import printable, size_text
 from unlearn.pictures.sniff import LOSSLESS_WEBP, picture_size, sniff
-from unlearn.protection import labels as labels_module
-from unlearn.protection import scan as scan_module
-from unlearn.protection.labels import Labelling, check_classes
 from unlearn.protection.plan import PlannedPicture, PlanRequest, make_plan, records_folder
-from unlearn.protection.scan import Selection
 from unlearn.protection.space import estimate_bytes
+from unlearn.sources import scan as scan_module
+from unlearn.sources import tables as tables_module
+from unlearn.sources.labels import Labelling, check_classes
+from unlearn.sources.scan import Selection
 
 as_root = pytest.mark.skipif(
     hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write and read everything"
@@ -102,7 +102,10 @@ def test_a_chosen_format_is_that_of_every_output(tmp_path, choice, suffix):
 def test_hidden_files_and_folders_are_not_looked_at(tmp_path):
     make_photos(tmp_path / "photos", ["a.jpg", ".b.jpg", ".hidden/c.jpg"])
     plan = plan_of(tmp_path)
-    assert (outs(plan), plan.skipped) == ({"a.jpg": "a.jpg"}, {})
+    assert (outs(plan), plan.skipped) == (
+        {"a.jpg": "a.jpg"},
+        {"hidden file": 1, "hidden folder": 1},
+    )
 
 
 def test_other_files_are_counted_by_suffix(tmp_path):
@@ -599,7 +602,7 @@ def test_a_missing_huge_or_unreadable_csv_file_is_refused(tmp_path, monkeypatch)
     make_photos(tmp_path / "photos", ["a.jpg"])
     with pytest.raises(UsageProblem, match=r"There is no CSV file .*gone.csv"):
         plan_of(tmp_path, labels=f"csv:{tmp_path / 'gone.csv'}")
-    monkeypatch.setattr(labels_module, "_LARGEST_CSV", 5)
+    monkeypatch.setattr(tables_module, "_LARGEST", 5)
     with pytest.raises(UsageProblem, match="is larger than 64 MB"):
         csv_plan(tmp_path, "a.jpg,cat\n")
     monkeypatch.setattr(Path, "is_file", lambda _self: (_ for _ in ()).throw(OSError(5, "broken")))

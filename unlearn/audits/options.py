@@ -18,6 +18,7 @@ from unlearn.options import (
     DeviceOption,
     GeneratorOption,
     KeyOption,
+    LabelsOption,
     Option,
     PrecisionOption,
     read_bound,
@@ -62,6 +63,7 @@ class AuditOptions:
         Path,
         Option(
             "Clean pictures in one folder per class, or a CIFAR-10/100 python archive.",
+            details="Parts such as train and val may lie above the class folders.",
             positional=True,
             metavar="CLEAN",
         ),
@@ -84,9 +86,10 @@ class AuditOptions:
             panel=INPUT,
             metavar="DIR|SHARE",
             read=read_held_out,
-            default_text="an archive's own test pictures, else 1/5",
+            default_text="the data's own test pictures, else 1/5",
         ),
     ] = None
+    labels: LabelsOption = "auto"
     pictures: Annotated[
         int | None,
         Option(

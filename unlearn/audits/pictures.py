@@ -14,8 +14,7 @@ from unlearn.audits.arms import split
 from unlearn.datasets.cifar import find_cifar
 from unlearn.datasets.folders import (
     Change,
-    class_folders,
-    files_below,
+    find_files,
     load_classes,
     load_labelled,
     load_squares,
@@ -26,14 +25,13 @@ from unlearn.datasets.labelled import Data
 from unlearn.errors import NothingFound, UsageProblem
 from unlearn.files.text import printable
 
-SPLIT_NAMES = {"train", "training", "val", "valid", "validation", "test"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class CleanPictures:
     """Clean training and held-out pictures.
 
-    names are the training pictures' paths under the folder; an archive has none.
+    names are the training pictures' paths under the folder; an archive has none. `said` is what
+    the person should read about the classes.
     """
 
     folder: Path
@@ -41,6 +39,7 @@ class CleanPictures:
     test: Data
     names: tuple[str, ...]
     unreadable: tuple[tuple[str, str], ...]
+    said: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -63,43 +62,50 @@ class CleanPictures:
         return f"{self.train.fingerprint[:16]}-{self.test.fingerprint[:16]}"
 
 
-def side_of(folder: Path) -> int:
+def side_of(folder: Path, labels: str = "auto") -> int:
     """Return the side of the pictures: 32 for an archive, else that of a sample of the files.
 
     Raises UsageProblem for what is no labelled folder.
     """
-    _refuse_splits(folder)
+    if not folder.is_dir():
+        raise UsageProblem(f"there is no folder {printable(folder)}; check the path")
     if find_cifar(folder):
         return 32
-    classes = class_folders(folder)
-    if len(classes) < 2:
+    files = find_files(folder, labels)
+    if len(files.classes) < 2:
         raise UsageProblem(
             "An audit needs labelled classes: put pictures into one folder per class "
-            f"({printable(folder)} has {len(classes)}); unlearn demo draws such a folder to try "
-            "it on"
+            f"({printable(folder)} has {len(files.classes)}); unlearn demo draws such a folder to "
+            "try it on"
         )
-    side = typical_side([path for name in classes for path in files_below(folder / name)])
+    side = typical_side([source.path for source, _ in files.train])
     if side is None:
         raise NothingFound(f"there are no pictures in the class folders of {printable(folder)}")
     return side
 
 
 def gather(
-    folder: Path, size: int | None, test: Path | Fraction | None, pictures: int | None
+    folder: Path,
+    size: int | None,
+    test: Path | Fraction | None,
+    pictures: int | None,
+    labels: str = "auto",
 ) -> CleanPictures:
     """Read a labelled folder or archive and hold some of it out.
 
     size is the side that photos are stored at (None: what fits). test is a folder with the same
-    classes, a share, or None for an archive's own test pictures and a fifth of anything else.
+    classes, a share, or None for the data's own test pictures and a fifth of anything else.
     pictures caps the training set, drawn evenly from the classes. Raises UsageProblem for data
     without classes or a split that leaves nothing.
     """
-    loaded = load_labelled(folder, None if find_cifar(folder) else size)
+    loaded = load_labelled(folder, None if find_cifar(folder) else size, labels)
     data, names, unreadable = loaded.data, loaded.names, loaded.unreadable
+    said = (f"Labels: {loaded.found}", *loaded.notices)
     if isinstance(test, Path):
         extra = load_classes(test, data.classes, data.size)
         kept, held = torch.arange(len(data)), extra.data
         unreadable += extra.unreadable
+        said += extra.notices
     elif loaded.test is not None and test is None:
         kept, held = torch.arange(len(data)), loaded.test
     else:
@@ -110,24 +116,13 @@ def gather(
     _check_classes(data.subset(kept), held)
     names = tuple(names[n] for n in kept.tolist()) if names else ()
     return CleanPictures(
-        folder=folder, train=data.subset(kept), test=held, names=names, unreadable=unreadable
+        folder=folder,
+        train=data.subset(kept),
+        test=held,
+        names=names,
+        unreadable=unreadable,
+        said=said,
     )
-
-
-def _refuse_splits(folder: Path) -> None:
-    """Refuse a folder whose "classes" are the parts of a split data set."""
-    if not folder.is_dir():
-        raise UsageProblem(f"there is no folder {printable(folder)}; check the path")
-    found = class_folders(folder)
-    parts = [name for name in found if name.lower() in SPLIT_NAMES]
-    if len(parts) > 1 and len(parts) == len(found) and not find_cifar(folder):
-        train = next((name for name in parts if name.lower().startswith("train")), parts[0])
-        test = next(name for name in reversed(parts) if name != train)
-        raise UsageProblem(
-            f"{printable(folder)} holds the parts of a data set, not classes; "
-            f"name them: unlearn audit {printable(folder / train)} --test "
-            f"{printable(folder / test)}"
-        )
 
 
 def _check_classes(train: Data, test: Data) -> None:

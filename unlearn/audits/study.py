@@ -24,7 +24,7 @@ from unlearn.audits.costs import Costs, estimate
 from unlearn.audits.defences import acts_on_files, countermeasure_of
 from unlearn.audits.journal import Journal
 from unlearn.audits.options import AuditOptions
-from unlearn.audits.pictures import SPLIT_NAMES, CleanPictures, gather, read_copies, side_of
+from unlearn.audits.pictures import CleanPictures, gather, read_copies, side_of
 from unlearn.audits.plan import NONE, AuditPlan, Cell, Training
 from unlearn.audits.report import Subject
 from unlearn.audits.runner import CellsProgress
@@ -40,10 +40,11 @@ from unlearn.files.text import printable
 from unlearn.generators.catalogue import resolve
 from unlearn.models import check_architecture, check_picture_size
 from unlearn.models.pretrained import is_pretrained
-from unlearn.protection.events import Event
+from unlearn.protection.events import Event, Notice
 from unlearn.protection.options import ProtectOptions
 from unlearn.radius import Radius
 from unlearn.rng import content_ids
+from unlearn.sources.labels import part_of
 
 T = TypeVar("T")
 FIRST_SEED = 101  # victims never share a seed with a generator, whose default is 0
@@ -102,7 +103,7 @@ def planned(options: AuditOptions) -> AuditPlan:
     """Return the plan; raises UsageProblem for settings that make no sense, and writes nothing."""
     _check(options)
     select_run(options.device, options.precision)  # refuses a device that is not there
-    plan = plan_of(options, budget_of(options.budget), side_of(options.clean))
+    plan = plan_of(options, budget_of(options.budget), side_of(options.clean, options.labels))
     for name in plan.architectures:
         check_picture_size(name, plan.training.image_size)
     return plan
@@ -118,7 +119,9 @@ def prepare(options: AuditOptions, plan: AuditPlan, report: Report) -> Study:
     if not options.resume:
         _forget(options.out)
     cap = options.pictures or budget_of(options.budget).pictures
-    clean = gather(options.clean, plan.training.source_size, options.test, cap)
+    clean = gather(options.clean, plan.training.source_size, options.test, cap, options.labels)
+    for text in clean.said:
+        report(Notice(text))
     copies = _copies(options, clean, run, report)
     sets = _store(options, plan, copies)
     subject = _subject(options, copies)
@@ -229,8 +232,9 @@ def _copies(options: AuditOptions, clean: CleanPictures, run: Run, report: Repor
         generator="" if options.method else str(resolve(options.generator)),
         generator_name=options.method or options.generator,
         rho=options.rho or Radius.of_levels(8),
-        labels="folders",
+        labels=options.labels,
         include=clean.include,
+        follow_symlinks=True,
         key=options.key,
         device=options.device,
         workers=options.workers,
@@ -294,7 +298,7 @@ def _subject(options: AuditOptions, copies: Copies) -> Subject:
 def _called(folder: Path) -> str:
     """Return a folder's name, with its parent's if it only says which part of a data set it is."""
     path = folder.resolve()
-    return f"{path.parent.name}/{path.name}" if path.name.lower() in SPLIT_NAMES else path.name
+    return f"{path.parent.name}/{path.name}" if part_of(path.name) else path.name
 
 
 def _fingerprint(options: AuditOptions, plan: AuditPlan, subject: Subject, run: Run) -> str:

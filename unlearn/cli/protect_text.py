@@ -133,12 +133,7 @@ def _opening(event: Started) -> Iterator[str]:
     others = f" ({sum(plan.skipped.values())} skipped: {kinds})" if kinds else ""
     places = f" in {_count(plan.folders, 'folder')}" if plan.folders else ""
     yield f"Found {_count(len(plan.pictures) + len(plan.refused))}{places}{others}"
-    classes = _count(len(plan.labelling.classes), "class", "es")
-    yield {
-        "one": "Labels: one class for all",
-        "folders": f"Labels: {classes}, by folder",
-        "csv": f"Labels: {classes}, by the CSV file",
-    }[plan.labelling.mode]
+    yield f"Labels: {plan.labelling.summary}"
 
 
 def _estimate(started: Started, seconds: float) -> str:

@@ -110,6 +110,8 @@ class _Teller:
         classes = f" in {len(data.classes)} classes" if method.needs_labels else ""
         tests = f", {len(event.test):,} clean test pictures" if event.test else ""
         self.output.notice(f"{len(data):,} pictures of {data.size} px{classes}{tests}")
+        for line in event.said:
+            self.output.notice(line)
         if event.unreadable:
             name, reason = event.unreadable[0]
             self.output.notice(

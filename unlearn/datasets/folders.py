@@ -3,8 +3,9 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
@@ -18,9 +19,10 @@ from unlearn.errors import NothingFound, PictureError, UsageProblem
 from unlearn.pictures.decoded import Preparation, eight_bit
 from unlearn.pictures.read import prepare
 from unlearn.rng import Rng, id_of_digest
+from unlearn.sources.labels import LOOSE_CLASS, class_list, find_labelled, single_class, under
+from unlearn.sources.scan import Source
 
 Change = Callable[[Image.Image, int], Image.Image]  # an RGB picture at full size, its own seed
-ANY_CLASS = "."  # the class of all pictures of a folder whose classes do not matter
 SIZES = (32, 64, 224, 256)
 _AUTOMATIC = 64
 
@@ -30,19 +32,38 @@ class Loaded:
     """Data read from disk, the test pictures that came with it, and what could not be read.
 
     names are the paths of the pictures under the folder, with forward slashes; an archive has none.
+    `found` says which classes there are and how they were found; `notices` what else is to be said.
     """
 
     data: Data
     test: Data | None
     unreadable: tuple[tuple[str, str], ...] = ()
     names: tuple[str, ...] = ()
+    found: str = ""
+    notices: tuple[str, ...] = ()
 
 
-def load_labelled(folder: Path, image_size: int | None = None) -> Loaded:
+@dataclass(frozen=True)
+class LabelledFiles:
+    """The picture files of a folder with the numbers of their classes, in the order they are read.
+
+    test are those of a data set's own parts that are not for training.
+    """
+
+    classes: tuple[str, ...]
+    train: tuple[tuple[Source, int], ...]
+    test: tuple[tuple[Source, int], ...]
+    unreadable: tuple[tuple[str, str], ...]
+    found: str
+    notices: tuple[str, ...]
+
+
+def load_labelled(folder: Path, image_size: int | None = None, labels: str = "auto") -> Loaded:
     """Read a labelled folder as squares of image_size (None: 32 or 64, whichever fits).
 
     Pictures are shrunk to the size on their short side and cut to the centre square. Raises
-    UsageProblem if the folder holds no classes, NothingFound if they hold no pictures.
+    UsageProblem if the folder holds no classes and labels does not ask for one, NothingFound if
+    they hold no pictures.
     """
     if not folder.is_dir():
         raise UsageProblem(f"{folder}: no such folder")
@@ -50,38 +71,99 @@ def load_labelled(folder: Path, image_size: int | None = None) -> Loaded:
     if archive is not None:
         if image_size not in (None, 32):
             raise UsageProblem(f"{archive}: CIFAR pictures are 32 pixels wide, not {image_size}")
-        return Loaded(*load_cifar(archive))
-    classes = class_folders(folder)
-    if len(classes) < 2:
+        data, own_test = load_cifar(archive)
+        counts = data.labels.bincount(minlength=len(data.classes)).tolist()
+        found = class_list(dict(zip(data.classes, counts, strict=True)), "from the archive")
+        return Loaded(data, own_test, found=found)
+    files = find_files(folder, labels)
+    if len(files.classes) < 2 and labels != "one":
         raise UsageProblem(
             f"{folder}: labelled data needs at least two class folders with pictures in them, "
-            f"found {len(classes)}"
+            f"found {len(files.classes)}"
         )
-    return load_classes(folder, classes, image_size)
-
-
-def load_pictures(folder: Path, image_size: int | None = None, *, labelled: bool = True) -> Loaded:
-    """Read a labelled folder, or, where no labels are asked for, the pictures of any."""
-    if labelled or (folder.is_dir() and find_cifar(folder) is not None):
-        return load_labelled(folder, image_size)
-    if not folder.is_dir():
-        raise UsageProblem(f"{folder}: no such folder")
-    return load_classes(folder, (ANY_CLASS,), image_size)
-
-
-def class_folders(folder: Path) -> tuple[str, ...]:
-    """Return the names of the folders right under a folder that are not hidden, sorted."""
-    return tuple(
-        sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    size = image_size or _fitting_size([source.path for source, _ in files.train])
+    loaded = _read(folder, files.classes, files.train, size)
+    test = _read(folder, files.classes, files.test, size) if files.test else None
+    return replace(
+        loaded,
+        test=test.data if test else None,
+        unreadable=files.unreadable + loaded.unreadable + (test.unreadable if test else ()),
+        found=files.found,
+        notices=files.notices,
     )
 
 
-def load_classes(folder: Path, classes: Sequence[str], image_size: int | None) -> Loaded:
-    """Read the pictures below the named class folders, in the order of their paths."""
-    files = [(path, k) for k, name in enumerate(classes) for path in files_below(folder / name)]
-    size = image_size or _fitting_size([path for path, _ in files])
-    names = [path.relative_to(folder).as_posix() for path, _ in files]
-    squares = load_squares([path for path, _ in files], size)
+def load_classes(
+    folder: Path, classes: Sequence[str], image_size: int | None, labels: str = "auto"
+) -> Loaded:
+    """Read the pictures of the named classes from a folder, in the order of their paths.
+
+    Of a data set in parts, those that are not for training are read.
+    """
+    files = find_files(folder, labels)
+    order = {name: number for number, name in enumerate(classes)}
+    wanted = [
+        (source, order[files.classes[number]])
+        for source, number in files.test or files.train
+        if files.classes[number] in order
+    ]
+    wanted.sort(key=lambda pair: pair[1])
+    others = [name for name in files.classes if name not in order]
+    notices = (f"{folder}: not among the classes, left out: {', '.join(others)}",) if others else ()
+    size = image_size or _fitting_size([source.path for source, _ in wanted])
+    loaded = _read(folder, classes, wanted, size)
+    return replace(
+        loaded,
+        unreadable=files.unreadable + loaded.unreadable,
+        found=files.found,
+        notices=files.notices + notices,
+    )
+
+
+def find_files(folder: Path, labels: str = "auto") -> LabelledFiles:
+    """Find the pictures of a folder and their classes; a class with no picture is none.
+
+    Pictures in no class folder are left out, which a notice says.
+    """
+    found, labelling = find_labelled(folder, labels)
+    if labelling.mode == "one" and labels == "auto":  # pictures of one class, or of none
+        labelling = single_class(found)
+    classes = tuple(name for name in labelling.classes if name != LOOSE_CLASS)
+    pairs = [
+        (source, name, part)
+        for source, name, part in zip_longest(found.sources, labelling.labels, labelling.parts)
+        if name != LOOSE_CLASS
+    ]
+    pairs.sort(key=lambda pair: (pair[1], PurePosixPath(pair[0].relative).parts))
+    split = {"train"} < set(labelling.parts)
+    numbered = [
+        (source, classes.index(name), split and part != "train") for source, name, part in pairs
+    ]
+    notices = list(labelling.notices)
+    if split:
+        tried = dict.fromkeys(source.folders[0] for source, _, held in numbered if held)
+        notices.append(f"Pictures to try on are those under {under(list(tried))}")
+    if len(pairs) < len(found.sources):
+        notices.append(f"{len(found.sources) - len(pairs)} pictures in no class folder left out")
+    return LabelledFiles(
+        classes,
+        tuple((source, number) for source, number, held in numbered if not held),
+        tuple((source, number) for source, number, held in numbered if held),
+        tuple((refusal.name, refusal.reason) for refusal in found.refused),
+        labelling.summary,
+        tuple(notices),
+    )
+
+
+def _read(
+    folder: Path,
+    classes: Sequence[str],
+    files: Sequence[tuple[Source, int]],
+    size: int,
+) -> Loaded:
+    """Read pictures of numbered classes as squares of a size."""
+    names = [source.relative for source, _ in files]
+    squares = load_squares([source.path for source, _ in files], size)
     read = [n for n, square in enumerate(squares) if not isinstance(square, str)]
     unreadable = tuple((names[n], s) for n, s in enumerate(squares) if isinstance(s, str))
     if not read:
@@ -117,15 +199,6 @@ def pick_evenly(data: Data, count: int, seed: int) -> Tensor:
         order = draws[members].argsort(stable=True)
         rank[members[order]] = torch.arange(len(members), dtype=torch.float32)
     return (rank + draws).argsort(stable=True)[:count].sort().values
-
-
-def files_below(folder: Path) -> list[Path]:
-    """Return the files anywhere below a folder that are not hidden, sorted."""
-    found = []
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(root, name) for name in names if not name.startswith(".")]
-    return sorted(found)
 
 
 def typical_side(files: Sequence[Path]) -> int | None:

@@ -10,6 +10,7 @@ from unlearn.options import (
     OUTPUT,
     CompileOption,
     DeviceOption,
+    LabelsOption,
     Option,
     PrecisionOption,
     read_bound,
@@ -89,7 +90,8 @@ class TrainOptions:
         Path,
         Option(
             "Folder of class folders, or a CIFAR-10/100 python archive folder.",
-            details="For methods that need no labels any folder of pictures.",
+            details="Parts such as train and val may lie above the class folders. For methods that "
+            "need no labels any folder of pictures will do.",
             positional=True,
             metavar="DATA",
         ),
@@ -122,8 +124,10 @@ class TrainOptions:
             "Clean test pictures, in the same class folders: logs Figure 1's curve.",
             panel=INPUT,
             metavar="DIR",
+            default_text="the data's own parts",
         ),
     ] = None
+    labels: LabelsOption = "auto"
     pictures: Annotated[
         int | None,
         Option("Use N pictures, evenly from the classes.", panel=INPUT, metavar="N", minimum=1),

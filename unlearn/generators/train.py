@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.checkpoint import Checkpoint
-from unlearn.datasets.folders import Loaded, load_classes, load_pictures, some_of_each
+from unlearn.datasets.folders import Loaded, load_classes, load_labelled, some_of_each
 from unlearn.datasets.labelled import Data
 from unlearn.device import Run, select_run
 from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
@@ -45,6 +45,7 @@ class Started:
     unreadable: tuple[tuple[str, str], ...]
     run: Run
     cost: Cost
+    said: tuple[str, ...]  # about the classes
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def train_generator(
     checkpoint = Checkpoint(checkpoint_path(options.out), _plan(options, method, data, run))
     if not options.resume:
         checkpoint.path.unlink(missing_ok=True)
-    report(Started(method, data, loaded.test, loaded.unreadable, run, cost))
+    report(Started(method, data, loaded.test, loaded.unreadable, run, cost, _said(options, loaded)))
     trial = None
     if method.needs_labels:
         trial = _Trial(loaded.test or data, run, seen=loaded.test is None)
@@ -158,16 +159,24 @@ def _check_target(options: TrainOptions) -> None:
 
 def _load(options: TrainOptions) -> Loaded:
     """Read training and test pictures; test classes must be among the training classes."""
-    labelled = options.method.needs_labels
-    loaded = load_pictures(options.data, options.image_size, labelled=labelled)
+    labels = options.labels if options.method.needs_labels else "one"
+    loaded = load_labelled(options.data, options.image_size, labels)
     data = loaded.data
     if options.pictures is not None:
         data = some_of_each(data, options.pictures, options.seed)
-    test, unreadable = loaded.test, loaded.unreadable
+    test, unreadable, notices = loaded.test, loaded.unreadable, loaded.notices
     if options.test is not None:
-        extra = load_classes(options.test, data.classes, data.size)
+        own = "one" if labels == "one" else "auto"
+        extra = load_classes(options.test, data.classes, data.size, own)
         test, unreadable = extra.data, unreadable + extra.unreadable
-    return Loaded(data, test, unreadable)
+        notices += extra.notices
+    return Loaded(data, test, unreadable, found=loaded.found, notices=notices)
+
+
+def _said(options: TrainOptions, loaded: Loaded) -> tuple[str, ...]:
+    """Return what the person should read about the classes, if there is a use for them."""
+    found = (f"Labels: {loaded.found}",) if options.method.needs_labels else ()
+    return (*found, *loaded.notices)
 
 
 def _plan(options: TrainOptions, method: Method, data: Data, run: Run) -> str:

@@ -15,6 +15,7 @@ from unlearn.options import (
     DeviceOption,
     GeneratorOption,
     KeyOption,
+    LabelsOption,
     Option,
     RhoOption,
 )
@@ -23,7 +24,7 @@ from unlearn.pictures.choices import FormatChoice, MetadataChoice
 if TYPE_CHECKING:
     from unlearn.pictures.read import Preparation
     from unlearn.protection.plan import PlanRequest
-    from unlearn.protection.scan import Selection
+    from unlearn.sources.scan import Selection
 
 SMALLEST_GRID: Final = 8
 SMALLEST_SIDE: Final = 16
@@ -54,15 +55,7 @@ class ProtectOptions:
     ]
     rho: RhoOption = DEFAULT_RHO
     generator: GeneratorOption = DEFAULT_GENERATOR
-    labels: Annotated[
-        str,
-        Option(
-            "Where classes come from: folders, one (all alike), csv:FILE with rows path,label, or "
-            "auto: folders if there are at least two, else one.",
-            panel=NOISE,
-            metavar="SOURCE",
-        ),
-    ] = "auto"
+    labels: LabelsOption = "auto"
     allow_unbounded: Annotated[
         bool,
         Option(
@@ -194,7 +187,7 @@ class ProtectOptions:
     @property
     def selection(self) -> "Selection":
         """The part that decides which files under the inputs are wanted."""
-        from unlearn.protection.scan import Selection
+        from unlearn.sources.scan import Selection
 
         return Selection(self.recursive, self.include, self.exclude, self.follow_symlinks)
 

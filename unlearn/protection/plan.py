@@ -14,8 +14,8 @@ from unlearn.files.places import check_destination, overlaps
 from unlearn.files.text import printable
 from unlearn.pictures.choices import FormatChoice
 from unlearn.pictures.sniff import LOSSLESS_WEBP
-from unlearn.protection.labels import Labelling, check_choice, label
-from unlearn.protection.scan import Refusal, Scan, Selection, Source, scan
+from unlearn.sources.labels import Labelling, check_choice, label
+from unlearn.sources.scan import Refusal, Scan, Selection, Source, scan
 
 _LOOKED_FOR: Final = "jpg png webp tif bmp gif avif heic"
 _NOT_KEPT: Final = "lossy {} cannot be kept within the bound; use --format png"
@@ -110,7 +110,12 @@ def make_plan(request: PlanRequest) -> Plan:
     pictures, lossy = _pictures(found.sources, labelling.labels, request.format)
     writable, too_long = _split_long(pictures)
     refused = (*found.refused, *lossy, *too_long)
-    notices = (*_notices(writable), *_changed_formats(found.sources, request.format))
+    notices = (
+        *labelling.notices,
+        *_notices(writable),
+        *_changed_formats(found.sources, request.format),
+        *_raws(found.raws),
+    )
     return Plan(
         inputs=found.inputs,
         out=out,
@@ -176,6 +181,17 @@ def _changed_formats(sources: Sequence[Source], choice: FormatChoice) -> tuple[s
     )
 
 
+def _raws(names: Sequence[str]) -> tuple[str, ...]:
+    """Return what the person should know about raw files beside pictures that are protected."""
+    if not names:
+        return ()
+    many = f"{len(names)} camera raw files are" if len(names) > 1 else "1 camera raw file is"
+    return (
+        f"{many} not protected, but the picture of the same name beside is: "
+        f"{_listed(list(map(printable, names)), ', ')}",
+    )
+
+
 def _refuse_overlap(found: Scan, out: Path, records: Path) -> None:
     """Raise UsageProblem if output and inputs share a folder, by whatever path."""
     for path in found.inputs:
@@ -237,8 +253,8 @@ def _notices(pictures: Sequence[PlannedPicture]) -> tuple[str, ...]:
     return tuple(notices)
 
 
-def _listed(problems: Sequence[str]) -> str:
-    """Return the first few problems in one line, with the number of the others."""
+def _listed(problems: Sequence[str], between: str = "; ") -> str:
+    """Return the first few texts in one line, with the number of the others."""
     distinct = list(Counter(problems))
     more = f" and {len(distinct) - _NAMED} more" if len(distinct) > _NAMED else ""
-    return "; ".join(distinct[:_NAMED]) + more
+    return between.join(distinct[:_NAMED]) + more

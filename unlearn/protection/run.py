@@ -26,7 +26,6 @@ from unlearn.generators.header import Header, read_header
 from unlearn.protection import worker
 from unlearn.protection.events import Notice, ProtectResult, Report, Started
 from unlearn.protection.key import Key, load_key
-from unlearn.protection.labels import check_classes
 from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes, read_manifest
 from unlearn.protection.noise import KeyedNoise, LoadedGenerator, targets_of, threads_for
 from unlearn.protection.options import ProtectOptions
@@ -40,6 +39,7 @@ from unlearn.protection.steps import Groundwork, Steps, refused_records
 from unlearn.protection.survival import with_survival
 from unlearn.protection.worker import Failure, Finished
 from unlearn.radius import WIDEST
+from unlearn.sources.labels import check_classes
 from unlearn.workers.pool import Interruption, Pool
 
 __all__ = ["ProtectOptions", "ProtectResult", "load_generator", "protect"]

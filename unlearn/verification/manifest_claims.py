@@ -8,8 +8,8 @@ from unlearn.config import from_plain
 from unlearn.errors import UsageProblem
 from unlearn.files.text import printable
 from unlearn.protection.manifest import UNBOUNDED, Manifest
-from unlearn.protection.scan import Selection
 from unlearn.radius import WIDEST, Radius
+from unlearn.sources.scan import Selection
 
 DEFAULT_RADIUS = Radius.of_levels(8)
 Origin = Literal["given", "manifest", "measured", "default"]

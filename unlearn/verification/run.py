@@ -17,8 +17,8 @@ from unlearn.files.text import printable
 from unlearn.pictures.read import Preparation
 from unlearn.protection.manifest import Manifest, read_manifest
 from unlearn.protection.plan import records_folder
-from unlearn.protection.scan import Scan, scan
 from unlearn.radius import Radius
+from unlearn.sources.scan import Scan, scan
 from unlearn.verification.manifest_claims import (
     Origin,
     claimed_radius,

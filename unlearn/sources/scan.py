@@ -10,23 +10,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 from unlearn.errors import UsageProblem
 from unlearn.files.names import PICTURE_SUFFIXES
 from unlearn.files.text import printable
 from unlearn.pictures.sniff import picture_size, sniff
-
-# Files that are pictures to their owner but that no one can protect as they are.
-_RAW = "nef nrw cr2 cr3 crw arw sr2 dng orf rw2 raf pef srw x3f 3fr iiq"
-_OTHERS = "psd psb xcf kra clip svg jxl jp2 j2k ai eps tga dds exr hdr pfm ppm pgm pbm pnm sgi rgb"
-_UNREADABLE = {
-    f".{suffix}": reason
-    for suffixes, reason in (
-        (_RAW, "camera raw is not a picture to publish; export JPEG, PNG or TIFF first"),
-        (_OTHERS, "this format is not supported; export JPEG, PNG or TIFF first"),
-    )
-    for suffix in suffixes.split()
-}
+from unlearn.sources.beside import (
+    RAW_REASON,
+    files_in,
+    passed_file,
+    passed_folder,
+    unsupported_content,
+    unsupported_suffix,
+)
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,16 @@ class Source:
     format: str  # by content, as sniff names it; "" if only the suffix says picture
     size: tuple[int, int] | None = None  # as the header states it
 
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The folders that it lies in under its input, the outermost first."""
+        return tuple(self.relative.split("/")[:-1])
+
+    @property
+    def base(self) -> Path:
+        """The folder that its relative name starts from."""
+        return self.path.parents[len(self.folders)]
+
 
 @dataclass(frozen=True)
 class Refusal:
@@ -84,12 +91,16 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Scan:
-    """What the inputs hold; `skipped` counts other files by suffix."""
+    """What the inputs hold; `skipped` counts other files by suffix.
+
+    `raws` are camera raw files that lie beside a picture of the same name: that one is published.
+    """
 
     inputs: tuple[Path, ...]
     sources: tuple[Source, ...]
     refused: tuple[Refusal, ...]
     skipped: Mapping[str, int]
+    raws: tuple[str, ...] = ()
 
 
 @dataclass
@@ -140,11 +151,29 @@ def scan(inputs: Sequence[str | Path], selection: Selection) -> Scan:
         if one.name == two.name:
             raise UsageProblem(
                 f"{printable(one.path)} and {printable(two.path)} would both become "
-                f"{printable(one.name)}; "
-                "protect them into two folders"
+                f"{printable(one.name)}; protect them into two folders"
             )
-    refused = sorted(findings.refused, key=lambda refusal: refusal.name)
-    return Scan(paths, tuple(sources), tuple(refused), dict(sorted(findings.skipped.items())))
+    raws, refused = _without_raws(sources, sorted(findings.refused, key=lambda r: r.name))
+    skipped = {kind: count for kind, count in sorted(findings.skipped.items()) if count}
+    return Scan(paths, tuple(sources), refused, skipped, raws)
+
+
+def _without_raws(
+    sources: Sequence[Source], refused: Sequence[Refusal]
+) -> tuple[tuple[str, ...], tuple[Refusal, ...]]:
+    """Part the raw files that have a picture of their name beside them from what is refused."""
+    pictures = {_stem(source.name) for source in sources}
+    raws = tuple(
+        refusal.name
+        for refusal in refused
+        if refusal.reason == RAW_REASON and {_stem(refusal.name), refusal.name.lower()} & pictures
+    )
+    return raws, tuple(refusal for refusal in refused if refusal.name not in raws)
+
+
+def _stem(name: str) -> str:
+    """Return a path without its suffix, in lower case."""
+    return str(PurePosixPath(name).with_suffix("")).lower()
 
 
 def _scan_folder(folder: Path, prefix: str, root: str, findings: _Findings) -> None:
@@ -160,7 +189,7 @@ def _walk(
     prefix: str,
     findings: _Findings,
 ) -> Iterator[tuple[Path, PurePosixPath]]:
-    """Yield the files under a folder in the order of their names; hidden ones are left out.
+    """Yield the files under a folder in the order of their names, without what is passed over.
 
     `above` are the real paths of the folders above, so that links cannot lead in a circle.
     """
@@ -174,9 +203,11 @@ def _walk(
     above = (*above, os.path.realpath(folder))
     for entry in entries:
         path, place = folder / entry.name, relative / entry.name
-        if entry.name.startswith("."):
-            continue
-        if not _is_folder(path):
+        is_folder = _is_folder(path)
+        passed = passed_folder(path) if is_folder else passed_file(entry.name)
+        if passed is not None:
+            findings.skipped[passed] += files_in(path, passed) if is_folder else 1
+        elif not is_folder:
             yield path, place
         elif path.is_symlink() and not findings.selection.follow_symlinks:
             findings.skipped["folder link"] += 1
@@ -204,9 +235,9 @@ def _consider(
     suffix, name = path.suffix.lower(), f"{prefix}{relative}"
     try:
         regular = stat.S_ISREG(path.stat().st_mode)
-        content, size = _look(path, suffix) if regular else ("", None)
+        content, size, unsupported = _look(path, suffix) if regular else ("", None, None)
     except OSError as error:
-        if suffix in PICTURE_SUFFIXES or suffix in _UNREADABLE:
+        if suffix in PICTURE_SUFFIXES or unsupported_suffix(suffix):
             why = "a link to nothing" if path.is_symlink() else f"{error.strerror or error}".lower()
             findings.refused.append(Refusal(name, f"cannot be read: {why}"))
         else:
@@ -214,8 +245,8 @@ def _consider(
         return
     if not regular:
         findings.skipped["special file"] += 1
-    elif suffix in _UNREADABLE:
-        findings.refused.append(Refusal(name, _UNREADABLE[suffix]))
+    elif unsupported is not None:
+        findings.refused.append(Refusal(name, unsupported))
     elif content or suffix in PICTURE_SUFFIXES:
         key = os.path.abspath(path)  # noqa: PTH100 - links must not be resolved here
         findings.sources.setdefault(key, Source(path, name, str(relative), root, content, size))
@@ -223,9 +254,18 @@ def _consider(
         findings.skipped[suffix or "without suffix"] += 1
 
 
-def _look(path: Path, suffix: str) -> tuple[str, tuple[int, int] | None]:
-    """Return what a file is by its content and, of a picture, the size that its header states."""
+def _look(path: Path, suffix: str) -> tuple[str, tuple[int, int] | None, str | None]:
+    """Return what a file is by its content, the size that it states, and why it is refused."""
     with path.open("rb") as file:
         content = sniff(file)
-        wanted = content or suffix in PICTURE_SUFFIXES
-        return content, picture_size(file) if wanted and suffix not in _UNREADABLE else None
+        unsupported = _why_not(file, suffix, content)
+        wanted = unsupported is None and (content or suffix in PICTURE_SUFFIXES)
+        return content, picture_size(file) if wanted else None, unsupported
+
+
+def _why_not(file: BinaryIO, suffix: str, content: str) -> str | None:
+    """Return why a file is a picture that cannot be protected, by its name or its content."""
+    named = unsupported_suffix(suffix)
+    if content:  # most cameras write TIFF with the pixels where only they find them
+        return named if content == "TIFF" and named == RAW_REASON else None
+    return named or unsupported_content(file)
