@@ -16,9 +16,9 @@ from tests.support.protecting import (
     tree,
 )
 from unlearn.errors import UsageProblem
+from unlearn.pictures.decoded import Preparation
 from unlearn.protection import run as workflow
 from unlearn.protection.run import protect
-from unlearn.protection.worker import Preparation
 from unlearn.radius import Radius
 from unlearn.verification.verdicts import Task, check_pair
 
