@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from unlearn.pictures.compare import Difference, difference
-from unlearn.pictures.decoded import DEEP, Picture, Pixels, eight_bit
+from unlearn.pictures.decoded import DEEP, Box, Picture, Pixels, eight_bit
 from unlearn.pictures.write import placing
 
 CROP = 512
@@ -23,7 +23,6 @@ _PAPER, _INK, _FAINT, _MARK = (250, 250, 250), (30, 30, 30), (110, 110, 110), (2
 _CHECKS = (235, 205)  # greys behind transparent places
 _MIDDLE = 128
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom
 Values = TypeVar("Values", NDArray[np.uint8], Pixels)
 
 
