@@ -21,6 +21,7 @@ from unlearn.pictures.jpeg.within import keep_jpeg, refuse_large, refuse_weak
 from unlearn.pictures.preview import preview_sheet
 from unlearn.pictures.read import Preparation, decoded, open_picture, prepare
 from unlearn.pictures.survival import Survival, picture_survival
+from unlearn.pictures.visibility import Visibility
 from unlearn.pictures.write import Written, write_data, write_rows
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.noise import gain_for
@@ -133,7 +134,7 @@ def _write(shared: Shared, job: Job) -> PictureRecord:
     source, data = _again(shared, job)
     target, notices = shared.out / planned.out, source.notices
     target.parent.mkdir(parents=True, exist_ok=True)
-    out, kept = planned.out, dict[str, Any]()
+    out, kept, size_bytes = planned.out, dict[str, Any](), job.source.stat().st_size
     try:
         if planned.format == "JPEG":
             written, kept = _keep(shared, job, source, data)
@@ -161,8 +162,21 @@ def _write(shared: Shared, job: Job) -> PictureRecord:
         bytes=written.size_bytes,
         dropped=source.dropped,
         notices=notices,
+        source_format=source.format,
+        size_ratio=round(written.size_bytes / max(1, size_bytes), 4),
+        **_visibility(written.visibility),
         **kept,
     )
+
+
+def _visibility(found: Visibility) -> dict[str, Any]:
+    """Return how visible the noise is as a record says it."""
+    return {
+        "visible": round(found.mean, 2),
+        "visible_high": round(found.high, 2),
+        "seen": round(found.seen_mean, 2),
+        "seen_high": round(found.seen_high, 2),
+    }
 
 
 def _again(shared: Shared, job: Job, data: bytes = b"") -> tuple[Picture, bytes]:
@@ -204,7 +218,6 @@ def _keep(shared: Shared, job: Job, source: Picture, data: bytes) -> tuple[Writt
         "passes": keeping.passes,
         "correlation": round(keeping.correlation, 4),
         "energy": round(keeping.energy, 4),
-        "size_ratio": round(written.size_bytes / max(1, len(data)), 4),
     }
 
 
