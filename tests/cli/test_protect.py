@@ -58,7 +58,7 @@ def test_a_folder_is_protected_with_an_account_of_it(here, capsys):
     assert re.fullmatch(r"  JPEG               2  2 of 2 become PNG, \d\.\d kB → \d\.\d kB", out[2])
     assert re.fullmatch(
         r"  Visible               easily on plain areas: CIEDE2000 \d\.\d on average, "
-        r"\d\.\d at worst \(sub/c\.jpg, b\.png, a\.jpg\)",
+        r"\d\.\d at worst \(([\w/]+\.(jpg|png)(, )?){3}\)",
         out[3],
     )
     assert re.fullmatch(
@@ -151,7 +151,7 @@ def test_previews_are_named_in_the_account(here, capsys):
     assert run(line) == 0
     out, _ = lines_of(capsys)
     assert "  Record                protected.unlearn/manifest.jsonl, preview/" in out
-    assert list(tree(here / "protected.unlearn" / "preview")) == ["1-a.png"]
+    assert list(tree(here / "protected.unlearn" / "preview")) == ["page.html", "sheet.png"]
 
 
 def test_a_dry_run_lists_files_and_writes_none(here, capsys):
@@ -245,6 +245,61 @@ def test_a_detail_line_names_what_was_left_out_and_noticed():
         "a -> b  max change 3/255  CIEDE2000 1.4 on plain areas, seen at a distance 1.0  "
         "left out: mpf  hm"
     )
+
+
+def asked_with(monkeypatch, *arguments):
+    """Return the bound of a protect line."""
+    asked = []
+    monkeypatch.setattr("unlearn.cli.protect._run", lambda options, _: asked.append(options) or 0)
+    assert protect("photos", "-o", "out", *arguments) == 0
+    return str(asked[0].rho)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "bound"),
+    [
+        ([], "8/255"),
+        (["--strength", "subtle"], "2/255"),
+        (["--strength", "balanced"], "4/255"),
+        (["--strength", "strong"], "8/255"),
+        (["--strength", "subtle", "--rho", "2/255"], "2/255"),
+    ],
+)
+def test_a_strength_is_a_bound_by_name(here, monkeypatch, arguments, bound):
+    assert asked_with(monkeypatch, *arguments) == bound
+
+
+@pytest.mark.parametrize("bound", ["8/255", "3/255"])
+def test_two_bounds_that_differ_are_refused(here, capsys, bound):
+    assert protect("photos", "-o", "out", "--strength", "subtle", "--rho", bound) == 2
+    assert lines_of(capsys)[1] == [
+        f"Error: --strength subtle is --rho 2/255, not {bound}; give one of them"
+    ]
+
+
+def test_the_command_line_decides_over_a_file_that_names_another_bound(
+    here, monkeypatch, tmp_path, capsys
+):
+    own = tmp_path / "own.toml"
+    monkeypatch.setenv("UNLEARN_CONFIG", str(own))
+    own.write_text('[protect]\nrho = "3/255"\n')
+    assert asked_with(monkeypatch, "--strength", "subtle") == "2/255"
+    own.write_text('[protect]\nstrength = "balanced"\n')
+    assert asked_with(monkeypatch) == "4/255"
+    assert asked_with(monkeypatch, "--rho", "5/255") == "5/255"
+    assert asked_with(monkeypatch, "--rho", "8/255") == "8/255"
+    own.write_text('[protect]\nstrength = "balanced"\nrho = "3/255"\n')
+    assert protect("photos", "-o", "out") == 2
+
+
+def test_a_weaker_run_says_that_its_protection_was_not_measured(here, capsys):
+    make_photos(here / "photos", ["a.jpg"])
+    assert protect("photos", "-o", "out", "--strength", "balanced") == 0
+    out, _ = lines_of(capsys)
+    told = "  Protection            none measured at 4/255; 'unlearn audit' measures it"
+    assert told in out
+    assert protect("photos", "-o", "other") == 0
+    assert told.split()[0] not in [line.split()[0] for line in lines_of(capsys)[0]]
 
 
 def result_of(*records):

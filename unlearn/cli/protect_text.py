@@ -15,6 +15,7 @@ from unlearn.cli.notice_text import notice_lines
 from unlearn.cli.survival_text import survival_lines
 from unlearn.cli.visibility_text import visibility_as_plain, visibility_lines
 from unlearn.files.text import printable, size_text
+from unlearn.options import DEFAULT_RHO
 from unlearn.protection.events import Event, Notice, Progress, ProtectResult, Started
 from unlearn.protection.manifest import FILE_NAME, PictureRecord
 from unlearn.protection.survival import as_plain as survival_as_plain
@@ -196,9 +197,16 @@ def _account(result: ProtectResult) -> Iterator[str]:
         kinds = ", ".join(f"{n} {printable(kind)}" for kind, n in result.skipped.items())
         yield _row("Skipped", sum(result.skipped.values()), kinds)
     yield from _formats(result)
+    yield from _worth(result)
+    yield from _closing(result)
+
+
+def _worth(result: ProtectResult) -> Iterator[str]:
+    """Yield how visible the noise is, and that a bound's protection is unknown where it is."""
     for place, text in enumerate(visibility_lines(result.most_visible)):
         yield _row("" if place else "Visible", "", text)
-    yield from _closing(result)
+    if result.protected and result.rho != str(DEFAULT_RHO):
+        yield _row("Protection", "", f"none measured at {result.rho}; 'unlearn audit' measures it")
 
 
 def _formats(result: ProtectResult) -> Iterator[str]:
