@@ -112,6 +112,13 @@ def plain_blocks(picture: Picture) -> NDArray[np.bool_]:
     return plain
 
 
+def differences(clean: Pixels, protected: Pixels) -> Values:
+    """Return CIEDE2000 (H, W) of two pictures (H, W, C), pixel by pixel."""
+    shape, turn = clean.shape[:2], _single(_XYZ.T)
+    pair = (to_lab(_linear(pixels).reshape(-1, 3) @ turn) for pixels in (clean, protected))
+    return ciede2000(*pair).reshape(shape)
+
+
 def ciede2000(first: Values, second: Values) -> Values:
     """Return the difference (n) of two lists (n, 3) of CIELAB colours: Sharma, Wu, Dalal (2005)."""
     (l1, a1, b1), (l2, a2, b2) = first.T, second.T

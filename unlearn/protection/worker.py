@@ -18,7 +18,7 @@ from unlearn.pictures.contents import contents, held
 from unlearn.pictures.decoded import Picture
 from unlearn.pictures.grid import Upsampling, add_noise, picture_grid
 from unlearn.pictures.jpeg.within import keep_jpeg, refuse_large, refuse_weak
-from unlearn.pictures.preview import preview_sheet
+from unlearn.pictures.preview import Shown, show
 from unlearn.pictures.read import Preparation, decoded, open_picture, prepare
 from unlearn.pictures.survival import Survival, picture_survival
 from unlearn.pictures.visibility import Visibility
@@ -86,13 +86,12 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A finished picture to measure, or to show before and after on a `sheet`."""
+    """A finished picture to measure, or to show before and after under its name."""
 
     source: Path
     protected: Path
     pixels: int = 0
-    sheet: Path = Path()
-    caption: str = ""
+    name: str = ""
 
 
 def read(shared: Shared, job: Job) -> Reading | Failure:
@@ -108,8 +107,8 @@ def write(shared: Shared, job: Job) -> PictureRecord | Failure:
     return _guarded(partial(_write, shared, job), job.pixels, shared.preparation)
 
 
-def preview(shared: Shared, job: Finished) -> Path | Failure:
-    """Draw the sheet of one finished picture and return where it is."""
+def preview(shared: Shared, job: Finished) -> Shown | Failure:
+    """Return what is shown of one finished picture."""
     return _guarded(partial(_preview, shared.preparation, job), job.pixels, shared.preparation)
 
 
@@ -230,10 +229,9 @@ def _lossless(shared: Shared, job: Job, source: Picture, target: Path, kind: str
     )
 
 
-def _preview(preparation: Preparation, job: Finished) -> Path:
-    """Draw the sheet from both files."""
-    preview_sheet(*_both(preparation, job), job.sheet, job.caption)
-    return job.sheet
+def _preview(preparation: Preparation, job: Finished) -> Shown:
+    """Show both files."""
+    return show(*_both(preparation, job), job.name)
 
 
 def _measure_survival(preparation: Preparation, job: Finished) -> dict[str, Survival | None]:
