@@ -118,6 +118,22 @@ class ProtectResult:
         )
 
     @property
+    def left_jpeg(self) -> tuple[PictureRecord, ...]:
+        """The pictures that were JPEG and are of another format now."""
+        kept = set(map(id, self.kept))
+        return tuple(
+            record
+            for record in self.protected
+            if record.source_format == "JPEG" and id(record) not in kept
+        )
+
+    @property
+    def most_visible(self) -> tuple[PictureRecord, ...]:
+        """The protected pictures whose visibility is known, the most visible first."""
+        known = [record for record in self.protected if record.visible is not None]
+        return tuple(sorted(known, key=lambda record: -(record.visible or 0)))
+
+    @property
     def mean_psnr(self) -> float | None:
         """The mean PSNR in dB, or None without pictures."""
         values = [record.psnr for record in self.protected if record.psnr is not None]

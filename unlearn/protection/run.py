@@ -16,13 +16,15 @@ from pathlib import Path, PurePosixPath
 
 from unlearn import __version__
 from unlearn.config import to_plain
-from unlearn.errors import UsageProblem
+from unlearn.errors import EnvironmentProblem, PictureError, UsageProblem
 from unlearn.files.lock import locked, refuse_if_locked
 from unlearn.files.places import check_space, free_bytes, remove_leftovers
 from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
 from unlearn.generators.catalogue import resolve
 from unlearn.generators.header import Header, read_header
+from unlearn.pictures.preview import contact_sheet
+from unlearn.pictures.preview_page import preview_page
 from unlearn.protection import worker
 from unlearn.protection.events import Notice, ProtectResult, Report, Started
 from unlearn.protection.key import Key, load_key
@@ -190,22 +192,29 @@ def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) ->
 
 
 def _draw(jobs: Sequence[Finished], folder: Path, pool: Pool, report: Report) -> tuple[Path, ...]:
-    """Draw the preview sheets in place of those of earlier runs."""
-    if jobs:
-        folder.mkdir(exist_ok=True)
-        for old in folder.glob("[0-9]*-*.png"):
-            old.unlink()
+    """Draw the sheet and the page in place of those of earlier runs."""
     futures = [pool.submit_shared(worker.preview, job) for job in jobs]
     wait(futures)
-    sheets = []
+    shown = []
     for job, future in zip(jobs, futures, strict=True):
         error = future.exception()
-        drawn = Failure(str(error)) if error else future.result()
-        if isinstance(drawn, Failure):
-            report(Notice(f"No preview of {printable(job.source)}: {drawn.reason}"))
+        found = Failure(str(error)) if error else future.result()
+        if isinstance(found, Failure):
+            report(Notice(f"No preview of {printable(job.source)}: {found.reason}"))
         else:
-            sheets.append(drawn)
-    return tuple(sheets)
+            shown.append(found)
+    if not shown:
+        return ()
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("[0-9]*-*.png"):  # as earlier versions called their sheets
+        old.unlink()
+    sheet, page = folder / "sheet.png", folder / "page.html"
+    try:
+        contact_sheet(shown, sheet)
+        preview_page(shown, folder.parent.with_suffix("").name, page)
+    except (PictureError, EnvironmentProblem) as error:  # the pictures are what matters
+        report(Notice(f"No preview: {error}"))
+    return tuple(path for path in (sheet, page) if path.exists())
 
 
 def _interruption(report: Report) -> Interruption:

@@ -86,6 +86,16 @@ def verify(
     return VerifyResult(tuple(checks), radius, origin, len(tasks), len(chosen), said)
 
 
+def paired(source: Path | None, out: Path, manifest: Manifest) -> list[Task]:
+    """Return every source that has an output, as verify pairs them; raises as verify does."""
+    if not out.exists():
+        raise UsageProblem(f"there is no file or folder {printable(out)}; check the path")
+    found, outputs = _find_sources(source, out, manifest), find_outputs(out)
+    names = [item.name for item in found.sources]
+    pairs = _pair(names, outputs, manifest, both_files=_both_files(source, out))
+    return _tasks(found, outputs, pairs, manifest)
+
+
 def _find_sources(source: Path | None, out: Path, manifest: Manifest) -> Scan:
     """Return the sources under the given folder, or under those the manifest names."""
     header = manifest.header
