@@ -15,7 +15,6 @@ from unlearn.generators.artefact import NoiseGenerator
 from unlearn.protection.options import usual_workers
 from unlearn.protection.run import ProtectOptions, protect
 
-MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
