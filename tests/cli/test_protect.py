@@ -23,7 +23,7 @@ from unlearn.cli.visibility_text import visibility_lines
 from unlearn.files import places as disk_module
 from unlearn.files.text import size_text
 from unlearn.protection import run as workflow
-from unlearn.protection.events import ProtectResult
+from unlearn.protection.events import ProtectReport
 from unlearn.protection.manifest import PictureRecord
 
 
@@ -303,7 +303,7 @@ def test_a_weaker_run_says_that_its_protection_was_not_measured(here, capsys):
 
 
 def result_of(*records):
-    return ProtectResult(
+    return ProtectReport(
         out=Path("out"),
         records=Path("out.unlearn"),
         inputs=(),

@@ -15,7 +15,7 @@ from unlearn.cli.notice_text import REMOVED, notice_lines
 from unlearn.pictures.decoded import Preparation
 from unlearn.pictures.read import prepare
 from unlearn.protection import run as workflow
-from unlearn.protection.events import ProtectResult
+from unlearn.protection.events import ProtectReport
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.run import protect
 from unlearn.protection.worker import Finished, Shared, preview
@@ -34,7 +34,7 @@ def silent(*_):
     """Hear nothing."""
 
 
-def protected(tmp_path, **changes) -> ProtectResult:
+def protected(tmp_path, **changes) -> ProtectReport:
     return protect(options_for(tmp_path, **changes), silent)
 
 

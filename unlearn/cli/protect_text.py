@@ -16,7 +16,7 @@ from unlearn.cli.survival_text import survival_lines
 from unlearn.cli.visibility_text import visibility_as_plain, visibility_lines
 from unlearn.files.text import printable, size_text
 from unlearn.options import DEFAULT_RHO
-from unlearn.protection.events import Event, Notice, Progress, ProtectResult, Started
+from unlearn.protection.events import Event, Notice, Progress, ProtectReport, Started
 from unlearn.protection.manifest import FILE_NAME, PictureRecord
 from unlearn.protection.survival import as_plain as survival_as_plain
 
@@ -71,7 +71,7 @@ class Telling:
             self._started = None
 
 
-def print_result(result: ProtectResult, output: Output) -> None:
+def print_result(result: ProtectReport, output: Output) -> None:
     """Print the account of a run on standard output; in silence only what failed, as errors."""
     if output.quiet:
         for record in result.failed:
@@ -87,7 +87,7 @@ def print_result(result: ProtectResult, output: Output) -> None:
         output.notice(f"Interrupted with {_count(result.left)} left; run again to continue")
 
 
-def as_plain(result: ProtectResult) -> dict[str, Any]:
+def as_plain(result: ProtectReport) -> dict[str, Any]:
     """Return the account as one JSON object."""
     return {
         "command": "protect",
@@ -176,7 +176,7 @@ def _detail(record: PictureRecord) -> str:
     return "  ".join([line, *map(printable, record.notices)])
 
 
-def _account(result: ProtectResult) -> Iterator[str]:
+def _account(result: ProtectReport) -> Iterator[str]:
     """Yield the lines of the end table; none is broken, since paths are copied from it."""
     most = f"noise written, max change {result.largest_change}/255, checked on the written files"
     yield _row("Protected", len(result.protected), most if result.protected else "")
@@ -201,7 +201,7 @@ def _account(result: ProtectResult) -> Iterator[str]:
     yield from _closing(result)
 
 
-def _worth(result: ProtectResult) -> Iterator[str]:
+def _worth(result: ProtectReport) -> Iterator[str]:
     """Yield how visible the noise is, and that a bound's protection is unknown where it is."""
     for place, text in enumerate(visibility_lines(result.most_visible)):
         yield _row("" if place else "Visible", "", text)
@@ -209,7 +209,7 @@ def _worth(result: ProtectResult) -> Iterator[str]:
         yield _row("Protection", "", f"none measured at {result.rho}; 'unlearn audit' measures it")
 
 
-def _formats(result: ProtectResult) -> Iterator[str]:
+def _formats(result: ProtectReport) -> Iterator[str]:
     """Yield what became of the JPEG sources, in one line; --verbose names them and says why."""
     kept, left = result.kept, result.left_jpeg
     if not kept and not left:
@@ -250,7 +250,7 @@ def _row(title: str, count: int | str = "", text: str = "") -> str:
     return f"  {title:<13} {count:>6}  {text}".rstrip()
 
 
-def _closing(result: ProtectResult) -> Iterator[str]:
+def _closing(result: ProtectReport) -> Iterator[str]:
     """Yield the last lines: what was written, and where the record is."""
     parts = [f"{size_text(result.written_bytes)} in {printable(result.out)}"]
     parts.append(duration_text(result.seconds))
@@ -260,7 +260,7 @@ def _closing(result: ProtectResult) -> Iterator[str]:
         yield _row("Record", "", f"{printable(result.records / FILE_NAME)}{sheets}")
 
 
-def _dry_run(result: ProtectResult) -> Iterator[str]:
+def _dry_run(result: ProtectReport) -> Iterator[str]:
     """Yield what the real run would write, one file a line, and the sum."""
     planned = [record for record in result.protected if record.out_sha256 is None]
     for record in planned:

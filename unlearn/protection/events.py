@@ -66,7 +66,7 @@ class SurvivalReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProtectResult:
+class ProtectReport:
     """What became of every picture; `protected` includes the `earlier` ones, found finished."""
 
     out: Path

@@ -26,7 +26,7 @@ from unlearn.generators.header import Header, read_header
 from unlearn.pictures.preview import contact_sheet
 from unlearn.pictures.preview_page import preview_page
 from unlearn.protection import worker
-from unlearn.protection.events import Notice, ProtectResult, Report, Started
+from unlearn.protection.events import Notice, ProtectReport, Report, Started
 from unlearn.protection.key import Key, load_key
 from unlearn.protection.labels import check_classes
 from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes, read_manifest
@@ -44,7 +44,7 @@ from unlearn.protection.worker import Failure, Finished
 from unlearn.radius import WIDEST
 from unlearn.workers.pool import Interruption, Pool
 
-__all__ = ["ProtectOptions", "ProtectResult", "load_generator", "protect"]
+__all__ = ["ProtectOptions", "ProtectReport", "load_generator", "protect"]
 
 _STOPPING = "Stopping after the pictures under way; press Ctrl-C again to stop at once"
 
@@ -63,7 +63,7 @@ def load_generator(path: Path, device: str) -> tuple[LoadedGenerator, str]:
     return NoiseGenerator.load(path, run), f"{run.device} ({run.precision})"
 
 
-def protect(options: ProtectOptions, report: Report) -> ProtectResult:
+def protect(options: ProtectOptions, report: Report) -> ProtectReport:
     """Protect every picture that can be, and account for every one that cannot.
 
     Raises UsageProblem, NothingFound or EnvironmentProblem before anything is written if the run as
@@ -138,7 +138,7 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
     )
 
 
-def _look_through(ground: Groundwork, report: Report) -> ProtectResult:
+def _look_through(ground: Groundwork, report: Report) -> ProtectReport:
     """Read every picture that is left to do, and write nothing."""
     _announce(ground, ground.options.device, report)
     options, steps = ground.options, Steps(ground, DryRecorder(), report)
@@ -150,7 +150,7 @@ def _look_through(ground: Groundwork, report: Report) -> ProtectResult:
     return steps.result(interrupted=interruption.requested)
 
 
-def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
+def _write(ground: Groundwork, header: Header, report: Report) -> ProtectReport:
     """Protect what is left to do, under the lock of the output folder."""
     options, plan = ground.options, ground.plan
     refuse_if_locked(plan.out, plan.records)
@@ -171,7 +171,7 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
             _tidy(ground)
 
 
-def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) -> ProtectResult:
+def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) -> ProtectReport:
     """Remove what is outdated, then do the pictures and their previews."""
     ground, options = steps.ground, steps.ground.options
     threads = threads_for(device, options.workers)

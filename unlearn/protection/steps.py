@@ -10,7 +10,7 @@ from typing import TypeVar
 from unlearn.errors import EnvironmentProblem
 from unlearn.files.text import printable
 from unlearn.protection import worker
-from unlearn.protection.events import Progress, ProtectResult, Report
+from unlearn.protection.events import Progress, ProtectReport, Report
 from unlearn.protection.manifest import Manifest, PictureRecord
 from unlearn.protection.noise import Delta, KeyedNoise
 from unlearn.protection.options import ProtectOptions
@@ -165,12 +165,12 @@ class Steps:
 
     def result(
         self, *, interrupted: bool = False, previews: tuple[Path, ...] = ()
-    ) -> ProtectResult:
+    ) -> ProtectReport:
         """Return the account of the whole run."""
         plan, work = self.ground.plan, self.ground.work
         records = dict(sorted({**work.finished, **self._records}.items()))
         failed = [record for record in records.values() if record.status != "ok"]
-        return ProtectResult(
+        return ProtectReport(
             out=plan.out,
             records=plan.records,
             inputs=plan.inputs,

@@ -16,7 +16,6 @@ from unlearn.protection.options import usual_workers
 from unlearn.protection.run import ProtectOptions, protect
 
 
-
 @dataclass(frozen=True)
 class Folder:
     """Which pictures are protected: how many, of which size if they are drawn, and given ones.
