@@ -12,8 +12,9 @@ PACKAGE = Path(unlearn.__file__).parent
 
 # From the top down; a module may import from its own row and from rows below it.
 LAYERS = (
-    {"__main__"},
+    {"__main__", "__init__"},
     {"cli"},
+    {"api"},
     {"audits", "doctor"},
     {"verification", "previews"},
     {"protection"},
@@ -22,10 +23,10 @@ LAYERS = (
     {"training", "countermeasures", "views"},
     {"attack", "lossy", "datasets"},
     {"pictures", "device", "tensors", "config", "settings_file"},
-    {"models", "options", "files", "workers", "demo"},
+    {"models", "keywords", "files", "workers", "demo"},
+    {"options"},
     {"radius"},
     {"errors", "rng", "objectives", "limits"},
-    {"__init__"},
 )
 WITHOUT_TORCH = (
     "cli/",
@@ -40,7 +41,10 @@ WITHOUT_TORCH = (
     "verification/",
     "workers/",
     "settings_file",
+    "__init__",
     "__main__",
+    "api",
+    "keywords",
 )
 RESTRICTED_PICKLE = "datasets/cifar.py"  # an Unpickler that builds arrays and texts only
 DOWNLOADS = "generators/pull.py"  # the one module that opens connections, for generators pull
