@@ -26,7 +26,7 @@ LAYERS = (
     {"models", "keywords", "files", "workers", "demo"},
     {"options"},
     {"radius"},
-    {"errors", "rng", "objectives", "limits"},
+    {"errors", "rng", "objectives", "limits", "extras"},
 )
 WITHOUT_TORCH = (
     "cli/",
