@@ -18,7 +18,7 @@ def steps(*, quick: bool) -> dict[str, list[str]]:
     return {
         "format": ["ruff", "format", "--check", "."],
         "lint": ["ruff", "check", "."],
-        "types": ["mypy", "unlearn"],
+        "types": ["mypy"],
         "tests": ["pytest", "-m", marker, "-n", "auto", "--cov", "--durations=15"],
     }
 

@@ -12,10 +12,11 @@ PACKAGE = Path(unlearn.__file__).parent
 
 # From the top down; a module may import from its own row and from rows below it.
 LAYERS = (
-    {"__main__"},
+    {"__main__", "__init__"},
     {"cli"},
+    {"api"},
     {"audits", "doctor"},
-    {"verification"},
+    {"verification", "previews"},
     {"protection"},
     {"generators"},
     {"methods", "checkpoint"},
@@ -23,10 +24,10 @@ LAYERS = (
     {"attack", "lossy", "datasets"},
     {"sources"},
     {"pictures", "device", "tensors", "config", "settings_file"},
-    {"models", "options", "files", "workers", "demo"},
+    {"models", "keywords", "files", "workers", "demo"},
+    {"options"},
     {"radius"},
-    {"errors", "rng", "objectives", "limits"},
-    {"__init__"},
+    {"errors", "rng", "objectives", "limits", "extras"},
 )
 WITHOUT_TORCH = (
     "cli/",
@@ -36,12 +37,16 @@ WITHOUT_TORCH = (
     "generators/header",
     "generators/index",
     "pictures/",
+    "previews/",
     "protection/",
     "sources/",
     "verification/",
     "workers/",
     "settings_file",
+    "__init__",
     "__main__",
+    "api",
+    "keywords",
 )
 RESTRICTED_PICKLE = "datasets/cifar.py"  # an Unpickler that builds arrays and texts only
 DOWNLOADS = "generators/pull.py"  # the one module that opens connections, for generators pull

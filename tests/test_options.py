@@ -35,7 +35,7 @@ def test_devices_are_read_in_any_case():
 
 def test_there_are_options_in_every_package_of_commands():
     packages = {module.split(".")[1] for module in MODULES if module.count(".") > 1}
-    assert packages == {"audits", "demo", "generators", "protection", "verification"}
+    assert packages == {"audits", "demo", "generators", "previews", "protection", "verification"}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -2,6 +2,7 @@
 
 import contextlib
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from unlearn.training import SILENT, Schedule, train
 from unlearn.views import Views
 
 STEPS = Schedule(steps=2, batch_size=4, learning_rate=0.05)
-FILES = {"jpeg": 0.5, "shrink": 0.5, "blur": 0.5, "grey": 0.5}
+FILES: dict[str, Any] = {"jpeg": 0.5, "shrink": 0.5, "blur": 0.5, "grey": 0.5}
 TOGETHER = {
     "shared": Radius.of_levels(3),
     "window": 5,

@@ -23,6 +23,7 @@ from importlib.metadata import version
 from itertools import product
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
@@ -89,7 +90,7 @@ def made(side: int) -> Iterator[np.ndarray]:
         yield np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def by_pillow(**options: object) -> Encode:
+def by_pillow(**options: Any) -> Encode:
     def run(pixels: np.ndarray) -> bytes:
         file = io.BytesIO()
         Image.fromarray(pixels).save(file, **options)
@@ -159,7 +160,7 @@ def measure(encoder: Encode, pictures: list[np.ndarray], repeats: int) -> dict[s
     share = sum(picture[..., 0].size for picture in pictures) / (MEGAPIXELS * 1e6)
     sums = {"encode": 0.0, "decode": 0.0, "megabytes": 0.0}
     for picture in pictures:
-        taken = []
+        taken, data = [], b""
         for _ in range(repeats):
             began = time.process_time()
             data = encoder(picture)

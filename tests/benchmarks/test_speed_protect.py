@@ -6,7 +6,6 @@ from PIL import Image
 from tests.benchmarks.speed import floors, photos, protecting, stages
 from tests.support.making import counted_calls
 from tests.support.protecting import make_picture
-from unlearn.cli import protect as command
 from unlearn.generators import catalogue
 
 
@@ -86,10 +85,6 @@ def test_copies_have_names_of_their_own(tmp_path):
     copies = photos.copied(files, tmp_path / "in", 3)
     assert len(set(copies)) == len(list((tmp_path / "in").iterdir())) == 6
     assert {path.read_bytes() for path in copies} == {path.read_bytes() for path in files}
-
-
-def test_workers_are_those_of_the_command():
-    assert protecting.default_workers() == command._most_workers()
 
 
 def test_operations_of_noise_are_its_passes_on_the_grid(tmp_path):

@@ -12,6 +12,7 @@ from unlearn.attack import Pgd, frozen, pgd
 from unlearn.datasets.labelled import Data
 from unlearn.device import Run
 from unlearn.models import build_classifier
+from unlearn.models.folding import Precision
 from unlearn.objectives import cross_entropy
 from unlearn.radius import Radius
 from unlearn.rng import Rng
@@ -97,7 +98,7 @@ class _Watch:
 
 
 def fit_victim(
-    victim: Victim, data: Data, test: Data, augment: Augment, seed: int, precision: str
+    victim: Victim, data: Data, test: Data, augment: Augment, seed: int, precision: Precision
 ) -> Outcome:
     """Train one victim; test holds clean pictures at the size that augment makes."""
     run = Run(torch.device("cpu"), precision, seed)

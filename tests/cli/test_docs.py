@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from typer.main import get_command
 
 from unlearn.cli.app import build
 from unlearn.cli.reference import rewritten
+from unlearn.extras import DISTRIBUTION
 from unlearn.limits import LIMITS
 
 CHECKOUT = Path(__file__).parents[2]
@@ -123,6 +125,40 @@ def test_no_document_promises_what_no_tool_can_keep(document):
     text = document.read_text(encoding="utf-8").lower()
     for word in ("ai-proof", "learn nothing", "guarantee", "undetectable", "unlearnable examples"):
         assert word not in text
+
+
+def texts():
+    """Yield every text of the checkout that people read or copy from, and the sources."""
+    kinds = ("*.md", "*.py", "*.toml", "*.yml", "*.yaml", "*.html", "run")
+    for kind in kinds:
+        yield from CHECKOUT.glob(kind)
+        for place in ("docs", "unlearn", "tests", ".github", ".ci"):
+            yield from (CHECKOUT / place).rglob(kind)
+
+
+def test_nothing_tells_people_to_install_the_package_that_is_somebody_elses():
+    strangers = re.compile(
+        r"""\b(?:pip[3x]?|uv(?:\ tool|\ pip)?)\ +(?:install|inject|download|add|run)\b
+            [^\n`&;|]*?['"\ ]unlearn(?![-\w]) | \bunlearn\[(?:heif|purify|dev)""",
+        re.VERBOSE,
+    )
+    samples = ("pip install unlearn", "uv tool install -U 'unlearn[heif]'", "see unlearn[purify]")
+    assert all(strangers.search(sample) for sample in samples)
+    assert not strangers.search('pip install . && unlearn demo; pip install "unlearn-photos[heif]"')
+    found = [
+        f"{path.relative_to(CHECKOUT)}: {match.group()}"
+        for path in texts()
+        if path != Path(__file__)
+        for match in strangers.finditer(path.read_text(encoding="utf-8"))
+    ]
+    assert found == []
+
+
+def test_the_distribution_has_the_name_that_messages_say():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == DISTRIBUTION == "unlearn-photos"
+    assert {"heif", "purify"} < set(project["optional-dependencies"])
+    assert project["scripts"] == {"unlearn": "unlearn.__main__:main"}
 
 
 def test_the_gate_refuses_unknown_arguments():

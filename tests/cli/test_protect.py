@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +19,11 @@ from tests.support.protecting import (
 from unlearn import __version__
 from unlearn.cli import protect_text
 from unlearn.cli.app import run
+from unlearn.cli.visibility_text import visibility_lines
 from unlearn.files import places as disk_module
+from unlearn.files.text import size_text
 from unlearn.protection import run as workflow
+from unlearn.protection.events import ProtectReport
 from unlearn.protection.manifest import PictureRecord
 
 
@@ -51,9 +55,17 @@ def test_a_folder_is_protected_with_an_account_of_it(here, capsys):
         "  Protected          3  noise written, max change 8/255, checked on the written files"
     )
     assert out[1] == "  Skipped            1  1 .mp4"
-    assert out[2].startswith("  Written               3.")
-    assert " kB in protected · 0 s · mean PSNR 3" in out[2]
-    assert out[3:] == [
+    assert re.fullmatch(r"  JPEG               2  2 of 2 become PNG, \d\.\d kB → \d\.\d kB", out[2])
+    assert re.fullmatch(
+        r"  Visible               easily on plain areas: CIEDE2000 \d\.\d on average, "
+        r"\d\.\d at worst \(([\w/]+\.(jpg|png)(, )?){3}\)",
+        out[3],
+    )
+    assert re.fullmatch(
+        r" {24}1 is hardly seen, 2.3 easily; blurred as by the eye at arm's length: \d\.\d", out[4]
+    )
+    assert re.fullmatch(r"  Written               3\.\d kB in protected · 0 s", out[5])
+    assert out[6:] == [
         "  Record                protected.unlearn/manifest.jsonl",
         "Next: unlearn verify photos protected",
     ]
@@ -139,7 +151,7 @@ def test_previews_are_named_in_the_account(here, capsys):
     assert run(line) == 0
     out, _ = lines_of(capsys)
     assert "  Record                protected.unlearn/manifest.jsonl, preview/" in out
-    assert list(tree(here / "protected.unlearn" / "preview")) == ["1-a.png"]
+    assert list(tree(here / "protected.unlearn" / "preview")) == ["page.html", "sheet.png"]
 
 
 def test_a_dry_run_lists_files_and_writes_none(here, capsys):
@@ -214,16 +226,111 @@ def test_verbose_prints_each_file(here, capsys):
     (photos / "b.jpg").write_bytes(b"\xff\xd8\xff")
     assert protect("photos", "-o", "protected", "-v") == 1
     _, err = lines_of(capsys)
-    assert [line for line in err if line.startswith("a.jpg -> a.png  max change 8/255  PSNR 3")]
+    assert [line for line in err if line.startswith("a.jpg -> a.png  max change 8/255  CIEDE2000 ")]
     assert [line for line in err if line.startswith("b.jpg: not protected: ")]
 
 
 def test_a_detail_line_names_what_was_left_out_and_noticed():
     record = PictureRecord(
-        src="a", status="ok", out="b", linf=3, psnr=40.1, dropped=("mpf",), notices=("hm",)
+        src="a",
+        status="ok",
+        out="b",
+        linf=3,
+        visible=1.42,
+        seen=0.96,
+        dropped=("mpf",),
+        notices=("hm",),
     )
-    line = "a -> b  max change 3/255  PSNR 40.1 dB  left out: mpf  hm"
-    assert protect_text._detail(record) == line
+    assert protect_text._detail(record) == (
+        "a -> b  max change 3/255  CIEDE2000 1.4 on plain areas, seen at a distance 1.0  "
+        "left out: mpf  hm"
+    )
+
+
+def asked_with(monkeypatch, *arguments):
+    """Return the bound of a protect line."""
+    asked = []
+    monkeypatch.setattr("unlearn.cli.protect._run", lambda options, _: asked.append(options) or 0)
+    assert protect("photos", "-o", "out", *arguments) == 0
+    return str(asked[0].rho)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "bound"),
+    [
+        ([], "8/255"),
+        (["--strength", "subtle"], "2/255"),
+        (["--strength", "balanced"], "4/255"),
+        (["--strength", "strong"], "8/255"),
+        (["--strength", "subtle", "--rho", "2/255"], "2/255"),
+    ],
+)
+def test_a_strength_is_a_bound_by_name(here, monkeypatch, arguments, bound):
+    assert asked_with(monkeypatch, *arguments) == bound
+
+
+@pytest.mark.parametrize("bound", ["8/255", "3/255"])
+def test_two_bounds_that_differ_are_refused(here, capsys, bound):
+    assert protect("photos", "-o", "out", "--strength", "subtle", "--rho", bound) == 2
+    assert lines_of(capsys)[1] == [
+        f"Error: --strength subtle is --rho 2/255, not {bound}; give one of them"
+    ]
+
+
+def test_the_command_line_decides_over_a_file_that_names_another_bound(
+    here, monkeypatch, tmp_path, capsys
+):
+    own = tmp_path / "own.toml"
+    monkeypatch.setenv("UNLEARN_CONFIG", str(own))
+    own.write_text('[protect]\nrho = "3/255"\n')
+    assert asked_with(monkeypatch, "--strength", "subtle") == "2/255"
+    own.write_text('[protect]\nstrength = "balanced"\n')
+    assert asked_with(monkeypatch) == "4/255"
+    assert asked_with(monkeypatch, "--rho", "5/255") == "5/255"
+    assert asked_with(monkeypatch, "--rho", "8/255") == "8/255"
+    own.write_text('[protect]\nstrength = "balanced"\nrho = "3/255"\n')
+    assert protect("photos", "-o", "out") == 2
+
+
+def test_a_weaker_run_says_that_its_protection_was_not_measured(here, capsys):
+    make_photos(here / "photos", ["a.jpg"])
+    assert protect("photos", "-o", "out", "--strength", "balanced") == 0
+    out, _ = lines_of(capsys)
+    told = "  Protection            none measured at 4/255; 'unlearn audit' measures it"
+    assert told in out
+    assert protect("photos", "-o", "other") == 0
+    assert told.split()[0] not in [line.split()[0] for line in lines_of(capsys)[0]]
+
+
+def result_of(*records):
+    return ProtectReport(
+        out=Path("out"),
+        records=Path("out.unlearn"),
+        inputs=(),
+        protected=records,
+        failed=(),
+        earlier=0,
+        left=0,
+        skipped={},
+        outdated=(),
+        labels="one",
+        classes=1,
+        rho="8/255",
+    )
+
+
+def test_the_most_visible_pictures_are_named():
+    records = [
+        PictureRecord(src=f"{n}.jpg", status="ok", out="o", visible=n, seen=n / 2) for n in range(6)
+    ]
+    assert list(visibility_lines(result_of(*records).most_visible)) == [
+        "easily on plain areas: CIEDE2000 2.5 on average, 5.0 at worst (5.jpg, 4.jpg, 3.jpg, …)",
+        "1 is hardly seen, 2.3 easily; blurred as by the eye at arm's length: 1.2",
+    ]
+    (alone, _) = visibility_lines(records[1:2])
+    assert alone == "by a careful eye on plain areas: CIEDE2000 1.0"
+    old = PictureRecord(src="old", status="ok", out="o")
+    assert list(visibility_lines(result_of(old).most_visible)) == []
 
 
 def test_an_interrupted_run_says_how_to_continue(here, capsys, monkeypatch):
@@ -352,15 +459,13 @@ def test_it_is_said_which_jpeg_stayed_jpeg_and_which_did_not(here, capsys):
     assert protect("photos", "-o", "protected", "-v") == 0
     out, err = lines_of(capsys)
     assert re.fullmatch(
-        r"  Still JPEG         1  \d\.\d\dx the size; \d\d% of the noise's energy, "
-        r"correlation (0\.[89]\d|1\.00)",
+        r"  JPEG               2  1 of 2 stays JPEG, \d\d kB → \d\d kB, with \d\d% of the "
+        r"noise's energy; 1 becomes PNG, \d{3} bytes → \d\.\d kB \(-v says which and why\)",
         out[1],
     )
-    assert re.fullmatch(
-        r"  PNG instead        1  tiny\.jpg  the noise that fits into it correlates 0\.\d\d with "
-        r"the wanted one, less than 0\.85",
-        out[2],
-    )
+    sizes = [(photos / name).stat().st_size for name in ("large.jpg", "tiny.jpg")]
+    sizes.append((here / "protected" / "tiny.png").stat().st_size)
+    assert all(f" {size_text(size)}" in out[1] for size in sizes)
     (large,) = [line for line in err if line.startswith("large.jpg -> large.jpg  max change ")]
     assert re.search(r"JPEG in \d pass(es)?, correlation \d.\d\d, \d\d% of the noise's ", large)
     (tiny,) = [line for line in err if line.startswith("tiny.jpg -> tiny.png  max change 8/255")]
@@ -374,6 +479,10 @@ def test_json_counts_what_stayed_jpeg(here, capsys):
     answer = json.loads(capsys.readouterr().out)
     assert (answer["still_jpeg"], answer["png_instead"]) == (1, 1)
     large, tiny = answer["pictures"]
+    known = answer["visibility"]
+    assert known["worst_ciede2000"] == max(large["visible"], tiny["visible"])
+    assert known["ciede2000"] == pytest.approx((large["visible"] + tiny["visible"]) / 2, abs=0.01)
+    assert known["seen"] < known["ciede2000"] < known["ciede2000_p95"]
     assert large["out"] == "large.jpg"
     assert large["passes"] >= 1
     assert large["size_ratio"] > 0

@@ -156,8 +156,8 @@ def test_without_diffusers_one_line_says_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(EnvironmentProblem) as caught:
         load_denoiser(tmp_path)
     assert str(caught.value) == (
-        "the countermeasure diffusion needs diffusers; in a checkout of unlearn: "
-        'pip install ".[purify]"'
+        'the countermeasure diffusion needs diffusers: pip install ".[purify]" in a checkout, '
+        'else pip install "unlearn-photos[purify]"'
     )
 
 

@@ -12,12 +12,12 @@ from unlearn.attack import Pgd
 from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
 from unlearn.generators.artefact import NoiseGenerator
 from unlearn.generators.header import read_header
+from unlearn.generators.options import TrainOptions
 from unlearn.generators.train import (
     Resumed,
     Started,
     Stepped,
     Stopped,
-    TrainOptions,
     checkpoint_path,
     train_generator,
 )

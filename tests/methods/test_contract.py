@@ -40,7 +40,8 @@ from unlearn.radius import WIDEST, Radius
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, to_images, to_levels
 from unlearn.training import SILENT, Schedule
-from unlearn.verification.run import VerifyOptions, verify
+from unlearn.verification.options import VerifyOptions
+from unlearn.verification.run import verify
 from unlearn.views import Views
 
 SMALL = {name: method.example() for name, method in METHODS.items()}

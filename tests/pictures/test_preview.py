@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from unlearn.errors import PictureError
 from unlearn.pictures.decoded import to_image
 from unlearn.pictures.metadata.kept import Metadata
-from unlearn.pictures.preview import busiest_box, preview_sheet
+from unlearn.pictures.preview import contact_sheet, plainest_box, preview_sheet, show
 from unlearn.pictures.read import Picture
+from unlearn.pictures.visibility import PlainAreas
 
 
 def picture_of(size, channels=3, alpha=None, icc=None):
@@ -28,7 +29,7 @@ def sheet_of(tmp_path, picture, protected, caption="a/b.png"):
 
 def panel(sheet, place, cell, size):
     left = 16 + place * (cell + 16)
-    return np.asarray(sheet)[40 : 40 + size[1], left : left + size[0]]
+    return np.asarray(sheet)[76 : 76 + size[1], left : left + size[0]]
 
 
 def test_the_panels_are_the_crop_pixel_by_pixel(tmp_path):
@@ -36,7 +37,7 @@ def test_the_panels_are_the_crop_pixel_by_pixel(tmp_path):
     noise = np.random.default_rng(1).integers(-8, 9, picture.pixels.shape)
     protected = (picture.pixels + noise).astype(np.uint8)
     sheet = sheet_of(tmp_path, picture, protected)
-    left, top, right, bottom = busiest_box(picture.pixels)
+    left, top, right, bottom = plainest_box(picture, protected)
     crop = np.s_[top:bottom, left:right]
     assert (right - left, bottom - top) == (512, 512)
     assert (panel(sheet, 0, 512, (512, 512)) == picture.pixels[crop]).all()
@@ -66,30 +67,69 @@ def test_transparent_places_show_no_noise(tmp_path):
     alpha[:10] = 0
     picture = picture_of((20, 20), alpha=alpha)
     sheet = sheet_of(tmp_path, picture, picture.pixels + np.uint8(5))
-    noise = panel(sheet, 2, 240, (240, 240))
+    noise = panel(sheet, 2, 256, (240, 240))
     assert (noise[:120] == 128).all()
     assert (noise[120:] == 178).all()
-    assert set(panel(sheet, 0, 240, (240, 240))[:120].ravel()) <= {205, 235}
+    assert set(panel(sheet, 0, 256, (240, 240))[:120].ravel()) <= {205, 235}
 
 
-def test_the_window_is_where_the_picture_varies_most():
-    pixels = np.full((2000, 3000, 3), 128, np.uint8)
-    pixels[1300:1700, 2200:2600] = np.random.default_rng(0).integers(
-        0, 256, (400, 400, 3), dtype=np.uint8
-    )
-    left, top, right, bottom = busiest_box(pixels)
+def test_the_window_is_where_the_picture_is_plain_and_the_change_is_seen():
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (2000, 3000, 3), dtype=np.uint8)
+    pixels[1300:1900, 2200:2900] = 128  # plain, and changed
+    pixels[:1000, :700] = 128  # plain, and left alone
+    protected = pixels ^ np.uint8(4)
+    protected[:1000, :700] = 128
+    left, top, right, bottom = plainest_box(Picture(to_image(pixels)), protected)
     assert (right - left, bottom - top) == (512, 512)
-    assert left <= 2210
-    assert right >= 2590
-    assert top <= 1310
-    assert bottom >= 1690
+    assert left >= 2190
+    assert right <= 2910
+    assert top >= 1290
+    assert bottom <= 1910
 
 
-def test_the_colour_profile_stays_with_colours(tmp_path):
-    for channels, expected in ((3, b"profile"), (1, None)):
-        picture = picture_of((8, 8), channels, icc=b"profile")
-        sheet = sheet_of(tmp_path, picture, picture.pixels)
-        assert sheet.info.get("icc_profile") == expected
+def test_the_window_is_not_where_nothing_can_be_seen():
+    pixels = np.full((600, 1400, 3), 128, np.uint8)
+    alpha = np.full((600, 1400), 255, np.uint8)
+    alpha[:, :800] = 0
+    protected = pixels.copy()
+    protected[:, :800] = 228
+    protected[:, 800:] = 132
+    left, _, right, _ = plainest_box(Picture(to_image(pixels, alpha)), protected)
+    assert (left >= 796, right) == (True, left + 512)
+
+
+def test_a_sheet_of_several_pictures_has_a_row_for_each(tmp_path):
+    shown = [show(picture_of(size), picture_of(size), "x") for size in ((40, 30), (700, 600))]
+    contact_sheet(shown, tmp_path / "sheet.png")
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert (
+        sheet[76 : 76 + 180, 16 : 16 + 240] == shown[0].original.repeat(6, 0).repeat(6, 1)
+    ).all()
+    alone = [
+        sheet_of(tmp_path, picture_of(size), picture_of(size).pixels, "x")
+        for size in ((40, 30), (700, 600))
+    ]
+    assert len(sheet) == 36 + sum(one.height - 36 for one in alone)
+    assert sheet.shape[1] == max(one.width for one in alone)
+
+
+def test_what_is_shown_says_how_much_and_how_visible_the_change_is():
+    picture = picture_of((100, 90))
+    shown = show(picture, Picture(to_image(picture.pixels + np.uint8(5))), "a")
+    assert (shown.linf, shown.size, shown.box) == (5, (100, 90), (0, 0, 100, 90))
+    assert shown.visibility == PlainAreas(picture).compared(
+        Picture(to_image(picture.pixels + np.uint8(5)))
+    )
+
+
+def test_colours_are_shown_by_their_profile_and_a_broken_one_does_no_harm():
+    pixels = np.full((8, 8, 3), (200, 30, 30), np.uint8)
+    pixels[:4] = 128
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for icc in (None, lab, b"profile"):
+        picture = Picture(to_image(pixels), metadata=Metadata(icc))
+        assert np.abs(show(picture, picture, "").original.astype(int) - pixels).max() <= 1
 
 
 def test_grey_that_came_back_in_three_channels_makes_the_same_sheet(tmp_path):

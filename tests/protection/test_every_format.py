@@ -15,7 +15,7 @@ from unlearn.cli.notice_text import REMOVED, notice_lines
 from unlearn.pictures.decoded import Preparation
 from unlearn.pictures.read import prepare
 from unlearn.protection import run as workflow
-from unlearn.protection.events import ProtectResult
+from unlearn.protection.events import ProtectReport
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.run import protect
 from unlearn.protection.worker import Finished, Shared, preview
@@ -34,7 +34,7 @@ def silent(*_):
     """Hear nothing."""
 
 
-def protected(tmp_path, **changes) -> ProtectResult:
+def protected(tmp_path, **changes) -> ProtectReport:
     return protect(options_for(tmp_path, **changes), silent)
 
 
@@ -80,14 +80,12 @@ def test_the_preview_of_16_bits_shows_8(tmp_path):
     grey = values((300, 260), 1, 1, np.uint16)[..., 0] // 2 + 20_000
     Image.fromarray(grey.astype(np.uint16)).save(photos / "a.tif")
     assert not protected(tmp_path).failed
-    out, sheet = tmp_path / "protected" / "a.tif", tmp_path / "sheet.png"
+    out = tmp_path / "protected" / "a.tif"
     shared = Shared(out=out, preparation=Preparation(), grid=16, levels=8, metadata="keep")
-    preview(shared, Finished(source=photos / "a.tif", protected=out, sheet=sheet, caption="a"))
-    shown = np.asarray(Image.open(sheet)).astype(int)
-    noise = shown[100, 700:900]
-    assert set(np.unique(abs(noise - 128))) <= {10 * n for n in range(9)}
+    shown = preview(shared, Finished(source=photos / "a.tif", protected=out, name="a"))
+    assert set(np.unique(abs(shown.noise.astype(int) - 128))) <= {10 * n for n in range(9)}
     left = prepare(photos / "a.tif", Preparation()).pixels
-    assert shown[40, 16, 0] == round(int(left[0, 0, 0]) / 257)
+    assert shown.original[0, 0, 0] == round(int(left[0, 0, 0]) / 257)
 
 
 def test_what_a_person_should_know_is_in_the_account(tmp_path, capsys, monkeypatch):

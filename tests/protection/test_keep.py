@@ -16,9 +16,9 @@ from tests.support.protecting import (
     tree,
 )
 from unlearn.errors import UsageProblem
+from unlearn.pictures.decoded import Preparation
 from unlearn.protection import run as workflow
 from unlearn.protection.run import protect
-from unlearn.protection.worker import Preparation
 from unlearn.radius import Radius
 from unlearn.verification.verdicts import Task, check_pair
 
@@ -82,11 +82,14 @@ def test_auto_keeps_what_it_can_and_writes_the_rest_as_png(tmp_path):
     assert large.size_ratio == pytest.approx(ratio, abs=1e-4)
     too_little = ("the noise that fits into it correlates 0.", "only ")  # it depends on the key
     assert tiny.notices[0].startswith(tuple(f"written as PNG: {words}" for words in too_little))
-    assert (tiny.passes, tiny.correlation, tiny.energy, tiny.size_ratio) == (None,) * 4
+    assert (tiny.passes, tiny.correlation, tiny.energy) == (None,) * 3
+    ratio = tiny.bytes / (photos / "tiny.jpg").stat().st_size
+    assert tiny.size_ratio == pytest.approx(ratio, abs=1e-4)
+    assert (large.source_format, tiny.source_format, result.left_jpeg) == ("JPEG", "JPEG", (tiny,))
     lines = sorted(manifest_lines(tmp_path / "protected", "image"), key=lambda line: line["src"])
     assert [line["passes"] for line in lines] == [large.passes, None]
     previews = {path.name for path in (tmp_path / "protected.unlearn" / "preview").iterdir()}
-    assert previews == {"1-large.png", "2-tiny.png"}
+    assert previews == {"sheet.png", "page.html"}
 
 
 def test_keep_fails_what_auto_writes_as_png(tmp_path):

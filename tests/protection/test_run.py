@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,8 @@ from tests.support.protecting import (
 from unlearn.errors import EnvironmentProblem, NothingFound, PictureError, UsageProblem
 from unlearn.files import places as disk_module
 from unlearn.files.lock import locked
+from unlearn.pictures import write as write_module
+from unlearn.pictures.visibility import Visibility
 from unlearn.protection import key as key_module
 from unlearn.protection import pipeline as pipeline_module
 from unlearn.protection import run as workflow
@@ -185,17 +188,49 @@ def test_a_jpeg_is_opened_for_the_plan_for_reading_and_for_writing_only(tmp_path
     assert len(opened) == 3
 
 
-def test_previews_show_the_first_pictures_of_the_plan_that_succeed(tmp_path, fake):
-    photos = make_photos(tmp_path / "photos", ["b.jpg", "c.jpg", "d.jpg", "e.jpg"])
-    (photos / "a.jpg").write_bytes(b"\xff\xd8\xff")
-    result = run(tmp_path, preview=2)
+def test_previews_show_the_most_visible_pictures_of_all_classes(tmp_path, fake, monkeypatch):
+    make_photos(tmp_path / "photos", ["a/1.jpg", "a/2.jpg", "a/3.jpg", "b/4.jpg", "b/5.jpg"])
+    shown, known = [], {"1": 2.0, "2": 5.0, "3": 4.0, "4": 1.0, "5": 1.5}
+
+    def write(shared, job):
+        record = worker.write(shared, job)
+        return replace(record, visible=known[Path(record.src).stem])
+
+    def show(_shared, job):
+        shown.append(job.name)
+        return preview(_shared, job)
+
+    preview = worker.preview
+    monkeypatch.setattr(Steps, "write", staticmethod(write))
+    monkeypatch.setattr(worker, "preview", show)
+    result = run(tmp_path, preview=4)
+    assert shown == ["a/2.jpg", "b/5.jpg", "a/3.jpg", "b/4.jpg"]
     folder = tmp_path / "protected.unlearn" / "preview"
-    assert [path.name for path in result.previews] == ["1-b.png", "2-c.png"]
-    assert sorted(tree(folder)) == ["1-b.png", "2-c.png"]
-    (photos / "b.jpg").unlink()
-    make_picture(photos / "f.jpg", 9)
-    run(tmp_path, preview=2)
-    assert sorted(tree(folder)) == ["1-c.png", "2-d.png"]
+    assert result.previews == (folder / "sheet.png", folder / "page.html")
+    assert "Preview of protected" in result.previews[1].read_text(encoding="utf-8")
+
+
+def test_previews_of_an_earlier_version_are_replaced(tmp_path, fake):
+    make_photos(tmp_path / "photos", ["a.jpg"])
+    folder = tmp_path / "protected.unlearn" / "preview"
+    folder.mkdir(parents=True)
+    (folder / "1-a.png").touch()
+    run(tmp_path, preview=1)
+    assert sorted(tree(folder)) == ["page.html", "sheet.png"]
+
+
+def test_visibility_is_in_the_manifest_and_costs_no_byte_of_the_outputs(
+    tmp_path, fake, monkeypatch
+):
+    make_photos(tmp_path / "photos", ["a.jpg", "b.png"])
+    run(tmp_path)
+    for line in manifest_lines(tmp_path / "protected", "image"):
+        assert 0 < line["seen"] < line["visible"] < line["visible_high"]
+        assert line["seen_high"] > line["seen"]
+    before = tree(tmp_path / "protected")
+    monkeypatch.setattr(write_module.PlainAreas, "compared", lambda *_: Visibility())
+    run(tmp_path, force=True)
+    assert tree(tmp_path / "protected") == before
 
 
 def test_a_preview_that_fails_is_only_a_notice(tmp_path, fake, monkeypatch):
@@ -212,10 +247,9 @@ def test_a_preview_that_fails_is_only_a_notice(tmp_path, fake, monkeypatch):
     heard = Heard()
     result = protect(options_for(tmp_path, preview=2), heard)
     assert (result.exit_code, result.previews) == (0, ())
-    assert heard.notices == [
-        f"No preview of {tmp_path}/photos/a.jpg: no reason",
-        f"No preview of {tmp_path}/photos/b.jpg: broken",
-    ]
+    told = [notice.removeprefix(f"No preview of {tmp_path}/photos/") for notice in heard.notices]
+    assert [reason for _, reason in (text.split(": ") for text in told)] == ["no reason", "broken"]
+    assert {name for name, _ in (text.split(": ") for text in told)} == {"a.jpg", "b.jpg"}
 
 
 # --- pictures that cannot be protected -------------------------------------------------------

@@ -1,6 +1,7 @@
 """A small task that a victim learns in seconds, and what the tests of victims share."""
 
 from fractions import Fraction
+from typing import Any
 
 import torch
 
@@ -39,7 +40,7 @@ def with_shortcut(data: Data, levels: int = 8) -> Data:
 
 
 def make_cell(arm: str = "clean", **changes) -> Cell:
-    values = {
+    values: dict[str, Any] = {
         "arm": arm,
         "architecture": "resnet-small",
         "rho_a": Radius.of_levels(0),

@@ -171,7 +171,7 @@ def made_heic(pixels, *, turn=(), exif=None, xmp=None, icc=None, items=(), refer
     (type, content, properties, flags); `references` are (type, from, to); the picture is item 1.
     Without pi-heif, which alone reads it, the test that asks is skipped.
     """
-    pytest.importorskip("pi_heif", reason="needs pi-heif (unlearn[heif])")
+    pytest.importorskip("pi_heif", reason="needs pi-heif (the extra heif)")
     own = picture_properties(pixels) + [box(name, bytes([value])) for name, value in turn]
     if icc:
         own[2] = box(b"colr", b"prof" + icc)

@@ -1,6 +1,7 @@
 """Makes the picture files that the tests of reading and writing share."""
 
 from io import BytesIO
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -9,7 +10,7 @@ SIZES = [(1, 1), (7, 5), (64, 48), (257, 129)]
 JPEG_START = b"\xff\xd8\xff"
 
 # Each cell: Pillow mode, format, save options.
-CELLS = {
+CELLS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "jpeg": ("RGB", "JPEG", {}),
     "jpeg-444": ("RGB", "JPEG", {"subsampling": 0, "quality": 95}),
     "jpeg-progressive": ("RGB", "JPEG", {"progressive": True}),

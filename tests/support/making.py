@@ -98,8 +98,9 @@ def shake_norms(model: nn.Module, seed: int = 0) -> None:
     with torch.no_grad():
         for norm in model.modules():
             if isinstance(norm, nn.BatchNorm2d):
-                norm.running_mean.copy_(0.3 * torch.randn(norm.num_features, generator=stream))
-                norm.running_var.copy_(0.5 + torch.rand(norm.num_features, generator=stream))
+                mean, variance = norm.get_buffer("running_mean"), norm.get_buffer("running_var")
+                mean.copy_(0.3 * torch.randn(norm.num_features, generator=stream))
+                variance.copy_(0.5 + torch.rand(norm.num_features, generator=stream))
                 norm.weight.copy_(0.5 + torch.rand(norm.num_features, generator=stream))
                 norm.bias.copy_(0.2 * torch.randn(norm.num_features, generator=stream))
 

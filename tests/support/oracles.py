@@ -54,15 +54,17 @@ class SmallNetwork(nn.Module):
         for name, weight in weights.items():
             self.register_buffer(name, weight)
 
+    def weights(self, layer: str) -> tuple[Tensor, Tensor]:
+        """Return weight and bias of a layer."""
+        return self.get_buffer(f"{layer}_weight"), self.get_buffer(f"{layer}_bias")
+
     def features(self, images: Tensor) -> Tensor:
-        inner = torch.tanh(F.conv2d(images, self.conv1_weight, self.conv1_bias, padding=1))
+        inner = torch.tanh(F.conv2d(images, *self.weights("conv1"), padding=1))
         inner = F.avg_pool2d(inner, 2)
-        return torch.tanh(F.conv2d(inner, self.conv2_weight, self.conv2_bias, padding=1)).mean(
-            dim=(2, 3)
-        )
+        return torch.tanh(F.conv2d(inner, *self.weights("conv2"), padding=1)).mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
-        return F.linear(self.features(images), self.fc_weight, self.fc_bias)
+        return F.linear(self.features(images), *self.weights("fc"))
 
 
 def whole(name: str) -> Path | None:

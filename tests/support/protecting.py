@@ -42,7 +42,7 @@ class FakeGenerator:
 
     def __init__(self, delay_seconds: float = 0.0) -> None:
         self.delay_seconds = delay_seconds
-        self.calls = []
+        self.calls: list[str] = []
 
     def noise_for_picture(self, pixels, target, stream_seed, content_sha256, radius=None):
         time.sleep(self.delay_seconds)
@@ -210,5 +210,5 @@ def main() -> None:
     from unlearn.cli.app import run
 
     fake = FakeGenerator(float(os.environ.get("FAKE_DELAY", "0")))
-    workflow.load_generator = lambda _path, _device: (fake, "cpu")
+    vars(workflow)["load_generator"] = lambda _path, _device: (fake, "cpu")
     sys.exit(run(sys.argv[1:]))

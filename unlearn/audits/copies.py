@@ -27,7 +27,7 @@ from unlearn.generators.artefact import generator_from
 from unlearn.generators.header import read_header
 from unlearn.methods import Method
 from unlearn.pictures.decoded import eight_bit
-from unlearn.protection.events import Event, ProtectResult
+from unlearn.protection.events import Event, ProtectReport
 from unlearn.protection.key import Key, load_key
 from unlearn.protection.noise import KeyedNoise, targets_of, threads_for
 from unlearn.protection.options import ProtectOptions
@@ -35,7 +35,7 @@ from unlearn.protection.run import load_generator, protect
 from unlearn.protection.settings import Settings
 from unlearn.radius import WIDEST, Radius
 from unlearn.verification.options import VerifyOptions
-from unlearn.verification.run import VerifyResult, verify
+from unlearn.verification.run import VerifyReport, verify
 from unlearn.verification.verdicts import Check
 
 _NAMED = 3  # files named in a refusal
@@ -84,7 +84,7 @@ def origin_of(options: ProtectOptions) -> str:
     return f"generator {name} (SHA-256 {(file_sha256(Path(options.generator)) or '')[:12]})"
 
 
-def _first(result: ProtectResult) -> str:
+def _first(result: ProtectReport) -> str:
     """Return the first failure in words."""
     return next((f"{printable(r.src)} ({r.reason})" for r in result.failed), "interrupted")
 
@@ -120,7 +120,7 @@ def _tolerable(check: Check) -> bool:
     return check.state == "ok" or (check.state == "missing" and check.reason.startswith("failed"))
 
 
-def _strength(result: VerifyResult) -> tuple[int, float]:
+def _strength(result: VerifyReport) -> tuple[int, float]:
     """Return the largest and the mean change of the pairs, in levels."""
     changes = [check.mean_abs for check in result.checks if check.mean_abs is not None]
     largest = max((check.linf or 0 for check in result.checks), default=0)

@@ -8,6 +8,7 @@ from unlearn.cli.audit import audit
 from unlearn.cli.demo import demo
 from unlearn.cli.derived import Derived, derived
 from unlearn.cli.doctor import doctor
+from unlearn.cli.preview import preview
 from unlearn.cli.protect import protect
 from unlearn.cli.train_generator import train_generator
 from unlearn.cli.verify import verify
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 COMMANDS: Final[Mapping[str, Derived]] = {
     "protect": derived(protect),
     "verify": derived(verify),
+    "preview": derived(preview),
     "audit": derived(audit),
     "train-generator": derived(train_generator),
     "generators list": derived(generators.list_generators),

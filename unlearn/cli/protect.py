@@ -2,21 +2,67 @@
 
 import sys
 from dataclasses import replace
+from typing import Annotated, Literal
+
+import typer
 
 from unlearn.cli.console import Output
-from unlearn.protection.options import ProtectOptions
+from unlearn.errors import UsageProblem
+from unlearn.options import NOISE, Option
+from unlearn.protection.options import STRENGTHS, ProtectOptions
+from unlearn.radius import Radius
+
+StrengthOption = Annotated[
+    Literal["subtle", "balanced", "strong"] | None,
+    Option(
+        "A bound by name, instead of --rho. subtle: 2/255, CIEDE2000 about 1.0 on plain areas; "
+        "protection: none measured. balanced: 4/255, about 1.8; none measured. strong: 8/255, "
+        "about 3.0; see docs/results.md. 1 is hardly seen, 2.3 easily.",
+        panel=NOISE,
+        default_text="strong",
+    ),
+]
 
 
-def protect(options: ProtectOptions, output: Output) -> int:
+def protect(
+    options: ProtectOptions,
+    *,
+    strength: StrengthOption = None,
+    output: Output,
+    context: typer.Context,
+) -> int:
     """Add noise to pictures so that classifiers trained on them do badly on clean ones.
 
     unlearn protect ./photos --out ./protected
 
-    unlearn protect ./photos --out ./protected --rho 4/255 --max-side 2048
+    unlearn protect ./photos --out ./protected --strength balanced --max-side 2048
 
     Sources are only read. Run the same line again to continue or to add new pictures.
     """
-    return _run(replace(options, argv=tuple(sys.argv[1:])), output)
+    rho = _bound(options.rho, strength, context)
+    return _run(replace(options, rho=rho, argv=tuple(sys.argv[1:])), output)
+
+
+def _bound(rho: Radius, strength: str | None, context: typer.Context) -> Radius:
+    """Return the bound that was asked for; of two, the one on the command line.
+
+    Raises UsageProblem if both stand in one place and differ.
+    """
+    if strength is None:
+        return rho
+    asked = STRENGTHS[strength]
+    places = [_place(context, name) for name in ("rho", "strength")]
+    if places[0] == "DEFAULT" or rho == asked:
+        return asked
+    if places[0] == places[1]:
+        raise UsageProblem(f"--strength {strength} is --rho {asked}, not {rho}; give one of them")
+    return asked if places[1] == "COMMANDLINE" else rho
+
+
+def _place(context: typer.Context, name: str) -> str | None:
+    """Return where the value of an option comes from, in Click's words."""
+    source = context.get_parameter_source(name)
+    return None if source is None else source.name
 
 
 def _run(options: ProtectOptions, output: Output) -> int:

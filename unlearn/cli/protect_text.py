@@ -1,8 +1,9 @@
 """What `unlearn protect` prints: progress as it comes, and the account of the whole run."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import PurePosixPath
 from statistics import fmean
 from time import monotonic
 from typing import Any, Final
@@ -12,11 +13,12 @@ from unlearn.cli.console import Output
 from unlearn.cli.meter import Meter, duration_text
 from unlearn.cli.notice_text import notice_lines
 from unlearn.cli.survival_text import survival_lines
+from unlearn.cli.visibility_text import visibility_as_plain, visibility_lines
 from unlearn.files.text import printable, size_text
-from unlearn.protection.events import Event, Notice, Progress, ProtectResult, Started
+from unlearn.options import DEFAULT_RHO
+from unlearn.protection.events import Event, Notice, Progress, ProtectReport, Started
 from unlearn.protection.manifest import FILE_NAME, PictureRecord
 from unlearn.protection.survival import as_plain as survival_as_plain
-from unlearn.protection.worker import WRITTEN_AS_PNG
 
 # How much must be done until the time can be told; the first picture counts the workers' start.
 _MEASURED: Final = 3
@@ -69,7 +71,7 @@ class Telling:
             self._started = None
 
 
-def print_result(result: ProtectResult, output: Output) -> None:
+def print_result(result: ProtectReport, output: Output) -> None:
     """Print the account of a run on standard output; in silence only what failed, as errors."""
     if output.quiet:
         for record in result.failed:
@@ -85,7 +87,7 @@ def print_result(result: ProtectResult, output: Output) -> None:
         output.notice(f"Interrupted with {_count(result.left)} left; run again to continue")
 
 
-def as_plain(result: ProtectResult) -> dict[str, Any]:
+def as_plain(result: ProtectReport) -> dict[str, Any]:
     """Return the account as one JSON object."""
     return {
         "command": "protect",
@@ -108,6 +110,7 @@ def as_plain(result: ProtectResult) -> dict[str, Any]:
         "outdated": list(result.outdated),
         "max_change": result.largest_change,
         "mean_psnr": result.mean_psnr,
+        "visibility": visibility_as_plain(result.most_visible),
         "still_jpeg": len(result.kept),
         "png_instead": len(result.fallbacks),
         "survival": survival_as_plain(result.survival) if result.survival else None,
@@ -152,7 +155,11 @@ def _detail(record: PictureRecord) -> str:
         return f"{printable(record.src)}: not protected: {record.reason}"
     line = f"{printable(record.src)} -> {printable(record.out)}"
     if record.linf is not None:
-        line += f"  max change {record.linf}/255  PSNR {record.psnr} dB"
+        line += f"  max change {record.linf}/255"
+    if record.visible is not None:
+        line += (
+            f"  CIEDE2000 {record.visible:.1f} on plain areas, seen at a distance {record.seen:.1f}"
+        )
     if record.passes is not None:
         line += (
             f"  JPEG in {_count(record.passes, 'pass', 'es')}, "
@@ -164,13 +171,12 @@ def _detail(record: PictureRecord) -> str:
     return "  ".join([line, *map(printable, record.notices)])
 
 
-def _account(result: ProtectResult) -> Iterator[str]:
+def _account(result: ProtectReport) -> Iterator[str]:
     """Yield the lines of the end table; none is broken, since paths are copied from it."""
     most = f"noise written, max change {result.largest_change}/255, checked on the written files"
     yield _row("Protected", len(result.protected), most if result.protected else "")
     if result.earlier:
         yield _row("", result.earlier, "of these by an earlier run, left as they are")
-    yield from _formats(result)
     named = [(printable(record.src), record.reason or "") for record in result.failed[:_NAMED]]
     width = min(_WIDEST_NAME, max((len(name) for name, _ in named), default=0))
     for place, (name, reason) in enumerate(named):
@@ -185,29 +191,53 @@ def _account(result: ProtectResult) -> Iterator[str]:
     if result.skipped:
         kinds = ", ".join(f"{n} {printable(kind)}" for kind, n in result.skipped.items())
         yield _row("Skipped", sum(result.skipped.values()), kinds)
+    yield from _formats(result)
+    yield from _worth(result)
     yield from _closing(result)
 
 
-def _formats(result: ProtectResult) -> Iterator[str]:
-    """Yield what became of the JPEG sources."""
-    if kept := result.kept:
-        correlation = fmean(record.correlation or 0 for record in kept)
+def _worth(result: ProtectReport) -> Iterator[str]:
+    """Yield how visible the noise is, and that a bound's protection is unknown where it is."""
+    for place, text in enumerate(visibility_lines(result.most_visible)):
+        yield _row("" if place else "Visible", "", text)
+    if result.protected and result.rho != str(DEFAULT_RHO):
+        yield _row("Protection", "", f"none measured at {result.rho}; 'unlearn audit' measures it")
+
+
+def _formats(result: ProtectReport) -> Iterator[str]:
+    """Yield what became of the JPEG sources, in one line; --verbose names them and says why."""
+    kept, left = result.kept, result.left_jpeg
+    if not kept and not left:
+        return
+    parts, jpegs = [], len(kept) + len(left)
+    if kept:
         energy = fmean(record.energy or 0 for record in kept)
-        before = sum((record.bytes or 0) / (record.size_ratio or 1) for record in kept)
-        ratio = sum(record.bytes or 0 for record in kept) / max(before, 1)
-        yield _row(
-            "Still JPEG",
-            len(kept),
-            f"{ratio:.2f}x the size; {energy:.0%} of the noise's energy, correlation "
-            f"{correlation:.2f}",
+        parts.append(
+            f"{len(kept)} of {jpegs} {_verb('stay', kept)} JPEG, {_sizes(kept)}, "
+            f"with {energy:.0%} of the noise's energy"
         )
-    for place, record in enumerate(result.fallbacks[:_NAMED]):
-        title, count = ("", "") if place else ("PNG instead", len(result.fallbacks))
-        reason = next(n for n in record.notices if n.startswith(WRITTEN_AS_PNG))
-        name, reason = printable(record.src), printable(reason.removeprefix(WRITTEN_AS_PNG))
-        yield _row(title, count, f"{name}  {reason}")
-    if len(result.fallbacks) > _NAMED:
-        yield _row("", "", f"and {len(result.fallbacks) - _NAMED} more, see the record")
+    if left:
+        kinds = " or ".join(sorted({_suffix(record) for record in left}))
+        stay = "" if kept else f" of {jpegs}"
+        parts.append(f"{len(left)}{stay} {_verb('become', left)} {kinds}, {_sizes(left)}")
+    why = " (-v says which and why)" if result.fallbacks else ""
+    yield _row("JPEG", jpegs, f"{'; '.join(parts)}{why}")
+
+
+def _verb(verb: str, records: Sequence[PictureRecord]) -> str:
+    """Return a verb as it goes with so many."""
+    return verb + "s" * (len(records) == 1)
+
+
+def _suffix(record: PictureRecord) -> str:
+    """Return what the output's name says of its format."""
+    return PurePosixPath(record.out or "").suffix[1:].upper()
+
+
+def _sizes(records: Sequence[PictureRecord]) -> str:
+    """Return how large the sources are, and what was made of them."""
+    before = sum((record.bytes or 0) / (record.size_ratio or 1) for record in records)
+    return f"{size_text(round(before))} → {size_text(sum(record.bytes or 0 for record in records))}"
 
 
 def _row(title: str, count: int | str = "", text: str = "") -> str:
@@ -215,19 +245,17 @@ def _row(title: str, count: int | str = "", text: str = "") -> str:
     return f"  {title:<13} {count:>6}  {text}".rstrip()
 
 
-def _closing(result: ProtectResult) -> Iterator[str]:
+def _closing(result: ProtectReport) -> Iterator[str]:
     """Yield the last lines: what was written, and where the record is."""
     parts = [f"{size_text(result.written_bytes)} in {printable(result.out)}"]
     parts.append(duration_text(result.seconds))
-    if result.mean_psnr is not None:
-        parts.append(f"mean PSNR {result.mean_psnr:.1f} dB")
     yield _row("Written", "", " · ".join(parts))
     if (result.records / FILE_NAME).exists():
         sheets = ", preview/" if (result.records / "preview").is_dir() else ""
         yield _row("Record", "", f"{printable(result.records / FILE_NAME)}{sheets}")
 
 
-def _dry_run(result: ProtectResult) -> Iterator[str]:
+def _dry_run(result: ProtectReport) -> Iterator[str]:
     """Yield what the real run would write, one file a line, and the sum."""
     planned = [record for record in result.protected if record.out_sha256 is None]
     for record in planned:

@@ -17,7 +17,7 @@ from unlearn.cli.meter import Meter, duration_text
 from unlearn.generators.options import MethodOptions, TrainOptions
 
 if TYPE_CHECKING:
-    from unlearn.generators.train import Resumed, Started, Stepped, Trained
+    from unlearn.generators.train import Resumed, Started, Stepped, TrainReport
 
 _FIRST_STEPS: Final = 5  # steps to wait for before the time is estimated
 _TERMS: Final = {
@@ -138,7 +138,7 @@ class _Teller:
             self.output.detail(f"step {event.step}/{event.steps}  {note}")
 
 
-def _show(output: Output, trained: "Trained", data: Path, out: Path) -> None:
+def _show(output: Output, trained: "TrainReport", data: Path, out: Path) -> None:
     """Print the result, as text or JSON."""
     curve = trained.header.curve
     reached = {

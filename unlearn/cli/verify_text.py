@@ -12,7 +12,7 @@ from unlearn.cli.console import Output
 from unlearn.errors import UsageProblem
 from unlearn.files.replace import replacing
 from unlearn.files.text import printable
-from unlearn.verification.run import VerifyResult
+from unlearn.verification.run import VerifyReport
 from unlearn.verification.verdicts import Check, State
 
 TITLES: Final[dict[State, str]] = {
@@ -37,7 +37,7 @@ _ORIGINS: Final = {
 }
 
 
-def print_result(result: VerifyResult, output: Output) -> None:
+def print_result(result: VerifyReport, output: Output) -> None:
     """Print the table and the verdict on standard output, notices on standard error."""
     for notice in result.notices:
         output.notice(f"Notice: {notice}")
@@ -45,7 +45,7 @@ def print_result(result: VerifyResult, output: Output) -> None:
     output.result(_verdict(result))
 
 
-def _table(result: VerifyResult, named: int) -> Table:
+def _table(result: VerifyReport, named: int) -> Table:
     """Return one row per state, and the files below each state that is not well."""
     table = Table.grid(padding=(0, 2))
     table.add_column()
@@ -75,7 +75,7 @@ def _summary(checks: list[Check]) -> str:
     return f"max change {largest}/255, mean PSNR {sum(ratios) / len(ratios):.1f} dB"
 
 
-def _verdict(result: VerifyResult) -> str:
+def _verdict(result: VerifyReport) -> str:
     """Return the last line: how many were verified, against which bound and on whose word."""
     bound = f"rho {result.radius} ({_ORIGINS[result.radius_origin]})"
     good, files = result.counts["ok"], len(result.checks)
@@ -87,7 +87,7 @@ def _verdict(result: VerifyResult) -> str:
     return f"{good} of {files} files are within {bound}{sampled}"
 
 
-def as_plain(result: VerifyResult, source: Path | None, out: Path) -> dict[str, Any]:
+def as_plain(result: VerifyReport, source: Path | None, out: Path) -> dict[str, Any]:
     """Return the verdict as one JSON object."""
     return {
         "command": "verify",
@@ -105,7 +105,7 @@ def as_plain(result: VerifyResult, source: Path | None, out: Path) -> dict[str, 
     }
 
 
-def write_csv(result: VerifyResult, target: Path) -> None:
+def write_csv(result: VerifyReport, target: Path) -> None:
     """Write one row a file; raises UsageProblem rather than replace anything but such a table."""
     if target.exists() and not _is_table(target):
         raise UsageProblem(f"{printable(target)} exists and is no table of verify; choose another")

@@ -20,6 +20,7 @@ from unlearn.countermeasures.drawing import normal
 from unlearn.countermeasures.sets import each_batch
 from unlearn.datasets.labelled import Data
 from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.extras import how_to_add
 from unlearn.files.text import printable
 from unlearn.rng import Rng
 
@@ -100,8 +101,7 @@ def load_denoiser(folder: Path) -> Denoiser:
         from diffusers import DDPMScheduler, UNet2DModel
     except ImportError as error:
         raise EnvironmentProblem(
-            "the countermeasure diffusion needs diffusers; in a checkout of unlearn: "
-            'pip install ".[purify]"'
+            f"the countermeasure diffusion needs diffusers: {how_to_add('purify')}"
         ) from error
     unet = folder / "unet" if (folder / "unet").is_dir() else folder
     if not (unet / _WEIGHTS).is_file():

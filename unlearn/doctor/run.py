@@ -15,6 +15,7 @@ from PIL import features
 from unlearn import __version__
 from unlearn.doctor.self_test import Device, SelfTest, self_tests
 from unlearn.errors import UnlearnError
+from unlearn.extras import how_to_add
 from unlearn.files.places import existing_part
 from unlearn.generators.catalogue import BUNDLED, pulled_folder
 from unlearn.protection.key import default_path, load_key
@@ -150,7 +151,7 @@ def _heif() -> str:
     try:
         return f"pi-heif {version('pi-heif')}"
     except PackageNotFoundError:
-        return "no, pip install 'unlearn[heif]'"
+        return f"no, {how_to_add('heif')}"
 
 
 def _places() -> tuple[Place, ...]:

@@ -68,7 +68,7 @@ Report = Callable[[Started | Resumed | Stepped], None]
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainReport:
     """The written artefact."""
 
     path: Path
@@ -86,7 +86,7 @@ class Stopped(UnlearnError):
 
 def train_generator(
     options: TrainOptions, report: Report, stop: threading.Event | None = None
-) -> Trained:
+) -> TrainReport:
     """Train and write a generator; a set `stop` saves the state after the step under way.
 
     Raises UsageProblem for an existing --out or unusable data, Stopped when asked to stop.
@@ -133,7 +133,7 @@ def train_generator(
     replace_file(card, model_card(header).encode())
     sha256 = generator.save(options.out)
     checkpoint.path.unlink(missing_ok=True)
-    return Trained(options.out, card, sha256, header, time.monotonic() - began)
+    return TrainReport(options.out, card, sha256, header, time.monotonic() - began)
 
 
 def checkpoint_path(out: Path) -> Path:

@@ -18,6 +18,7 @@ STRIP_PIXELS = 1 << 17  # a strip's copies stay in the processor's cache and in 
 DEEP = 257  # steps of 16 bits in one of 8: 255 * 257 is 65535
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Alpha = NDArray[np.uint8] | None
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -111,10 +112,20 @@ class Picture:
         width, height = self.size
         rows = max(1, STRIP_PIXELS // width)
         for top in range(0, height, rows):
-            box = (0, top, width, min(height, top + rows))
-            strip = np.asarray(self.image.crop(box)).reshape(-1, width, self.bands)
-            alpha = strip[..., self.channels] if self.has_alpha else None
-            yield top, strip[..., : self.channels], alpha
+            yield top, *self._cut((0, top, width, min(height, top + rows)))
+
+    def crop(self, box: Box) -> tuple[Pixels, Alpha]:
+        """Return the colours (h, w, C) and the alpha (h, w) or None inside a box."""
+        if "arrays" not in self.__dict__:
+            return self._cut(box)
+        left, top, right, bottom = box
+        part = np.s_[top:bottom, left:right]
+        return self.pixels[part], None if self.alpha is None else self.alpha[part]
+
+    def _cut(self, box: Box) -> tuple[Pixels, Alpha]:
+        """Return what crop does, from Pillow's copy."""
+        part = np.asarray(self.image.crop(box)).reshape(box[3] - box[1], -1, self.bands)
+        return part[..., : self.channels], part[..., self.channels] if self.has_alpha else None
 
     def put(self, top: int, pixels: Pixels, alpha: Alpha) -> None:
         """Replace the rows from `top` on by colours (h, W, C) and alpha (h, W)."""

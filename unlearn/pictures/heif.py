@@ -5,8 +5,9 @@ for, and sets the orientation in EXIF and XMP to 1, so that nobody turns the pic
 """
 
 from unlearn.errors import PictureError
+from unlearn.extras import how_to_add
 
-MISSING = "install unlearn[heif] to read HEIC (pip install 'unlearn[heif]'), or convert to JPEG"
+MISSING = f"HEIC needs pi-heif ({how_to_add('heif')}); or convert to JPEG"
 
 
 def enable_heif() -> None:

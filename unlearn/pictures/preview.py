@@ -1,65 +1,117 @@
-"""A sheet that shows what was done to a picture: original, protected, noise, the whole."""
+"""What is shown of pictures: original, protected and noise where most is seen, and the whole."""
 
-import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageCms, ImageDraw, ImageFont
 
-from unlearn.pictures.compare import Difference, difference
-from unlearn.pictures.decoded import DEEP, Picture, Pixels, eight_bit
+from unlearn.pictures.compare import difference
+from unlearn.pictures.decoded import DEEP, Box, Picture, Pixels, eight_bit, to_image
+from unlearn.pictures.visibility import BLOCK, PlainAreas, Visibility, differences, plain_blocks
 from unlearn.pictures.write import placing
 
 CROP = 512
 AMPLIFY = 10
+PRIVATE = "Clean crops of your pictures: keep this to yourself, do not publish it."
+_LOOKED_AT = 1024  # pixels of the longer side that are looked at to find a window
 _ENLARGED = 256  # crops smaller than this are enlarged in whole steps, pixels staying squares
 _SMALL = 200  # longest side of the whole picture
-_NARROWEST = 200
-_GAP, _LINE, _TEXT = 16, 24, 16
+_NARROWEST = 256  # the numbers find room beneath
+_GAP, _LINE, _TEXT, _HEAD = 16, 24, 16, 36
 _PAPER, _INK, _FAINT, _MARK = (250, 250, 250), (30, 30, 30), (110, 110, 110), (220, 40, 40)
 _CHECKS = (235, 205)  # greys behind transparent places
 _MIDDLE = 128
 
-Box = tuple[int, int, int, int]  # left, top, right, bottom
 Values = TypeVar("Values", NDArray[np.uint8], Pixels)
 
 
-def preview_sheet(source: Picture, protected: Picture, target: Path, caption: str) -> None:
-    """Write a PNG sheet: three panels at the same crop, the whole picture small, and the numbers.
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What is shown of one picture: the same window three times, and the whole picture small.
 
-    Both are a pair without mismatch. The noise panel shows 128 + 10 n. Raises PictureError when
-    the sheet cannot be written.
+    All are RGB (h, w, 3); a colour profile was applied to all but the noise, which is 128 + 10 n.
+    `box` is the window in a picture of `size`; `linf` is the largest change.
     """
-    box = busiest_box(eight_bit(source.pixels))
-    left, top, right, bottom = box
-    factor = max(1, _ENLARGED // max(right - left, bottom - top))
-    panels = [
-        _enlarge(_crop(_flatten(source), box), factor),
-        _enlarge(_crop(_flatten(protected), box), factor),
-        _enlarge(_noise(source, protected.pixels, box), factor),
-    ]
-    lines = _lines(difference(source, protected), box, factor)
-    sheet = _compose(panels, _small(protected, box), caption, lines)
-    colour_profile = source.metadata.icc if source.pixels.shape[2] == 3 else None
+
+    name: str
+    original: NDArray[np.uint8]
+    protected: NDArray[np.uint8]
+    noise: NDArray[np.uint8]
+    whole: NDArray[np.uint8]
+    box: Box
+    size: tuple[int, int]
+    linf: int
+    visibility: Visibility
+
+    @property
+    def factor(self) -> int:
+        """How many times the panels are enlarged, in whole steps, so that pixels stay squares."""
+        left, top, right, bottom = self.box
+        return max(1, _ENLARGED // max(right - left, bottom - top))
+
+
+def show(source: Picture, protected: Picture, name: str) -> Shown:
+    """Return what is shown of a picture and what was made of it, of the same size.
+
+    Grey that came back in three channels is grey. The noise is 0 where alpha is 0.
+    """
+    pixels = protected.pixels[..., : source.channels]
+    masked = Picture(to_image(pixels, source.alpha), metadata=source.metadata)
+    box = plainest_box(source, pixels)
+    return Shown(
+        name=name,
+        original=_in_srgb(_crop(_flatten(source), box), source),
+        protected=_in_srgb(_crop(_flatten(masked), box), source),
+        noise=_noise(source, pixels, box),
+        whole=_small(_in_srgb(_flatten(source), source), box),
+        box=box,
+        size=source.size,
+        linf=difference(source, masked).linf,
+        visibility=PlainAreas(source).compared(masked),
+    )
+
+
+def preview_sheet(source: Picture, protected: Picture, target: Path, caption: str) -> None:
+    """Write a PNG sheet of one picture; raises PictureError when it cannot be written."""
+    contact_sheet([show(source, protected, caption)], target)
+
+
+def contact_sheet(pictures: Sequence[Shown], target: Path) -> None:
+    """Write one PNG sheet with a row for each picture; raises PictureError when it cannot be."""
+    rows = [_row(picture) for picture in pictures]
+    size = (max(row.width for row in rows), _HEAD + sum(row.height for row in rows))
+    sheet, top = Image.new("RGB", size, _PAPER), _HEAD
+    font = ImageFont.load_default(_TEXT)
+    ImageDraw.Draw(sheet).text((_GAP, _GAP - 4), PRIVATE, _MARK, font)
+    for row in rows:
+        sheet.paste(row, (0, top))
+        top += row.height
     with placing(target) as temporary:
-        sheet.save(temporary, format="PNG", icc_profile=colour_profile)
+        sheet.save(temporary, format="PNG")
 
 
-def busiest_box(pixels: NDArray[np.uint8]) -> Box:
-    """Return the window of up to 512 pixels a side where brightness varies most."""
-    height, width, _ = pixels.shape
+def plainest_box(source: Picture, protected: Pixels) -> Box:
+    """Return the window of up to 512 pixels a side where most of a change is seen on plain areas.
+
+    Of large pictures the change is looked at in every n-th pixel of every n-th row.
+    """
+    width, height = source.size
     side_x, side_y = min(CROP, width), min(CROP, height)
-    step = max(1, max(width, height) // 1024)
-    light = pixels[::step, ::step].mean(axis=2, dtype=np.float64)
-    wide, high = max(1, side_x // step), max(1, side_y // step)
-    high, wide = min(high, light.shape[0]), min(wide, light.shape[1])
-    count = wide * high
-    mean = _window_sums(light, wide, high) / count
-    variance = _window_sums(light**2, wide, high) / count - mean**2
-    y, x = np.unravel_index(int(variance.argmax()), variance.shape)
+    step = max(1, max(width, height) // _LOOKED_AT)
+    change = differences(source.pixels[::step, ::step], protected[::step, ::step])
+    rows, columns = (np.arange(0, length, step) // BLOCK for length in (height, width))
+    change = np.where(plain_blocks(source)[rows[:, None], columns], change, 0)
+    if source.alpha is not None:
+        change[source.alpha[::step, ::step] == 0] = 0
+    wide, high = (max(1, side // step) for side in (side_x, side_y))
+    high, wide = min(high, change.shape[0]), min(wide, change.shape[1])
+    sums = _window_sums(change.astype(np.float64), wide, high)
+    y, x = np.unravel_index(int(sums.argmax()), sums.shape)
     left, top = min(int(x) * step, width - side_x), min(int(y) * step, height - side_y)
     return left, top, left + side_x, top + side_y
 
@@ -108,9 +160,24 @@ def _enlarge(pixels: NDArray[np.uint8], factor: int) -> Image.Image:
     return image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
 
 
-def _small(picture: Picture, box: Box) -> Image.Image:
-    """Return the whole picture small, the box marked if it is not all of it."""
-    image = Image.fromarray(np.ascontiguousarray(_flatten(picture)))
+def _in_srgb(pixels: NDArray[np.uint8], picture: Picture) -> NDArray[np.uint8]:
+    """Return colours (h, w, 3) as sRGB; those whose profile cannot be read stay as they are."""
+    profile = picture.metadata.icc
+    if profile is None or picture.channels == 1:
+        return pixels
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    try:
+        own = ImageCms.ImageCmsProfile(BytesIO(profile))
+        srgb = ImageCms.createProfile("sRGB")
+        turned = ImageCms.profileToProfile(image, own, srgb, outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError):
+        return pixels
+    return pixels if turned is None else np.asarray(turned)
+
+
+def _small(pixels: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    """Return the whole picture (H, W, 3) small, the box marked if it is not all of it."""
+    image = Image.fromarray(np.ascontiguousarray(pixels))
     scale = _SMALL / max(image.size)
     method = Image.Resampling.LANCZOS if scale < 1 else Image.Resampling.NEAREST
     small = image.resize(
@@ -122,31 +189,34 @@ def _small(picture: Picture, box: Box) -> Image.Image:
         left, top, right, bottom = (round(edge * scale) for edge in box)
         edges = (left, top, max(left, right - 1), max(top, bottom - 1))
         ImageDraw.Draw(small).rectangle(edges, outline=_MARK, width=2)
-    return small
+    return np.asarray(small)
 
 
-def _lines(found: Difference, box: Box, factor: int) -> list[str]:
-    """Return the numbers under the panels."""
-    left, top, right, bottom = box
-    psnr = "no change" if math.isinf(found.psnr) else f"PSNR {found.psnr:.1f} dB"
-    return [
-        f"max change {found.linf}/255 · mean {found.mean_abs:.2f}/255 · {psnr}",
-        f"panels: {right - left} x {bottom - top} pixels at x {left}, y {top}, "
-        f"shown at {100 * factor} %",
-        f"noise x{AMPLIFY}: grey is no change",
+def lines(picture: Shown) -> tuple[str, ...]:
+    """Return the numbers of one picture."""
+    left, top, right, bottom = picture.box
+    found = picture.visibility
+    return (
+        f"largest change {picture.linf}/255 · CIEDE2000 on plain areas {found.mean:.1f}, "
+        f"blurred as by the eye {found.seen_mean:.1f}",
+        f"{right - left} x {bottom - top} of {picture.size[0]} x {picture.size[1]} pixels, "
+        f"at x {left}, y {top}, shown at {100 * picture.factor} %",
+    )
+
+
+def _row(picture: Shown) -> Image.Image:
+    """Return the part of a sheet that shows one picture."""
+    panels = [
+        _enlarge(pixels, picture.factor)
+        for pixels in (picture.original, picture.protected, picture.noise)
     ]
-
-
-def _compose(
-    panels: Sequence[Image.Image], small: Image.Image, caption: str, lines: Sequence[str]
-) -> Image.Image:
-    """Return the sheet."""
+    whole = Image.fromarray(picture.whole)
+    texts = (picture.name, *lines(picture), f"noise x{AMPLIFY}: grey is no change")
     cell = max(_NARROWEST, *(panel.width for panel in panels))
     panel_top = _GAP + _LINE
     below = panel_top + panels[0].height + _GAP
     width = 3 * cell + 4 * _GAP
-    text_height = (1 + len(lines)) * _LINE
-    sheet = Image.new("RGB", (width, below + max(small.height, text_height) + _GAP), _PAPER)
+    sheet = Image.new("RGB", (width, below + max(whole.height, len(texts) * _LINE) + _GAP), _PAPER)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_TEXT)
     for place, (title, panel) in enumerate(
         zip(("original", "protected", f"noise x{AMPLIFY}"), panels, strict=True)
@@ -154,9 +224,9 @@ def _compose(
         left = _GAP + place * (cell + _GAP)
         draw.text((left, _GAP - 4), title, _INK, font)
         sheet.paste(panel, (left, panel_top))
-    sheet.paste(small, (_GAP, below))
+    sheet.paste(whole, (_GAP, below))
     left = 2 * _GAP + _SMALL
-    for place, line in enumerate((caption, *lines)):
+    for place, line in enumerate(texts):
         text = _fitted(line, font, width - left - _GAP)
         draw.text((left, below + place * _LINE), text, _FAINT if place else _INK, font)
     return sheet

@@ -23,6 +23,7 @@ from unlearn.pictures.decoded import DEEP, Picture, Pixels, Preparation
 from unlearn.pictures.digests import Prints
 from unlearn.pictures.encode import ENCODERS
 from unlearn.pictures.read import open_picture, prepare
+from unlearn.pictures.visibility import PlainAreas, Visibility
 
 Rows = Callable[[int, Pixels], Pixels]
 _DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
@@ -30,13 +31,14 @@ _DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 @dataclass(frozen=True)
 class Written:
-    """One file on disk: its hash and size, and its measured distance from the prepared source."""
+    """One file on disk: its hash and size, how far from its source it is, and how visibly."""
 
     sha256: str
     size_bytes: int
     linf: int
     mean_abs: float
     psnr: float
+    visibility: Visibility
 
 
 def write_rows(
@@ -55,9 +57,10 @@ def write_rows(
     the file's. Raises PictureError, and leaves no file, when the file is over the bound, unchanged
     or not what was meant; EnvironmentProblem when the disk is full or read-only.
     """
-    size = source.size
+    size, plain = source.size, PlainAreas(source)
     found, meant = _replace(source, rows)
     _refuse(found, levels)
+    visibility = plain.compared(source)
     dressed = replace(source, metadata=source.metadata.chosen(metadata, size))
 
     def check(temporary: Path) -> str:
@@ -70,7 +73,7 @@ def write_rows(
         return decoded.sha256
 
     placed = _place(target, lambda file: ENCODERS[format](dressed, file), check)
-    return Written(*placed, found.linf, found.mean_abs, found.psnr)
+    return Written(*placed, found.linf, found.mean_abs, found.psnr, visibility)
 
 
 def write_data(picture: Picture, data: bytes, target: Path, *, levels: int) -> Written:
@@ -78,7 +81,7 @@ def write_data(picture: Picture, data: bytes, target: Path, *, levels: int) -> W
 
     Raises as write_rows does.
     """
-    measured: list[Difference] = []
+    measured: list[tuple[Difference, Visibility]] = []
 
     def check(temporary: Path) -> str:
         """Measure the decoded file and return its hash."""
@@ -86,12 +89,14 @@ def write_data(picture: Picture, data: bytes, target: Path, *, levels: int) -> W
         problem = mismatch(picture, decoded)
         if problem:
             raise PictureError(f"the written file did not keep the {problem}")
-        measured.append(difference(picture, decoded))
-        _refuse(measured[0], levels)
+        found = difference(picture, decoded)
+        _refuse(found, levels)
+        measured.append((found, PlainAreas(picture).compared(decoded)))
         return decoded.sha256
 
     placed = _place(target, lambda file: file.write(data), check)
-    return Written(*placed, measured[0].linf, measured[0].mean_abs, measured[0].psnr)
+    found, visibility = measured[0]
+    return Written(*placed, found.linf, found.mean_abs, found.psnr, visibility)
 
 
 def _replace(source: Picture, rows: Rows) -> tuple[Difference, Prints]:

@@ -66,7 +66,7 @@ class SurvivalReport:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProtectResult:
+class ProtectReport:
     """What became of every picture; `protected` includes the `earlier` ones, found finished."""
 
     out: Path
@@ -116,6 +116,22 @@ class ProtectResult:
             for record in self.protected
             if any(notice.startswith(WRITTEN_AS_PNG) for notice in record.notices)
         )
+
+    @property
+    def left_jpeg(self) -> tuple[PictureRecord, ...]:
+        """The pictures that were JPEG and are of another format now."""
+        kept = set(map(id, self.kept))
+        return tuple(
+            record
+            for record in self.protected
+            if record.source_format == "JPEG" and id(record) not in kept
+        )
+
+    @property
+    def most_visible(self) -> tuple[PictureRecord, ...]:
+        """The protected pictures whose visibility is known, the most visible first."""
+        known = [record for record in self.protected if record.visible is not None]
+        return tuple(sorted(known, key=lambda record: -(record.visible or 0)))
 
     @property
     def mean_psnr(self) -> float | None:

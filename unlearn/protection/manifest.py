@@ -86,10 +86,15 @@ class PictureRecord:
     dropped: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     ms: int | None = None
-    passes: int | None = None  # these four of a JPEG that stayed one, see data/keep
+    source_format: str | None = None  # as its content tells
+    size_ratio: float | None = None  # of the output to the source
+    visible: float | None = None  # CIEDE2000 on the plain third of the picture: the mean
+    visible_high: float | None = None  # and the 95th percentile
+    seen: float | None = None  # both again, blurred as the eye blurs at 60 pixels a degree
+    seen_high: float | None = None
+    passes: int | None = None  # these three of a JPEG that stayed one, see pictures/jpeg/within
     correlation: float | None = None
     energy: float | None = None
-    size_ratio: float | None = None  # of the output to the source
 
     def to_line(self) -> dict[str, Any]:
         """Return the record as the manifest stores it; linf is measured on the decoded file."""

@@ -3,6 +3,7 @@
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final
 
 from unlearn.errors import UsageProblem
@@ -20,12 +21,16 @@ from unlearn.options import (
     RhoOption,
 )
 from unlearn.pictures.choices import FormatChoice, MetadataChoice
+from unlearn.radius import Radius
 
 if TYPE_CHECKING:
     from unlearn.pictures.read import Preparation
     from unlearn.protection.plan import PlanRequest
     from unlearn.sources.scan import Selection
 
+STRENGTHS: Final = MappingProxyType(
+    {"subtle": Radius.of_levels(2), "balanced": Radius.of_levels(4), "strong": Radius.of_levels(8)}
+)
 SMALLEST_GRID: Final = 8
 SMALLEST_SIDE: Final = 16
 _MOST_WORKERS: Final = 8
@@ -146,7 +151,11 @@ class ProtectOptions:
     ] = field(default_factory=usual_workers)
     preview: Annotated[
         int,
-        Option("Sheets with before, after and noise, beside the output.", metavar="N", minimum=0),
+        Option(
+            "Pictures shown before and after on a sheet and a page, beside the output.",
+            metavar="N",
+            minimum=0,
+        ),
     ] = 3
     report_survival: Annotated[
         bool,

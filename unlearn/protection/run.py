@@ -16,15 +16,17 @@ from pathlib import Path, PurePosixPath
 
 from unlearn import __version__
 from unlearn.config import to_plain
-from unlearn.errors import UsageProblem
+from unlearn.errors import EnvironmentProblem, PictureError, UsageProblem
 from unlearn.files.lock import locked, refuse_if_locked
 from unlearn.files.places import check_space, free_bytes, remove_leftovers
 from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
 from unlearn.generators.catalogue import resolve
 from unlearn.generators.header import Header, read_header
+from unlearn.pictures.preview import contact_sheet
+from unlearn.pictures.preview_page import preview_page
 from unlearn.protection import worker
-from unlearn.protection.events import Notice, ProtectResult, Report, Started
+from unlearn.protection.events import Notice, ProtectReport, Report, Started
 from unlearn.protection.key import Key, load_key
 from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes, read_manifest
 from unlearn.protection.noise import KeyedNoise, LoadedGenerator, targets_of, threads_for
@@ -42,7 +44,7 @@ from unlearn.radius import WIDEST
 from unlearn.sources.labels import check_classes
 from unlearn.workers.pool import Interruption, Pool
 
-__all__ = ["ProtectOptions", "ProtectResult", "load_generator", "protect"]
+__all__ = ["ProtectOptions", "ProtectReport", "load_generator", "protect"]
 
 _STOPPING = "Stopping after the pictures under way; press Ctrl-C again to stop at once"
 
@@ -61,7 +63,7 @@ def load_generator(path: Path, device: str) -> tuple[LoadedGenerator, str]:
     return NoiseGenerator.load(path, run), f"{run.device} ({run.precision})"
 
 
-def protect(options: ProtectOptions, report: Report) -> ProtectResult:
+def protect(options: ProtectOptions, report: Report) -> ProtectReport:
     """Protect every picture that can be, and account for every one that cannot.
 
     Raises UsageProblem, NothingFound or EnvironmentProblem before anything is written if the run as
@@ -136,7 +138,7 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
     )
 
 
-def _look_through(ground: Groundwork, report: Report) -> ProtectResult:
+def _look_through(ground: Groundwork, report: Report) -> ProtectReport:
     """Read every picture that is left to do, and write nothing."""
     _announce(ground, ground.options.device, report)
     options, steps = ground.options, Steps(ground, DryRecorder(), report)
@@ -148,7 +150,7 @@ def _look_through(ground: Groundwork, report: Report) -> ProtectResult:
     return steps.result(interrupted=interruption.requested)
 
 
-def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
+def _write(ground: Groundwork, header: Header, report: Report) -> ProtectReport:
     """Protect what is left to do, under the lock of the output folder."""
     options, plan = ground.options, ground.plan
     refuse_if_locked(plan.out, plan.records)
@@ -169,7 +171,7 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectResult:
             _tidy(ground)
 
 
-def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) -> ProtectResult:
+def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) -> ProtectReport:
     """Remove what is outdated, then do the pictures and their previews."""
     ground, options = steps.ground, steps.ground.options
     threads = threads_for(device, options.workers)
@@ -190,22 +192,29 @@ def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) ->
 
 
 def _draw(jobs: Sequence[Finished], folder: Path, pool: Pool, report: Report) -> tuple[Path, ...]:
-    """Draw the preview sheets in place of those of earlier runs."""
-    if jobs:
-        folder.mkdir(exist_ok=True)
-        for old in folder.glob("[0-9]*-*.png"):
-            old.unlink()
+    """Draw the sheet and the page in place of those of earlier runs."""
     futures = [pool.submit_shared(worker.preview, job) for job in jobs]
     wait(futures)
-    sheets = []
+    shown = []
     for job, future in zip(jobs, futures, strict=True):
         error = future.exception()
-        drawn = Failure(str(error)) if error else future.result()
-        if isinstance(drawn, Failure):
-            report(Notice(f"No preview of {printable(job.source)}: {drawn.reason}"))
+        found = Failure(str(error)) if error else future.result()
+        if isinstance(found, Failure):
+            report(Notice(f"No preview of {printable(job.source)}: {found.reason}"))
         else:
-            sheets.append(drawn)
-    return tuple(sheets)
+            shown.append(found)
+    if not shown:
+        return ()
+    folder.mkdir(exist_ok=True)
+    for old in folder.glob("[0-9]*-*.png"):  # as earlier versions called their sheets
+        old.unlink()
+    sheet, page = folder / "sheet.png", folder / "page.html"
+    try:
+        contact_sheet(shown, sheet)
+        preview_page(shown, folder.parent.with_suffix("").name, page)
+    except (PictureError, EnvironmentProblem) as error:  # the pictures are what matters
+        report(Notice(f"No preview: {error}"))
+    return tuple(path for path in (sheet, page) if path.exists())
 
 
 def _interruption(report: Report) -> Interruption:

@@ -1,15 +1,16 @@
 """The steps of one run's pictures, and the account of what became of each."""
 
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
-from typing import Final
+from pathlib import Path
+from typing import TypeVar
 
 from unlearn.errors import EnvironmentProblem
 from unlearn.files.text import printable
 from unlearn.protection import worker
-from unlearn.protection.events import Progress, ProtectResult, Report
+from unlearn.protection.events import Progress, ProtectReport, Report
 from unlearn.protection.manifest import Manifest, PictureRecord
 from unlearn.protection.noise import Delta, KeyedNoise
 from unlearn.protection.options import ProtectOptions
@@ -19,7 +20,7 @@ from unlearn.protection.resume import Work
 from unlearn.protection.settings import Settings
 from unlearn.protection.worker import Failure, Finished, Job, Reading, Shared
 
-_CAPTION_STEM: Final = 40  # characters of a name in a preview's file name
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,28 +135,24 @@ class Steps:
         self._note(number, record)
 
     def previews(self) -> list[Finished]:
-        """Return the sheets to draw: of the first pictures of the plan that are protected."""
+        """Return what to show: of the most visible pictures, first one of each class."""
         ground = self.ground
         records = {**ground.work.finished, **self._records}
-        chosen = [
+        numbers = [
             number
-            for number in sorted(records)
+            for number in sorted(records, key=lambda number: -(records[number].visible or 0))
             if records[number].status == "ok" and self.pixels(number) <= worker.MOST_SHOWN_PIXELS
         ]
-        sheets = []
-        for place, number in enumerate(chosen[: ground.options.preview], 1):
-            picture, name = ground.plan.pictures[number], str(records[number].out)
-            stem = PurePosixPath(name).stem[:_CAPTION_STEM]
-            sheets.append(
-                Finished(
-                    source=picture.source,
-                    protected=ground.plan.out / name,
-                    pixels=picture.pixels,
-                    sheet=ground.plan.records / "preview" / f"{place}-{stem}.png",
-                    caption=printable(picture.name),
-                )
+        chosen = one_of_each(numbers, lambda number: ground.plan.pictures[number].label)
+        return [
+            Finished(
+                source=ground.plan.pictures[number].source,
+                protected=ground.plan.out / str(records[number].out),
+                pixels=self.pixels(number),
+                name=printable(ground.plan.pictures[number].name),
             )
-        return sheets
+            for number in chosen[: ground.options.preview]
+        ]
 
     def raise_if_full(self) -> None:
         """Raise EnvironmentProblem if the run stopped because the disk is full."""
@@ -168,12 +165,12 @@ class Steps:
 
     def result(
         self, *, interrupted: bool = False, previews: tuple[Path, ...] = ()
-    ) -> ProtectResult:
+    ) -> ProtectReport:
         """Return the account of the whole run."""
         plan, work = self.ground.plan, self.ground.work
         records = dict(sorted({**work.finished, **self._records}.items()))
         failed = [record for record in records.values() if record.status != "ok"]
-        return ProtectResult(
+        return ProtectReport(
             out=plan.out,
             records=plan.records,
             inputs=plan.inputs,
@@ -202,6 +199,16 @@ class Steps:
         self._written_bytes += record.bytes or 0
         total = len(self.ground.work.pending)
         self._report(Progress(record, len(self._records), total, self._written_bytes))
+
+
+def one_of_each(items: Sequence[T], group: Callable[[T], Hashable]) -> list[T]:
+    """Return the items in their order, but first the first of each group, then the second ones."""
+    seen = Counter[Hashable]()
+    turns = []
+    for item in items:
+        turns.append((seen[group(item)], item))
+        seen[group(item)] += 1
+    return [item for _, item in sorted(turns, key=lambda turn: turn[0])]
 
 
 def refused_records(plan: Plan) -> list[PictureRecord]:

@@ -17,7 +17,7 @@ from unlearn.files.replace import replacing
 from unlearn.files.text import printable
 from unlearn.pictures.survival import TRANSFORMATIONS, Survival
 from unlearn.protection import worker
-from unlearn.protection.events import Notice, ProtectResult, Report, SurvivalReport
+from unlearn.protection.events import Notice, ProtectReport, Report, SurvivalReport
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.plan import Plan
@@ -33,8 +33,8 @@ Found = dict[str, Survival | None]
 
 
 def with_survival(
-    result: ProtectResult, plan: Plan, options: ProtectOptions, report: Report
-) -> ProtectResult:
+    result: ProtectReport, plan: Plan, options: ProtectOptions, report: Report
+) -> ProtectReport:
     """Return the result with what the web leaves of the noise of a sample; keep it in a file too.
 
     A picture that cannot be measured is only a notice. Nothing is measured after an interruption.

@@ -18,9 +18,10 @@ from unlearn.pictures.contents import contents, held
 from unlearn.pictures.decoded import Picture
 from unlearn.pictures.grid import Upsampling, add_noise, picture_grid
 from unlearn.pictures.jpeg.within import keep_jpeg, refuse_large, refuse_weak
-from unlearn.pictures.preview import preview_sheet
+from unlearn.pictures.preview import Shown, show
 from unlearn.pictures.read import Preparation, decoded, open_picture, prepare
 from unlearn.pictures.survival import Survival, picture_survival
+from unlearn.pictures.visibility import Visibility
 from unlearn.pictures.write import Written, write_data, write_rows
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.noise import gain_for
@@ -85,13 +86,12 @@ class Reading:
 
 @dataclass(frozen=True, kw_only=True)
 class Finished:
-    """A finished picture to measure, or to show before and after on a `sheet`."""
+    """A finished picture to measure, or to show before and after under its name."""
 
     source: Path
     protected: Path
     pixels: int = 0
-    sheet: Path = Path()
-    caption: str = ""
+    name: str = ""
 
 
 def read(shared: Shared, job: Job) -> Reading | Failure:
@@ -107,8 +107,8 @@ def write(shared: Shared, job: Job) -> PictureRecord | Failure:
     return _guarded(partial(_write, shared, job), job.pixels, shared.preparation)
 
 
-def preview(shared: Shared, job: Finished) -> Path | Failure:
-    """Draw the sheet of one finished picture and return where it is."""
+def preview(shared: Shared, job: Finished) -> Shown | Failure:
+    """Return what is shown of one finished picture."""
     return _guarded(partial(_preview, shared.preparation, job), job.pixels, shared.preparation)
 
 
@@ -133,7 +133,7 @@ def _write(shared: Shared, job: Job) -> PictureRecord:
     source, data = _again(shared, job)
     target, notices = shared.out / planned.out, source.notices
     target.parent.mkdir(parents=True, exist_ok=True)
-    out, kept = planned.out, dict[str, Any]()
+    out, kept, size_bytes = planned.out, dict[str, Any](), job.source.stat().st_size
     try:
         if planned.format == "JPEG":
             written, kept = _keep(shared, job, source, data)
@@ -161,8 +161,21 @@ def _write(shared: Shared, job: Job) -> PictureRecord:
         bytes=written.size_bytes,
         dropped=source.dropped,
         notices=notices,
+        source_format=source.format,
+        size_ratio=round(written.size_bytes / max(1, size_bytes), 4),
+        **_visibility(written.visibility),
         **kept,
     )
+
+
+def _visibility(found: Visibility) -> dict[str, Any]:
+    """Return how visible the noise is as a record says it."""
+    return {
+        "visible": round(found.mean, 2),
+        "visible_high": round(found.high, 2),
+        "seen": round(found.seen_mean, 2),
+        "seen_high": round(found.seen_high, 2),
+    }
 
 
 def _again(shared: Shared, job: Job, data: bytes = b"") -> tuple[Picture, bytes]:
@@ -204,7 +217,6 @@ def _keep(shared: Shared, job: Job, source: Picture, data: bytes) -> tuple[Writt
         "passes": keeping.passes,
         "correlation": round(keeping.correlation, 4),
         "energy": round(keeping.energy, 4),
-        "size_ratio": round(written.size_bytes / max(1, len(data)), 4),
     }
 
 
@@ -217,10 +229,9 @@ def _lossless(shared: Shared, job: Job, source: Picture, target: Path, kind: str
     )
 
 
-def _preview(preparation: Preparation, job: Finished) -> Path:
-    """Draw the sheet from both files."""
-    preview_sheet(*_both(preparation, job), job.sheet, job.caption)
-    return job.sheet
+def _preview(preparation: Preparation, job: Finished) -> Shown:
+    """Show both files."""
+    return show(*_both(preparation, job), job.name)
 
 
 def _measure_survival(preparation: Preparation, job: Finished) -> dict[str, Survival | None]:

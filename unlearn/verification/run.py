@@ -35,7 +35,7 @@ Report = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
-class VerifyResult:
+class VerifyReport:
     """The verdict on every file; `compared` of the `pairs` of source and output were compared."""
 
     checks: tuple[Check, ...]
@@ -62,7 +62,7 @@ def _silent(done: int, total: int, name: str) -> None:
 
 def verify(
     source: Path | None, out: Path, options: VerifyOptions, report: Report = _silent
-) -> VerifyResult:
+) -> VerifyReport:
     """Compare every output with its source; without a source the manifest says where they are.
 
     `report` is told how many pairs are done, of how many, and the last one's name. Raises
@@ -83,7 +83,17 @@ def verify(
     checks += _unpaired(found, outputs, pairs, manifest)
     checks.sort(key=lambda check: check.source or check.output or "")
     said = notices(manifest, radius, origin)
-    return VerifyResult(tuple(checks), radius, origin, len(tasks), len(chosen), said)
+    return VerifyReport(tuple(checks), radius, origin, len(tasks), len(chosen), said)
+
+
+def paired(source: Path | None, out: Path, manifest: Manifest) -> list[Task]:
+    """Return every source that has an output, as verify pairs them; raises as verify does."""
+    if not out.exists():
+        raise UsageProblem(f"there is no file or folder {printable(out)}; check the path")
+    found, outputs = _find_sources(source, out, manifest), find_outputs(out)
+    names = [item.name for item in found.sources]
+    pairs = _pair(names, outputs, manifest, both_files=_both_files(source, out))
+    return _tasks(found, outputs, pairs, manifest)
 
 
 def _find_sources(source: Path | None, out: Path, manifest: Manifest) -> Scan:

@@ -8,12 +8,13 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from types import FrameType, TracebackType
+from types import FrameType, ModuleType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
 from unlearn.workers.abandoned import run_until
@@ -22,6 +23,7 @@ from unlearn.workers.limits import why_ended
 T = TypeVar("T")
 J = TypeVar("J")
 
+_starting: Final = threading.Lock()  # one process at a time, of all pools
 _shared: Final[list[Any]] = []  # of a worker process: what all its jobs have in common
 
 # What starting a worker raises when the pool's own thread closes its pipes at that moment.
@@ -66,7 +68,7 @@ class Pool:
             self._executor = ProcessPoolExecutor(
                 self.workers, multiprocessing.get_context("spawn"), start_worker, (self._shared,)
             )
-        with _interrupts_held():
+        with _interrupts_held(), _main_module_hidden():
             try:
                 return self._executor.submit(task, job)
             except _HALF_CLOSED as error:
@@ -172,6 +174,22 @@ def _interrupts_held() -> Iterator[None]:
         yield
     finally:
         mask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _main_module_hidden() -> Iterator[None]:
+    """Keep a process that may be starting from running the caller's script, which no task needs.
+
+    A script that calls this package without `if __name__ == "__main__"` would otherwise begin anew
+    in each worker. multiprocessing finds the script through the main module and has no switch.
+    """
+    with _starting:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            yield
+        finally:
+            sys.modules["__main__"] = main
 
 
 def _done_here(task: Callable[[J], T], job: J) -> "Future[T]":

@@ -31,7 +31,13 @@ def kills(times: int, pictures: int, seed: int) -> dict[str, Any]:
         starting, writing = _uninterrupted(line, room)
         expected = made.hashes(room / "out")
         moments = _Moments(random.Random(seed), starting, writing)
-        found = {"killed": 0, "too late": 0, "half files": 0, "other bytes": 0, "done before": []}
+        found: dict[str, Any] = {
+            "killed": 0,
+            "too late": 0,
+            "half files": 0,
+            "other bytes": 0,
+            "done before": [],
+        }
         while found["killed"] < times:
             _empty(room)
             _once(room, line, expected, moments, found)

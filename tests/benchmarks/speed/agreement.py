@@ -1,9 +1,12 @@
 """Whether the fast copies of a network take the steps that the plain one takes."""
 
+from typing import get_args
+
 import torch
 from torch import Tensor, nn
 
 from unlearn.attack import Pgd, frozen, pgd
+from unlearn.models.folding import Precision
 from unlearn.objectives import cross_entropy
 from unlearn.radius import Radius
 from unlearn.rng import Rng
@@ -23,11 +26,11 @@ def agreements(model: nn.Module, images: Tensor, labels: Tensor) -> dict[str, li
     plain, weights = step(model, images, labels, None), gradient(model, images, labels)
     return {
         precision: shares(step(model, images, labels, precision), plain, weights)
-        for precision in ("fp32", "bf16")
+        for precision in get_args(Precision)
     }
 
 
-def step(model: nn.Module, images: Tensor, labels: Tensor, precision: str | None) -> Tensor:
+def step(model: nn.Module, images: Tensor, labels: Tensor, precision: Precision | None) -> Tensor:
     """Return δ after one step from zero."""
     rng = Rng.for_images(0, torch.arange(len(images), device=images.device))
     with frozen(model, precision) as network:

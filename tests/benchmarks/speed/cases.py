@@ -6,19 +6,21 @@ from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
+from torchvision import transforms
 
 from tests.benchmarks.speed import naive
 from tests.benchmarks.speed.agreement import agreements
 from tests.benchmarks.speed.floors import attack_operations, training_operations
 from tests.benchmarks.speed.measure import Bench, Record, Way, auto_precision, take_turns
 from unlearn.attack import Pgd, frozen, pgd
-from unlearn.audits.plan import Cell, Training
+from unlearn.audits.plan import WHOLE, Cell, Training
 from unlearn.audits.victim import Surroundings, step_losses
 from unlearn.countermeasures import NONE
 from unlearn.device import Run
 from unlearn.methods import MinMaxMin, Spec
 from unlearn.models import build_classifier
 from unlearn.models.classifier import channels_last
+from unlearn.models.folding import Precision
 from unlearn.objectives import cross_entropy
 from unlearn.radius import Radius
 from unlearn.rng import Rng
@@ -69,15 +71,13 @@ class Material:
         index = torch.arange(len(self.labels), device=self.labels.device)
         return Batch(self.pixels, self.labels, index, 0, self.streams.fork(0))
 
-    def arrays(self, transforms: list[Callable], count: int | None = None) -> naive.Pictures:
+    def arrays(self, steps: list[Callable], count: int | None = None) -> naive.Pictures:
         """Return the first pictures as published code reads them."""
         arrays = self.pixels[:count].permute(0, 2, 3, 1).cpu().contiguous().numpy()
-        return naive.Pictures(
-            arrays, self.labels[:count].cpu(), naive.transforms.Compose(transforms)
-        )
+        return naive.Pictures(arrays, self.labels[:count].cpu(), transforms.Compose(steps))
 
 
-def precisions(bench: Bench) -> dict[str, str]:
+def precisions(bench: Bench) -> dict[str, Precision]:
     """Return our ways by name: as the tool chooses, and in float32 if that is another."""
     auto = auto_precision(bench.device)
     return {"ours": auto} | ({"ours fp32": "fp32"} if auto != "fp32" else {})
@@ -118,7 +118,7 @@ def attack_case(size: Size, bench: Bench) -> Record:
     alone = job(1, size.alone, size.alone_steps)
     batched = job(size.pictures, size.pictures, size.steps)
     crop = _PHOTO_CROP if size.network.endswith("imagenet") else 1.0
-    view, to_tensor = naive.view_of(size.side, crop), [naive.transforms.ToTensor()]
+    view, to_tensor = naive.view_of(size.side, crop), [transforms.ToTensor()]
     few, all_of_them = material.arrays(to_tensor, size.alone), material.arrays(to_tensor)
     by_file = partial(naive.one_by_one, model, few, view)
     in_a_batch = partial(naive.in_a_batch, model, all_of_them, view)
@@ -137,7 +137,7 @@ def attack_case(size: Size, bench: Bench) -> Record:
 
 
 def our_attack(
-    model: nn.Module, material: Material, views: Views, precision: str, attack: Pgd
+    model: nn.Module, material: Material, views: Views, precision: Precision, attack: Pgd
 ) -> Tensor:
     """Run PGD as the generator does, from stored pictures to δ."""
     rng, images = material.streams.fork(0), to_images(material.pixels)
@@ -156,10 +156,10 @@ def generator_case(size: Size, bench: Bench) -> Record:
     material = Material.drawn(size, bench.device)
     short = replace(
         PUBLISHED,
-        unlearn=replace(PUBLISHED.noise.attack, steps=1, views=1),
+        noise=replace(PUBLISHED.noise, attack=replace(PUBLISHED.noise.attack, steps=1, views=1)),
         adversary=replace(PUBLISHED.adversary, steps=1),
     )
-    stored = material.arrays([naive.transforms.ToTensor()])
+    stored = material.arrays([transforms.ToTensor()])
     learner = naive.Learner(size.network, stored, bench.device)
     passes = PUBLISHED.passes_per_step
     attacks = PUBLISHED.noise.attack.passes + PUBLISHED.adversary.passes
@@ -194,7 +194,7 @@ def our_generator(size: Size, material: Material, run: Run) -> Callable[..., Non
 def victim_case(size: Size, bench: Bench) -> Record:
     """Time an adversarial step of a victim's training."""
     material = Material.drawn(size, bench.device)
-    crops = material.arrays([*naive.random_crops(size.side), naive.transforms.ToTensor()])
+    crops = material.arrays([*naive.random_crops(size.side), transforms.ToTensor()])
     field, plain = (naive.Learner(size.network, crops, bench.device) for _ in range(2))
     attack = Pgd(RHO_A, Radius(RHO_A.value / 5), VICTIM_STEPS)
     shape = (size.pictures, 3, size.side, size.side)
@@ -220,7 +220,7 @@ def our_victim(size: Size, material: Material, run: Run) -> Callable[..., None]:
     torch.manual_seed(0)
     model = channels_last(build_classifier(size.network, CLASSES).to(run.device)).train()
     optimiser = _sgd(model)
-    cell = Cell("clean", size.network, RHO_A, 1, "none", "cosine", 101)
+    cell = Cell("clean", size.network, RHO_A, WHOLE, "none", "cosine", 101)
 
     @cache
     def losses(steps: int) -> StepLosses:

@@ -41,9 +41,10 @@ class Operations:
 
     def count(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         """Add one layer: each value of its output is a product with one filter or row."""
-        operations = output.numel() * layer.weight[0].numel()
+        weight = layer.get_parameter("weight")
+        operations = output.numel() * weight[0].numel()
         self.forward += operations
-        self.backward += operations * (inputs[0].requires_grad + layer.weight.requires_grad)
+        self.backward += operations * (inputs[0].requires_grad + weight.requires_grad)
 
 
 @contextmanager
@@ -90,7 +91,9 @@ def rates(bench: Bench) -> dict[str, float]:
     torch.set_num_threads(bench.threads)
     sides = _QUICK_SIDES if bench.quick else _SIDES[bench.device.type]
     precisions = sorted({"fp32", auto_precision(bench.device)})
-    found = {precision: matmul_rate(precision, bench.device, sides) for precision in precisions}
+    found: dict[str, float] = {
+        precision: matmul_rate(precision, bench.device, sides) for precision in precisions
+    }
     return {**found, "copy": copy_rate()}
 
 

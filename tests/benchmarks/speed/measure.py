@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from unlearn.device import select_run
+from unlearn.models.folding import Precision
 
 FEWEST = 3  # turns of a case however long they take, unless fewer are asked for
 PATIENCE_SECONDS = 20.0  # no further turn of a case begins after these
@@ -120,7 +121,7 @@ def load() -> float | None:
     return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
 
 
-def auto_precision(device: torch.device) -> str:
+def auto_precision(device: torch.device) -> Precision:
     """Return the precision that the tool chooses on a device."""
     return select_run(str(device)).precision
 

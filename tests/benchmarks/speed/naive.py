@@ -8,6 +8,7 @@ is two forward passes. Nothing here is slower than it has to be to be that.
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ WHITE = 255
 View = Callable[[Tensor], Tensor]
 
 
-class Pictures(Dataset):
+class Pictures(Dataset[tuple[Tensor, Tensor]]):
     """Arrays uint8 (N, H, W, 3) as torchvision's data sets hold them: a PIL picture at a time."""
 
     def __init__(self, arrays: NDArray[np.uint8], labels: Tensor, transform: Callable) -> None:
@@ -90,8 +91,9 @@ def perturbed(
         delta.grad = None
         for _ in range(attack.views):
             F.cross_entropy(model(view((images + delta).clamp(0, 1))), labels).backward()
+        gradient = cast(Tensor, delta.grad)
         with torch.no_grad():
-            delta.add_(delta.grad.sign(), alpha=step if up else -step).clamp_(-radius, radius)
+            delta.add_(gradient.sign(), alpha=step if up else -step).clamp_(-radius, radius)
     return delta.detach()
 
 

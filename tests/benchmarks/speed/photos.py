@@ -26,7 +26,7 @@ def fill(folder: Path, count: int, size: tuple[int, int], given: Path | None) ->
     if given is None:
         return [draw(folder / f"{number:03d}.jpg", number, size) for number in range(count)]
     least = LEAST_PIXELS if size == PHOTO else 0
-    found = []
+    found: list[Path] = []
     for source in usable(given, least):
         target = folder / f"{len(found):03d}{source.suffix}"
         found.append(Path(shutil.copyfile(source, target)))

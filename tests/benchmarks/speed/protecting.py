@@ -1,6 +1,5 @@
 """The cases of `protect`: its stages on one core, the whole run, and the slowest stage alone."""
 
-import os
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +12,8 @@ from tests.benchmarks.speed.measure import FEWEST, Bench, Record, median, say, t
 from unlearn.device import select_run
 from unlearn.generators import catalogue
 from unlearn.generators.artefact import NoiseGenerator
+from unlearn.protection.options import usual_workers
 from unlearn.protection.run import ProtectOptions, protect
-
-MOST_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -32,14 +30,9 @@ class Folder:
     workers: int | None = None  # None: as many as the command starts by itself
 
 
-def default_workers() -> int:
-    """Return how many processes `unlearn protect` starts unless told otherwise."""
-    return min(MOST_WORKERS, os.cpu_count() or 1)
-
-
 def protect_case(folder: Folder, bench: Bench) -> Record:
     """Time the stages, the whole run over the same files, and the slowest stage alone."""
-    workers = folder.workers or default_workers()
+    workers = folder.workers or usual_workers()
     artefact = catalogue.resolve(catalogue.BUNDLED)
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)

@@ -23,8 +23,9 @@ from PIL import features
 from tests.benchmarks.survival.noises import DEFAULT, NOISES, Noises
 from tests.benchmarks.survival.page import JUDGED, page
 from unlearn.errors import PictureError
+from unlearn.pictures.decoded import eight_bit
 from unlearn.pictures.read import Picture, Preparation, prepare
-from unlearn.pictures.survival import TRANSFORMATIONS, survival
+from unlearn.pictures.survival import TRANSFORMATIONS, Survival, survival
 
 COMMAND = "python -m tests.benchmarks.survival --photos photos --small imagenette5/val"
 DIGITS = 3
@@ -58,7 +59,7 @@ def lines(kind: str, files: list[tuple[str, Path]], noises: Noises) -> Iterator[
     for number, (name, picture) in enumerate(readable(files)):
         for noise in NOISES:
             protected = noises.add(noise, picture, number)
-            found = survival(picture.pixels, protected)
+            found = survival(eight_bit(picture.pixels), protected)
             yield {
                 "set": kind,
                 "picture": name,
@@ -66,6 +67,11 @@ def lines(kind: str, files: list[tuple[str, Path]], noises: Noises) -> Iterator[
                 "noise": noise,
                 **{key: rounded(one) for key, one in found.items()},
             }
+
+
+def _share(found: Survival | None) -> float | None:
+    """Return a share as it is written down; None where no file can hold the picture."""
+    return None if found is None else round(found.share, DIGITS)
 
 
 def by_class(kind: str, files: list[tuple[str, Path]], noises: Noises) -> Iterator[dict]:
@@ -77,8 +83,9 @@ def by_class(kind: str, files: list[tuple[str, Path]], noises: Noises) -> Iterat
     judged = TRANSFORMATIONS[JUDGED]
     full = replace(judged, options={**judged.options, "subsampling": "4:4:4"})
     for name, picture in readable(files):
+        pixels = eight_bit(picture.pixels)
         found = [
-            survival(picture.pixels, noises.add(DEFAULT, picture, target), {"": judged, "4": full})
+            survival(pixels, noises.add(DEFAULT, picture, target), {"": judged, "4": full})
             for target in range(noises.classes)
         ]
         yield {
@@ -86,8 +93,8 @@ def by_class(kind: str, files: list[tuple[str, Path]], noises: Noises) -> Iterat
             "picture": name,
             "size": list(picture.size),
             "spread": round(float(picture.pixels.std()), 1),
-            "shares": [round(one[""].share, DIGITS) for one in found],
-            "full_colour": [round(one["4"].share, DIGITS) for one in found],
+            "shares": [_share(one[""]) for one in found],
+            "full_colour": [_share(one["4"]) for one in found],
         }
 
 

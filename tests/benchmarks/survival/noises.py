@@ -7,8 +7,8 @@ from unlearn.device import select_run
 from unlearn.files.replace import file_sha256
 from unlearn.generators.artefact import NoiseGenerator
 from unlearn.generators.catalogue import resolve
+from unlearn.pictures.decoded import Picture, eight_bit
 from unlearn.pictures.grid import add_noise, grid_size, to_grid
-from unlearn.pictures.read import Picture
 from unlearn.protection.key import Key, stream_seed
 from unlearn.protection.noise import GAIN
 from unlearn.radius import Radius
@@ -47,9 +47,13 @@ class Noises:
     def add(self, noise: str, picture: Picture, number: int) -> NDArray[np.uint8]:
         """Return the pixels with a kind of noise, towards the classes in turn."""
         made, grid, gain = NOISES[noise]
-        delta = self._made(picture, grid, number) if made else drawn(picture, grid, number)
+        if made and grid is not None:
+            delta = self._made(picture, grid, number)
+        else:
+            delta = drawn(picture, grid, number)
         enlarged = delta.shape[:2] != picture.pixels.shape[:2]
-        return add_noise(picture.pixels, delta, RHO.levels, gain if enlarged else 1.0)
+        pixels = eight_bit(picture.pixels)
+        return eight_bit(add_noise(pixels, delta, RHO.levels, gain if enlarged else 1.0))
 
     def _made(self, picture: Picture, grid: int, number: int) -> NDArray[np.float32]:
         """Return the generator's noise."""

@@ -1,0 +1,1 @@
+"""Previews: pictures before and after, the most visible ones first."""
