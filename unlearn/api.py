@@ -67,6 +67,7 @@ class AuditKeywords(TypedDict, total=False):
     """What else `audit` takes."""
 
     test: Place | Share | None
+    labels: str
     pictures: int | None
     budget: Literal["quick", "standard", "thorough", "paper"]
     rho_a: Ball | Iterable[Ball]
@@ -105,6 +106,7 @@ class TrainKeywords(TypedDict, total=False):
     batch_size: int | None
     architecture: str
     test: Place | None
+    labels: str
     pictures: int | None
     image_size: int | None
     working_size: int | None
