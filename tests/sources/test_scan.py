@@ -82,7 +82,7 @@ def test_the_records_of_an_earlier_run_are_no_photos(protect, tmp_path):
     photos = make_photos(tmp_path / "photos", ["a.jpg"])
     assert run(["protect", "photos/a.jpg", "-o", "photos/web", "-g", "fake.safetensors"]) == 0
     assert (photos / "web.unlearn" / "preview").is_dir()
-    assert "(3 skipped: 3 in records of unlearn)" in found_line(protect("photos")[2][4:])
+    assert "(4 skipped: 4 in records of unlearn)" in found_line(protect("photos")[2][4:])
     assert set(tree(tmp_path / "out")) == {"a.png", "web/a.png"}
     (photos / "mine.unlearn").mkdir()
     assert passed_folder(photos / "mine.unlearn") is None
