@@ -25,7 +25,7 @@ from tests.support.making import (
     property_test,
     same_numbers,
 )
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.errors import NothingFound, UsageProblem
 from unlearn.objectives import cross_entropy
@@ -411,7 +411,7 @@ def test_accuracy_is_the_share_of_the_right_classes():
         def forward(self, images):
             return torch.nn.functional.one_hot(torch.zeros(len(images), dtype=torch.int64), 4)
 
-    data = Data(make_pixels(8), make_labels(8), ("a", "b", "c", "d"))
+    data = LabelledPictures(make_pixels(8), make_labels(8), ("a", "b", "c", "d"))
     assert accuracy(First(), data, CPU) == 0.25
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.attack import frozen
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.errors import NothingFound, UsageProblem
 from unlearn.models.classifier import channels_last
@@ -138,7 +138,7 @@ class Stage:
 def train(
     model: nn.Module,
     losses: StepLosses,
-    data: Data,
+    data: LabelledPictures,
     schedule: Schedule,
     run: Run,
     observer: Observer = SILENT,
@@ -216,7 +216,7 @@ class Batches:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, data: Data, run: Run, batch_size: int = 512) -> Tensor:
+def predict(model: nn.Module, data: LabelledPictures, run: Run, batch_size: int = 512) -> Tensor:
     """Return the predicted classes int64 (N,) of clean pictures; the model's mode is restored."""
     model.to(run.device)
     with frozen(model, run.precision) as network:
@@ -228,6 +228,6 @@ def predict(model: nn.Module, data: Data, run: Run, batch_size: int = 512) -> Te
         )
 
 
-def accuracy(model: nn.Module, data: Data, run: Run) -> float:
+def accuracy(model: nn.Module, data: LabelledPictures, run: Run) -> float:
     """Return the share of clean pictures whose class the model finds, in 0…1."""
     return float((predict(model, data, run) == data.labels.cpu()).float().mean())

@@ -16,7 +16,7 @@ from unlearn.audits.pictures import CleanPictures, gather
 from unlearn.audits.run import audit
 from unlearn.datasets import stored
 from unlearn.datasets.cifar import as_png
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import UsageProblem
 from unlearn.generators.artefact import NoiseGenerator, header_of
 from unlearn.methods import MinMaxMin, Spec
@@ -179,7 +179,7 @@ def test_arrays_over_the_bound_or_unchanged_are_refused(archive):
     clean = gather(archive, None, None, None)
     assert isinstance(clean, CleanPictures)
 
-    def moved(levels: int, untouched: int = 0) -> Data:
+    def moved(levels: int, untouched: int = 0) -> LabelledPictures:
         pixels = clean.train.pixels.int()
         shift = torch.where(pixels < 128, levels, -levels)
         shift[:untouched] = 0

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.bars import make_bars, make_cell, with_shortcut
 from tests.support.making import few_examples, make_data, make_pixels, property_test
 from unlearn.audits.arms import chosen, placebo, split, training_set
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
 
@@ -19,8 +19,8 @@ shares = st.fractions(Fraction(1, 100), Fraction(99, 100), max_denominator=100)
 
 def make_sets(count=40):
     clean = make_data(count)
-    protected = Data(clean.pixels ^ 1, clean.labels, clean.classes)
-    noise = Data(clean.pixels ^ 2, clean.labels, clean.classes)
+    protected = LabelledPictures(clean.pixels ^ 1, clean.labels, clean.classes)
+    noise = LabelledPictures(clean.pixels ^ 2, clean.labels, clean.classes)
     return {"clean": clean, "protected": protected, "placebo": noise}
 
 
@@ -176,7 +176,9 @@ def test_sets_that_are_no_copies_of_each_other_are_refused():
 @few_examples
 @given(st.integers(1, 16), st.integers(1, 12), st.integers(1, 20))
 def test_a_placebo_keeps_the_bound_and_the_mean_change_of_each_picture(levels, strength, grid):
-    clean = Data(make_pixels(6, size=16) // 2 + 60, torch.arange(6) % 4, make_data(4).classes)
+    clean = LabelledPictures(
+        make_pixels(6, size=16) // 2 + 60, torch.arange(6) % 4, make_data(4).classes
+    )
     protected = with_shortcut(clean, min(levels, strength))
     radius = Radius.of_levels(levels)
     noise = change(placebo(clean, protected, radius, grid, seed=99), clean)
@@ -205,7 +207,9 @@ def test_a_placebo_is_the_same_again_and_another_with_another_seed():
 
 
 def test_a_placebo_is_as_coarse_as_its_grid():
-    clean = Data(torch.full((4, 3, 32, 32), 128, dtype=torch.uint8), torch.arange(4), ("a",) * 4)
+    clean = LabelledPictures(
+        torch.full((4, 3, 32, 32), 128, dtype=torch.uint8), torch.arange(4), ("a",) * 4
+    )
     clean = replace(clean, ids=torch.arange(4))
     protected = with_shortcut(clean, 4)
 
@@ -218,7 +222,7 @@ def test_a_placebo_is_as_coarse_as_its_grid():
 
 
 def test_a_placebo_says_nothing_about_the_class():
-    clean = Data(
+    clean = LabelledPictures(
         torch.full((400, 3, 8, 8), 128, dtype=torch.uint8),
         torch.arange(400) % 4,
         make_data(4).classes,

@@ -21,7 +21,7 @@ from unlearn.audits.plan import AuditPlan
 from unlearn.audits.report import Subject
 from unlearn.audits.statistics import summarise
 from unlearn.audits.victim import fit_victim
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.radius import Radius
 
 LEVELS = 16
@@ -99,7 +99,7 @@ def test_noise_that_is_zero_changes_nothing_at_all():
 
 def test_shuffled_labels_give_chance_and_the_audit_says_so():
     order = torch.randperm(len(CLEAN), generator=torch.Generator().manual_seed(0))
-    shuffled = Data(CLEAN.pixels, CLEAN.labels[order], CLASSES)
+    shuffled = LabelledPictures(CLEAN.pixels, CLEAN.labels[order], CLASSES)
     result = fit_victim(make_cell(), TRAINING, shuffled, TEST, around())
     assert abs(result.accuracy_last - CHANCE) < 0.12
     subject = make_subject("8/255", 0)

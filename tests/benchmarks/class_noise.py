@@ -6,7 +6,7 @@ the method, and there are 50,000 pictures.
 
 import torch
 
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.generators.artefact import NoiseGenerator
 from unlearn.radius import WIDEST, Radius
 from unlearn.rng import Rng
@@ -15,7 +15,9 @@ from unlearn.tensors import add_levels, to_images, to_levels
 _TOGETHER = 500
 
 
-def noisy(generator: NoiseGenerator, data: Data, rho: Radius | None) -> Data:
+def noisy(
+    generator: NoiseGenerator, data: LabelledPictures, rho: Radius | None
+) -> LabelledPictures:
     """Return the pictures with the generator's noise for their classes, in levels."""
     maker, parts = generator.at(rho), []
     device = generator.run.device
@@ -24,4 +26,4 @@ def noisy(generator: NoiseGenerator, data: Data, rho: Radius | None) -> Data:
         rng = Rng.for_images(generator.run.seed, ids)
         delta = maker(images, maker.targets(images, part.labels.to(device), rng), rng)
         parts.append(add_levels(part.pixels, to_levels(delta, rho or WIDEST).cpu()))
-    return Data(torch.cat(parts), data.labels, data.classes, data.ids)
+    return LabelledPictures(torch.cat(parts), data.labels, data.classes, data.ids)

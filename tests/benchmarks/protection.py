@@ -30,7 +30,7 @@ from PIL import Image
 
 from tests.benchmarks.victim import Victim, fit_victim, padded_views, photo_views, shrunk
 from unlearn.datasets.folders import load_labelled, some_of_each
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import select_run
 from unlearn.generators.artefact import NoiseGenerator
 from unlearn.generators.catalogue import resolve
@@ -45,7 +45,7 @@ KEY = b"\x07" * 32  # the benchmark's own key, so that its numbers can be repeat
 TESTED_SIZE = 64
 
 
-def placebo(data: Data, grid: int) -> Data:
+def placebo(data: LabelledPictures, grid: int) -> LabelledPictures:
     """Add ±8 levels drawn at random on a grid and spread like the noise: same look, no method."""
     signs = Rng.for_images(99, data.ids).uniform(3, grid, grid, low=-1).sign() * float(RHO)
     gain = 1.0 if grid == data.size else GAIN
@@ -54,11 +54,11 @@ def placebo(data: Data, grid: int) -> Data:
         for p, d in zip(data.pixels, signs, strict=True)
     ]
     stacked = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
-    return Data(stacked, data.labels, data.classes)
+    return LabelledPictures(stacked, data.labels, data.classes)
 
 
 @functools.cache
-def protected_files(folder: Path, generator: str, grid: int, size: int) -> Data:
+def protected_files(folder: Path, generator: str, grid: int, size: int) -> LabelledPictures:
     """Protect a folder with the real command and read its files back."""
     with TemporaryDirectory() as temporary:
         out, key = Path(temporary, "protected"), Path(temporary, "key")
@@ -69,17 +69,19 @@ def protected_files(folder: Path, generator: str, grid: int, size: int) -> Data:
         return load_labelled(out, size).data
 
 
-def as_jpeg(data: Data, quality: int) -> Data:
+def as_jpeg(data: LabelledPictures, quality: int) -> LabelledPictures:
     """Send every picture through JPEG, as a scraper's store does."""
     pixels = torch.empty_like(data.pixels)
     for n, picture in enumerate(data.pixels):
         store = io.BytesIO()
         Image.fromarray(picture.permute(1, 2, 0).numpy()).save(store, "JPEG", quality=quality)
         pixels[n] = torch.from_numpy(np.array(Image.open(store))).permute(2, 0, 1)
-    return Data(pixels, data.labels, data.classes)
+    return LabelledPictures(pixels, data.labels, data.classes)
 
 
-def photo_arms(args: argparse.Namespace, clean: Data) -> Iterator[tuple[str, Data]]:
+def photo_arms(
+    args: argparse.Namespace, clean: LabelledPictures
+) -> Iterator[tuple[str, LabelledPictures]]:
     """Yield the wanted training sets of photos, each by its name."""
     first = args.grids[0]
     protected = functools.partial(
@@ -97,7 +99,9 @@ def photo_arms(args: argparse.Namespace, clean: Data) -> Iterator[tuple[str, Dat
                 yield f"protected, grid {grid}", protected(grid=grid)
 
 
-def cifar_arms(args: argparse.Namespace, clean: Data) -> Iterator[tuple[str, Data]]:
+def cifar_arms(
+    args: argparse.Namespace, clean: LabelledPictures
+) -> Iterator[tuple[str, LabelledPictures]]:
     """Yield the wanted training sets of CIFAR-10, each by its name."""
     for arm in args.arms:
         if arm == "clean":
@@ -108,7 +112,7 @@ def cifar_arms(args: argparse.Namespace, clean: Data) -> Iterator[tuple[str, Dat
             yield arm, protected_arrays(args.generator, clean)
 
 
-def protected_arrays(name: str, clean: Data) -> Data:
+def protected_arrays(name: str, clean: LabelledPictures) -> LabelledPictures:
     """Make the generator's noise for its own classes and add it in levels."""
     generator = NoiseGenerator.load(resolve(name), select_run("cpu"))
     parts = []
@@ -118,10 +122,10 @@ def protected_arrays(name: str, clean: Data) -> Data:
         maker = generator.maker
         delta = maker(images, maker.targets(images, part.labels, rng), rng)
         parts.append(add_levels(part.pixels, to_levels(delta, RHO)))
-    return Data(torch.cat(parts), clean.labels, clean.classes)
+    return LabelledPictures(torch.cat(parts), clean.labels, clean.classes)
 
 
-def load(args: argparse.Namespace) -> tuple[Data, Data]:
+def load(args: argparse.Namespace) -> tuple[LabelledPictures, LabelledPictures]:
     """Return the clean training set and the clean test set at the victim's size."""
     if args.what == "photos":
         clean = load_labelled(args.data / "train", args.source_size).data

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.attack import Pgd, frozen, pgd
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.models import build_classifier
 from unlearn.models.folding import Precision
@@ -80,7 +80,7 @@ def shrunk(pixels: Tensor, size: int) -> Tensor:
 class _Watch:
     """Tries the victim on clean pictures after each epoch."""
 
-    test: Data
+    test: LabelledPictures
     run: Run
     steps: int
     outcome: Outcome = field(default_factory=Outcome)
@@ -98,7 +98,12 @@ class _Watch:
 
 
 def fit_victim(
-    victim: Victim, data: Data, test: Data, augment: Augment, seed: int, precision: Precision
+    victim: Victim,
+    data: LabelledPictures,
+    test: LabelledPictures,
+    augment: Augment,
+    seed: int,
+    precision: Precision,
 ) -> Outcome:
     """Train one victim; test holds clean pictures at the size that augment makes."""
     run = Run(torch.device("cpu"), precision, seed)

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from unlearn.countermeasures import find
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 
 
 def flat(level, size=(16, 16)):
@@ -23,7 +23,7 @@ def stripes(one, other, size=(64, 64)):
 
 def jpeg10(level):
     pixels = torch.full((1, 3, 16, 16), level, dtype=torch.uint8)
-    data = Data(pixels, torch.zeros(1, dtype=torch.int64), ("only",))
+    data = LabelledPictures(pixels, torch.zeros(1, dtype=torch.int64), ("only",))
     return find("jpeg10").once(data, 0).pixels
 
 
@@ -87,7 +87,7 @@ def test_resize256_encodes_small_pictures_again_too():
 def test_jpeg10_is_harsher_on_a_picture_than_jpeg75():
     ramp = torch.arange(32).expand(1, 3, 32, 32) * 6 + 30
     pixels = (ramp + 8 * (-1) ** torch.arange(32)).to(torch.uint8)
-    data = Data(pixels, torch.zeros(1, dtype=torch.int64), ("only",))
+    data = LabelledPictures(pixels, torch.zeros(1, dtype=torch.int64), ("only",))
     harsh = find("jpeg10").once(data, 0).pixels.float() - pixels
     picture = Image.fromarray(pixels[0].permute(1, 2, 0).contiguous().numpy())
     mild = np.asarray(find("jpeg75").stored(picture, 0)).astype(float)

@@ -5,12 +5,12 @@ import torch
 from PIL import Image
 
 from unlearn.countermeasures import find
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 
 
 def set_of(pixels):
     pixels = torch.as_tensor(pixels, dtype=torch.uint8)
-    return Data(pixels, torch.zeros(len(pixels), dtype=torch.int64), ("only",))
+    return LabelledPictures(pixels, torch.zeros(len(pixels), dtype=torch.int64), ("only",))
 
 
 def flat(*colours, size=8):

@@ -7,7 +7,7 @@ import torch
 from tests.support.making import CLASSES, make_labels, make_rng
 from unlearn.countermeasures import find
 from unlearn.countermeasures.projection import linear_weights
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 
 
 def make_shortcuts(count, size=8, seed=0):
@@ -16,7 +16,7 @@ def make_shortcuts(count, size=8, seed=0):
     patterns = 16 * make_rng(4, 99).integers(2, 3, size, size) - 8
     noise = make_rng(count, seed).uniform(3, size, size, low=-40, high=40)
     pixels = (128 + noise + patterns[labels]).round().to(torch.uint8)
-    return Data(pixels, labels, CLASSES)
+    return LabelledPictures(pixels, labels, CLASSES)
 
 
 def found(data, weights):
@@ -63,7 +63,7 @@ def test_projection_keeps_large_pictures_finite():
 
 def many(count=4000, classes=CLASSES):
     pixels = make_rng(count).integers(256, 3, 2, 2).to(torch.uint8)
-    return Data(pixels, make_labels(count, len(classes)), classes)
+    return LabelledPictures(pixels, make_labels(count, len(classes)), classes)
 
 
 def test_label_noise_replaces_fifteen_of_a_hundred_labels_by_others():

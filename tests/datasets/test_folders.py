@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from unlearn.datasets.folders import load_classes, load_labelled, some_of_each
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import NothingFound, UsageProblem
 
 
@@ -79,7 +79,7 @@ def test_a_missing_folder_and_folders_without_pictures_are_told_apart(tmp_path):
 def test_some_of_each_draws_evenly_and_repeatably_and_keeps_the_order():
     pixels = torch.arange(40 * 12, dtype=torch.int32).to(torch.uint8).reshape(40, 3, 2, 2)
     pixels[:, 0, 0, 0] = torch.arange(40)
-    data = Data(pixels, torch.tensor([0] * 25 + [1] * 10 + [2] * 5), ("a", "b", "c"))
+    data = LabelledPictures(pixels, torch.tensor([0] * 25 + [1] * 10 + [2] * 5), ("a", "b", "c"))
     some = some_of_each(data, 12, seed=3)
     assert some.labels.bincount().tolist() == [4, 4, 4]
     assert some.labels.tolist() == sorted(some.labels.tolist())

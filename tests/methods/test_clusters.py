@@ -18,7 +18,7 @@ from tests.support.making import (
     same_numbers,
 )
 from tests.support.oracles import EXACT, Oracle, carried, oracle
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import UsageProblem
 from unlearn.methods import Spec
 from unlearn.methods.clusters import (
@@ -215,7 +215,7 @@ def test_looks_are_the_colours_of_64_places():
 def unlabelled(count):
     """Stripes as a flat folder gives them: one class."""
     data = make_stripes(count)
-    return Data(data.pixels, torch.zeros_like(data.labels), ("all",))
+    return LabelledPictures(data.pixels, torch.zeros_like(data.labels), ("all",))
 
 
 def fitted(method, data):
@@ -313,7 +313,7 @@ def test_an_offset_that_leads_groups_to_themselves_is_refused(groups, offset):
 
 
 def test_a_set_that_is_smaller_than_the_groups_is_refused():
-    data = Data(make_pixels(2), torch.zeros(2, dtype=torch.int64), ("all",))
+    data = LabelledPictures(make_pixels(2), torch.zeros(2, dtype=torch.int64), ("all",))
     with pytest.raises(UsageProblem, match="cannot form 3 groups"):
         fitted(Clusters.example(), data)
 

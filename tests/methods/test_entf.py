@@ -20,7 +20,7 @@ from tests.support.making import (
 )
 from tests.support.oracles import EXACT, Oracle, carried, oracle
 from unlearn.attack import Pgd, pgd
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import UsageProblem
 from unlearn.methods import Spec
 from unlearn.methods.entf import EntF, class_means, entangling_losses, feature_distances
@@ -239,7 +239,7 @@ def test_grey_pictures_get_grey_noise():
 
 def test_a_class_without_pictures_is_named():
     data = make_data(4)
-    some = Data(data.pixels[:3], data.labels[:3], data.classes)
+    some = LabelledPictures(data.pixels[:3], data.labels[:3], data.classes)
     with pytest.raises(UsageProblem, match="class 3 of 4 has no pictures"):
         fitted(EntF.example(), some)
 

@@ -10,7 +10,7 @@ from unlearn.audits.plan import NONE, WHOLE, Cell, Training
 from unlearn.audits.report import Point, Result
 from unlearn.audits.victim import Surroundings
 from unlearn.countermeasures.base import Countermeasure
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.radius import Radius
 from unlearn.tensors import add_levels
 
@@ -19,7 +19,7 @@ NOTHING = Countermeasure(NONE, "nothing")
 TRAINING = Training(image_size=16, source_size=16, epochs=6, batch_size=32, learning_rate=0.05)
 
 
-def make_bars(count: int, seed: int = 0, grain: float = 0.25) -> Data:
+def make_bars(count: int, seed: int = 0, grain: float = 0.25) -> LabelledPictures:
     """Four classes of 16x16 pictures, told apart by their bars, which flips keep."""
     rng, labels = make_rng(count, seed), make_labels(count)
     down, across = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
@@ -29,14 +29,14 @@ def make_bars(count: int, seed: int = 0, grain: float = 0.25) -> Data:
     colour = rng.uniform(3, 1, 1, low=0.3, high=1.0)
     noise = rng.uniform(3, 16, 16, low=-grain, high=grain)
     pictures = (0.5 + 0.2 * wave * colour + noise).clamp(0, 1)
-    return Data((pictures * 255).round().to(torch.uint8), labels, CLASSES)
+    return LabelledPictures((pictures * 255).round().to(torch.uint8), labels, CLASSES)
 
 
-def with_shortcut(data: Data, levels: int = 8) -> Data:
+def with_shortcut(data: LabelledPictures, levels: int = 8) -> LabelledPictures:
     """The same pictures with a tint that tells the class: learned at once, absent from others."""
     signs = torch.tensor([[1, 1, -1], [1, -1, 1], [-1, 1, 1], [-1, -1, -1]], dtype=torch.int16)
     noise = (signs[data.labels] * levels)[:, :, None, None].expand(data.pixels.shape)
-    return Data(add_levels(data.pixels, noise), data.labels, data.classes)
+    return LabelledPictures(add_levels(data.pixels, noise), data.labels, data.classes)
 
 
 def make_cell(arm: str = "clean", **changes) -> Cell:

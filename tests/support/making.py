@@ -10,7 +10,7 @@ from hypothesis import settings
 from torch import Tensor, nn
 
 from unlearn.attack import Pgd
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.generators.artefact import NoiseGenerator, header_of
 from unlearn.methods import Method, MinMaxMin, Spec
@@ -44,12 +44,14 @@ def make_labels(count: int, classes: int = 4) -> Tensor:
     return torch.arange(count) % classes
 
 
-def make_data(count: int, size: int = 8, seed: int = 0) -> Data:
+def make_data(count: int, size: int = 8, seed: int = 0) -> LabelledPictures:
     """Random pictures: nothing but their identity can be learned."""
-    return Data(make_pixels(count, size, seed), make_labels(count), CLASSES)
+    return LabelledPictures(make_pixels(count, size, seed), make_labels(count), CLASSES)
 
 
-def make_stripes(count: int, seed: int = 0, strength: float = 0.22, grain: float = 0.3) -> Data:
+def make_stripes(
+    count: int, seed: int = 0, strength: float = 0.22, grain: float = 0.3
+) -> LabelledPictures:
     """Four classes of 8x8 pictures, told apart by the direction of their stripes.
 
     A mirrored picture may belong to another class, so views of them do not flip.
@@ -62,7 +64,7 @@ def make_stripes(count: int, seed: int = 0, strength: float = 0.22, grain: float
     colour = rng.uniform(3, 1, 1, low=0.4, high=1.0)
     noise = rng.uniform(3, 8, 8, low=-grain, high=grain)
     pictures = (0.5 + strength * wave * colour + noise).clamp(0, 1)
-    return Data((pictures * 255).round().to(torch.uint8), labels, CLASSES)
+    return LabelledPictures((pictures * 255).round().to(torch.uint8), labels, CLASSES)
 
 
 def seeded(make: Callable[[], nn.Module], seed: int = 0) -> Any:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlearn.audits.plan import Cell
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
 from unlearn.rng import Rng
@@ -18,7 +18,7 @@ _HALVINGS = 14
 _CHUNK_VALUES = 1 << 22
 
 
-def split(data: Data, share: Fraction) -> tuple[Tensor, Tensor]:
+def split(data: LabelledPictures, share: Fraction) -> tuple[Tensor, Tensor]:
     """Return the numbers of the pictures to train on and of those held out, int64 and ascending.
 
     Of each class the share with the lowest hash is held out, so few pictures change sides when
@@ -39,7 +39,7 @@ def _cut(keys: Tensor, count: int) -> int:
     return int(places[(places - count).abs().argmin()]) if len(places) else 0
 
 
-def chosen(data: Data, fraction: Fraction) -> Tensor:
+def chosen(data: LabelledPictures, fraction: Fraction) -> Tensor:
     """Return the numbers of a fraction of each class, rounded, int64 and ascending.
 
     A larger fraction takes the same pictures and more. data are the clean pictures: the choice is
@@ -51,7 +51,7 @@ def chosen(data: Data, fraction: Fraction) -> Tensor:
     return torch.cat(parts).sort().values if parts else torch.empty(0, dtype=torch.int64)
 
 
-def _classes(data: Data, seed: int) -> list[tuple[Tensor, Tensor]]:
+def _classes(data: LabelledPictures, seed: int) -> list[tuple[Tensor, Tensor]]:
     """Return of each class its pictures' numbers and hashes, in ascending order of the hash."""
     keys = Rng.for_images(seed, data.ids.cpu()).keys
     order = keys.argsort(stable=True)
@@ -60,7 +60,9 @@ def _classes(data: Data, seed: int) -> list[tuple[Tensor, Tensor]]:
     return [(numbers, keys[numbers]) for numbers in members if len(numbers)]
 
 
-def training_set(cell: Cell, clean: Data, copies: Data | None) -> Data:
+def training_set(
+    cell: Cell, clean: LabelledPictures, copies: LabelledPictures | None
+) -> LabelledPictures:
     """Return what the victim of a cell is trained on, before any countermeasure.
 
     copies are the same pictures with what the cell's arm does to them: protected or a placebo.
@@ -87,13 +89,17 @@ def training_set(cell: Cell, clean: Data, copies: Data | None) -> Data:
     return copies if marked.all() else _mixed(marked, copies, clean)
 
 
-def _mixed(marked: Tensor, noisy: Data, clean: Data) -> Data:
+def _mixed(marked: Tensor, noisy: LabelledPictures, clean: LabelledPictures) -> LabelledPictures:
     """Return the marked pictures of one set and the others of the other, in their places."""
     pixels = torch.where(marked[:, None, None, None], noisy.pixels, clean.pixels)
-    return Data(pixels, clean.labels, clean.classes, torch.where(marked, noisy.ids, clean.ids))
+    return LabelledPictures(
+        pixels, clean.labels, clean.classes, torch.where(marked, noisy.ids, clean.ids)
+    )
 
 
-def placebo(clean: Data, protected: Data, radius: Radius, grid: int, seed: int) -> Data:
+def placebo(
+    clean: LabelledPictures, protected: LabelledPictures, radius: Radius, grid: int, seed: int
+) -> LabelledPictures:
     """Return the clean pictures with random noise as strong as the protection and nothing else.
 
     Noise is uniform on a grid of grid x grid, enlarged bilinearly like the real one, and amplified
@@ -107,10 +113,12 @@ def placebo(clean: Data, protected: Data, radius: Radius, grid: int, seed: int) 
         _with_noise(clean.subset(part), protected.pixels[part], radius, grid, seed)
         for part in torch.arange(len(clean)).split(count)
     ]
-    return Data(torch.cat(parts), clean.labels, clean.classes, clean.ids)
+    return LabelledPictures(torch.cat(parts), clean.labels, clean.classes, clean.ids)
 
 
-def _with_noise(clean: Data, protected: Tensor, radius: Radius, grid: int, seed: int) -> Tensor:
+def _with_noise(
+    clean: LabelledPictures, protected: Tensor, radius: Radius, grid: int, seed: int
+) -> Tensor:
     """Return pixels with noise of the mean change of their protected copies."""
     wanted = _mean_change(protected, clean.pixels)
     side = min(grid, clean.size)

@@ -18,7 +18,7 @@ from unlearn.config import to_plain
 from unlearn.datasets import stored
 from unlearn.datasets.cifar import as_png
 from unlearn.datasets.folders import Change
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run, select_run
 from unlearn.errors import PictureError, UnlearnError
 from unlearn.files.replace import file_sha256
@@ -48,7 +48,7 @@ class Copies:
     """Protected copies of the training pictures, checked: files for folders, else arrays only."""
 
     clean: CleanPictures  # those that have a copy
-    data: Data
+    data: LabelledPictures
     files: tuple[Path, ...] = ()
     rho: Radius
     largest_change: int
@@ -168,7 +168,7 @@ def make_arrays(clean: CleanPictures, options: ProtectOptions) -> Copies:
 
 def _protected(
     clean: CleanPictures, settings: Settings, key: Key, targets: Mapping[str, int]
-) -> Data:
+) -> LabelledPictures:
     """Return an archive's pictures as `protect` would write their files; raises NotProtected."""
     data, options = clean.train, settings.options
     generator, device = load_generator(Path(options.generator), options.device)
@@ -190,7 +190,9 @@ def _protected(
         raise NotProtected(f"a picture of {printable(clean.folder)}: {error}") from error
 
 
-def check_arrays(clean: CleanPictures, data: Data, rho: Radius | None, origin: str) -> Copies:
+def check_arrays(
+    clean: CleanPictures, data: LabelledPictures, rho: Radius | None, origin: str
+) -> Copies:
     """Prove the bound of every copy; raises NotProtected if one leaves it or is unchanged.
 
     Without a bound the copies' is what was measured.
@@ -235,18 +237,18 @@ def fit_generator(
     return trained
 
 
-def at_size(data: Data, side: int) -> Data:
+def at_size(data: LabelledPictures, side: int) -> LabelledPictures:
     """Return a set with its pictures shrunk to a side, if they are larger."""
     if data.size <= side:
         return data
     pixels = F.interpolate(data.pixels.float(), size=(side, side), mode="bilinear", antialias=True)
-    return Data(pixels.round().to(torch.uint8), data.labels, data.classes)
+    return LabelledPictures(pixels.round().to(torch.uint8), data.labels, data.classes)
 
 
-def changed_arrays(data: Data, change: Change) -> Data:
+def changed_arrays(data: LabelledPictures, change: Change) -> LabelledPictures:
     """Return a set whose pictures each went through a change, with the ids they had."""
     pixels = torch.empty_like(data.pixels)
     for number, (picture, seed) in enumerate(zip(data.pixels, data.ids.tolist(), strict=True)):
         image = Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
         pixels[number] = torch.from_numpy(np.array(change(image, seed))).permute(2, 0, 1)
-    return Data(pixels, data.labels, data.classes, data.ids)
+    return LabelledPictures(pixels, data.labels, data.classes, data.ids)

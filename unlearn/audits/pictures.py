@@ -21,7 +21,7 @@ from unlearn.datasets.folders import (
     pick_evenly,
     typical_side,
 )
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import NothingFound, UsageProblem
 from unlearn.files.text import printable
 
@@ -35,8 +35,8 @@ class CleanPictures:
     """
 
     folder: Path
-    train: Data
-    test: Data
+    train: LabelledPictures
+    test: LabelledPictures
     names: tuple[str, ...]
     unreadable: tuple[tuple[str, str], ...]
     said: tuple[str, ...] = ()
@@ -125,7 +125,7 @@ def gather(
     )
 
 
-def _check_classes(train: Data, test: Data) -> None:
+def _check_classes(train: LabelledPictures, test: LabelledPictures) -> None:
     """Raise unless both sides have pictures of every class."""
     for what, data in (("training", train), ("held-out", test)):
         counts = torch.bincount(data.labels, minlength=len(data.classes))
@@ -142,7 +142,9 @@ def keep(clean: CleanPictures, index: Tensor) -> CleanPictures:
     return replace(clean, train=clean.train.subset(index), names=names)
 
 
-def read_copies(like: Data, files: Sequence[Path], change: Change | None = None) -> Data:
+def read_copies(
+    like: LabelledPictures, files: Sequence[Path], change: Change | None = None
+) -> LabelledPictures:
     """Read one file for each picture of a set, stored like it: same labels, size and order.
 
     The pictures keep the set's ids, so that clean and protected ones meet the same random crops.
@@ -153,4 +155,4 @@ def read_copies(like: Data, files: Sequence[Path], change: Change | None = None)
         if isinstance(square, str):
             raise NothingFound(f"{printable(file)} can no longer be read: {square}")
     pixels = torch.from_numpy(np.stack([s for s in squares if not isinstance(s, str)]))
-    return Data(pixels, like.labels, like.classes, like.ids)
+    return LabelledPictures(pixels, like.labels, like.classes, like.ids)

@@ -15,7 +15,7 @@ from unlearn.audits.plan import Cell, Training
 from unlearn.audits.report import Result
 from unlearn.audits.watch import DivergedError, Surroundings, Watch
 from unlearn.countermeasures.base import Countermeasure
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.errors import UsageProblem
 from unlearn.models import build_classifier
@@ -37,7 +37,11 @@ _CROPS, _ADVERSARY, _COUNTERMEASURE = range(3)  # tags of a picture's streams wi
 
 
 def fit_victim(
-    cell: Cell, training: Training, data: Data, test: Data, surroundings: Surroundings
+    cell: Cell,
+    training: Training,
+    data: LabelledPictures,
+    test: LabelledPictures,
+    surroundings: Surroundings,
 ) -> Result:
     """Train one victim on data and try it on the clean pictures of test.
 

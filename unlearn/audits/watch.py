@@ -15,7 +15,7 @@ from unlearn.audits.plan import Cell
 from unlearn.audits.report import Point, Result
 from unlearn.checkpoint import Checkpoint
 from unlearn.countermeasures.base import Countermeasure
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.training import TrainingState, predict
 
@@ -56,7 +56,9 @@ class Watch:
     StoppedError before the last step if asked to stop.
     """
 
-    def __init__(self, cell: Cell, test: Data, surroundings: Surroundings, period: int) -> None:
+    def __init__(
+        self, cell: Cell, test: LabelledPictures, surroundings: Surroundings, period: int
+    ) -> None:
         self.cell = cell
         self.test = test
         self.around = surroundings

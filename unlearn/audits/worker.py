@@ -10,7 +10,7 @@ from unlearn.audits.plan import NONE, Cell, Training
 
 if TYPE_CHECKING:
     from unlearn.audits.report import Point, Result
-    from unlearn.datasets.labelled import Data
+    from unlearn.datasets.labelled import LabelledPictures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,12 +84,12 @@ def train_victim(
     return fit_victim(job.cell, job.training, data, test, surroundings)
 
 
-def _sets(job: CellJob) -> "tuple[Data, Data]":
+def _sets(job: CellJob) -> "tuple[LabelledPictures, LabelledPictures]":
     """Return what the cell trains on and what it is tried on."""
     from unlearn.audits.arms import training_set
     from unlearn.datasets import stored
 
-    def set_of(arm: str) -> "Data":
+    def set_of(arm: str) -> "LabelledPictures":
         """Return a stored set, the countermeasure's own if it has one."""
         own = job.sets / stored_name(arm, job.cell.countermeasure)
         return stored.load(own if own.exists() else job.sets / stored_name(arm))

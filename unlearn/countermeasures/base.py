@@ -7,11 +7,12 @@ from fractions import Fraction
 from PIL import Image
 from torch import Tensor
 
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.rng import Rng
 
 Stored = Callable[[Image.Image, int], Image.Image]  # an RGB picture and its own seed -> RGB
-Once = Callable[[Data, int], Data]  # the training set and the victim's seed -> what it trains on
+# The training set and the victim's seed -> what it trains on.
+Once = Callable[[LabelledPictures, int], LabelledPictures]
 Each = Callable[[Tensor, Tensor, Rng], tuple[Tensor, Tensor]]
 # images float [0, 1] (N, 3, S, S) after flip and crop, targets float (N, K) -> both, any values
 
@@ -20,7 +21,7 @@ def _as_stored(picture: Image.Image, _seed: int) -> Image.Image:
     return picture
 
 
-def _as_given(data: Data, _seed: int) -> Data:
+def _as_given(data: LabelledPictures, _seed: int) -> LabelledPictures:
     return data
 
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from unlearn.countermeasures.base import Countermeasure
 from unlearn.countermeasures.drawing import normal
 from unlearn.countermeasures.sets import each_batch
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.extras import how_to_add
 from unlearn.files.text import printable
@@ -64,7 +64,7 @@ def diffusion(folder: Path, start: int = 100) -> Countermeasure:
         raise UsageProblem(f"purification can start at 1 to {STEPS} steps of noise, not {start}")
     denoiser = load_denoiser(folder)
 
-    def once(data: Data, seed: int) -> Data:
+    def once(data: LabelledPictures, seed: int) -> LabelledPictures:
         if denoiser.side not in (None, data.size):
             raise UsageProblem(
                 f"the diffusion model knows pictures of {denoiser.side} pixels, these have "

@@ -3,20 +3,20 @@
 import torch
 
 from unlearn.countermeasures.base import Countermeasure
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.rng import Rng
 
 _SHARE = 0.15
 
 
-def _relabelled(data: Data, seed: int) -> Data:
+def _relabelled(data: LabelledPictures, seed: int) -> LabelledPictures:
     if len(data.classes) < 2:
         return data
     rng = Rng.for_images(seed, data.ids)
     wrong = rng.uniform() < _SHARE
     others = data.labels + 1 + rng.integers(len(data.classes) - 1)
     labels = torch.where(wrong, others % len(data.classes), data.labels)
-    return Data(data.pixels, labels, data.classes, data.ids)
+    return LabelledPictures(data.pixels, labels, data.classes, data.ids)
 
 
 LABEL_NOISE = Countermeasure(

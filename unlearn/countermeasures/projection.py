@@ -7,7 +7,7 @@ from torch import Tensor
 
 from unlearn.countermeasures.base import Countermeasure
 from unlearn.countermeasures.sets import with_pixels
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 
 _EPOCHS = 20
 _FEWEST_STEPS = 980  # what the authors' 50 000 pictures get in 20 epochs
@@ -16,7 +16,7 @@ _RATE = 0.1
 _TOGETHER = 256  # pictures at once as float32; 200 MB at 256 pixels
 
 
-def linear_weights(data: Data, seed: int) -> Tensor:
+def linear_weights(data: LabelledPictures, seed: int) -> Tensor:
     """Train a logistic regression without bias on flat pixels; return its rows (K, 3 S S).
 
     SGD of 20 epochs, batches of 1024, rate 0.1 and a tenth of it after half and three quarters, as
@@ -50,7 +50,7 @@ def _gradient(weights: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
     return errors.T @ rows
 
 
-def _projected(data: Data, seed: int) -> Data:
+def _projected(data: LabelledPictures, seed: int) -> LabelledPictures:
     if not len(data):
         return data
     basis = torch.linalg.qr(linear_weights(data, seed).T).Q

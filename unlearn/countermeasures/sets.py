@@ -13,21 +13,21 @@ from PIL import Image
 from torch import Tensor
 
 from unlearn.countermeasures.base import Once
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.rng import Rng
 
 _TOGETHER = 256
 
 
-def with_pixels(data: Data, pixels: Tensor) -> Data:
+def with_pixels(data: LabelledPictures, pixels: Tensor) -> LabelledPictures:
     """Return the set with other pixels uint8 (N, 3, S, S), and the labels and ids it had."""
-    return Data(pixels, data.labels, data.classes, data.ids)
+    return LabelledPictures(pixels, data.labels, data.classes, data.ids)
 
 
 def each_picture(change: Callable[[Image.Image], Image.Image]) -> Once:
     """Return the change of a set that changes each picture by Pillow, RGB to RGB."""
 
-    def once(data: Data, _seed: int) -> Data:
+    def once(data: LabelledPictures, _seed: int) -> LabelledPictures:
         pixels = data.pixels.cpu()
         changed = torch.empty_like(pixels)
         for number, picture in enumerate(pixels.permute(0, 2, 3, 1).numpy()):
@@ -41,7 +41,7 @@ def each_picture(change: Callable[[Image.Image], Image.Image]) -> Once:
 def each_batch(change: Callable[[Tensor, Rng], Tensor]) -> Once:
     """Return the change of a set that changes pixels uint8 (n, 3, S, S), each from its stream."""
 
-    def once(data: Data, seed: int) -> Data:
+    def once(data: LabelledPictures, seed: int) -> LabelledPictures:
         changed = torch.empty_like(data.pixels)
         keys = Rng.for_images(seed, data.ids).keys
         for first in range(0, len(data), _TOGETHER):

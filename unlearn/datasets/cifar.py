@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import UsageProblem
 
 _TRAIN = {"batches.meta": [f"data_batch_{n}" for n in range(1, 6)], "meta": ["train"]}
@@ -36,7 +36,7 @@ def find_cifar(folder: Path) -> Path | None:
     return None
 
 
-def load_cifar(archive: Path) -> tuple[Data, Data]:
+def load_cifar(archive: Path) -> tuple[LabelledPictures, LabelledPictures]:
     """Return the training and the test pictures; raises UsageProblem for a damaged archive."""
     meta = next(meta for meta in _TRAIN if (archive / meta).is_file())
     names = _read(archive / meta).get(_NAMES[meta])
@@ -67,13 +67,13 @@ def as_png(pixels: NDArray[np.uint8]) -> bytes:
 
 def _join(
     batches: list[dict[bytes, Any]], label_key: bytes, classes: tuple[str, ...], archive: Path
-) -> Data:
+) -> LabelledPictures:
     """Put batches of rows uint8 (N, 3072) and their labels together."""
     try:
         rows = np.concatenate([batch[b"data"] for batch in batches])
         labels = [label for batch in batches for label in batch[label_key]]
         pixels = torch.from_numpy(rows.reshape(-1, 3, 32, 32))
-        return Data(pixels, torch.tensor(labels, dtype=torch.int64), classes)
+        return LabelledPictures(pixels, torch.tensor(labels, dtype=torch.int64), classes)
     except (KeyError, ValueError, TypeError) as error:
         raise UsageProblem(f"{archive}: not a CIFAR python archive ({error})") from error
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from unlearn.datasets.cifar import find_cifar, load_cifar
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import NothingFound, PictureError, UsageProblem
 from unlearn.pictures.decoded import Preparation, eight_bit
 from unlearn.pictures.read import prepare
@@ -35,8 +35,8 @@ class Loaded:
     `found` says which classes there are and how they were found; `notices` what else is to be said.
     """
 
-    data: Data
-    test: Data | None
+    data: LabelledPictures
+    test: LabelledPictures | None
     unreadable: tuple[tuple[str, str], ...] = ()
     names: tuple[str, ...] = ()
     found: str = ""
@@ -170,7 +170,7 @@ def _read(
         raise NothingFound(f"{folder}: none of its {len(files)} files is a picture")
     pixels = torch.from_numpy(np.stack([squares[n] for n in read]))
     labels = torch.tensor([files[n][1] for n in read], dtype=torch.int64)
-    data = Data(pixels, labels, tuple(classes))
+    data = LabelledPictures(pixels, labels, tuple(classes))
     return Loaded(data, None, unreadable, tuple(names[n] for n in read))
 
 
@@ -185,12 +185,12 @@ def load_squares(
         return list(pool.map(lambda path: _square(path, size, change), files))
 
 
-def some_of_each(data: Data, count: int, seed: int) -> Data:
+def some_of_each(data: LabelledPictures, count: int, seed: int) -> LabelledPictures:
     """Return `count` pictures drawn evenly from the classes, in their order, or all."""
     return data if count >= len(data) else data.subset(pick_evenly(data, count, seed))
 
 
-def pick_evenly(data: Data, count: int, seed: int) -> Tensor:
+def pick_evenly(data: LabelledPictures, count: int, seed: int) -> Tensor:
     """Return the ascending numbers int64 of `count` pictures drawn evenly from the classes."""
     draws = Rng.for_images(seed, data.ids).uniform(1)[:, 0]
     rank = torch.empty(len(data))

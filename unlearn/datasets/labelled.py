@@ -1,4 +1,4 @@
-"""Data: a labelled set of equally sized pictures in memory, as uint8."""
+"""Labelled pictures: a set of equally sized ones in memory, as uint8."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from unlearn.rng import content_ids
 
 
 @dataclass(frozen=True)
-class Data:
+class LabelledPictures:
     """Pixels uint8 (N, 3, S, S), labels int64 (N,) of named classes, and ids of the contents.
 
     Raises UsageProblem if shapes or labels do not fit together.
@@ -54,12 +54,14 @@ class Data:
         digest.update(self.ids.cpu().numpy().tobytes())
         return digest.hexdigest()
 
-    def to(self, device: torch.device) -> "Data":
+    def to(self, device: torch.device) -> "LabelledPictures":
         """Return the same data on a device."""
-        return Data(
+        return LabelledPictures(
             self.pixels.to(device), self.labels.to(device), self.classes, self.ids.to(device)
         )
 
-    def subset(self, index: Tensor) -> "Data":
+    def subset(self, index: Tensor) -> "LabelledPictures":
         """Return the pictures at index, int64, in its order."""
-        return Data(self.pixels[index], self.labels[index], self.classes, self.ids[index])
+        return LabelledPictures(
+            self.pixels[index], self.labels[index], self.classes, self.ids[index]
+        )

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from unlearn.config import from_plain, to_plain
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run, select_run
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.generators.header import Header, read_header, serialised
@@ -141,7 +141,7 @@ def header_of(method: Method, *, classes: tuple[str, ...], **fields: object) -> 
 
 
 def generator_from(
-    data: Data, method: Method, architecture: str, run: Run, **fields: object
+    data: LabelledPictures, method: Method, architecture: str, run: Run, **fields: object
 ) -> NoiseGenerator:
     """Train a method on a set, unwatched, and return its generator; fields go into the header."""
     torch.manual_seed(run.seed)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from unlearn.checkpoint import Checkpoint
 from unlearn.datasets.folders import Loaded, load_classes, load_labelled, some_of_each
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run, select_run
 from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
 from unlearn.files.replace import TEMPORARY_PREFIX, replace_file
@@ -40,8 +40,8 @@ class Started:
     """What is about to be trained, and what that costs."""
 
     method: Method
-    data: Data
-    test: Data | None
+    data: LabelledPictures
+    test: LabelledPictures | None
     unreadable: tuple[tuple[str, str], ...]
     run: Run
     cost: Cost
@@ -179,7 +179,7 @@ def _said(options: TrainOptions, loaded: Loaded) -> tuple[str, ...]:
     return (*found, *loaded.notices)
 
 
-def _plan(options: TrainOptions, method: Method, data: Data, run: Run) -> str:
+def _plan(options: TrainOptions, method: Method, data: LabelledPictures, run: Run) -> str:
     """Return the fingerprint of all that decides the trained weights."""
     plan = {
         "method": {"name": method.name, **trained_plain(method)},
@@ -197,7 +197,7 @@ def _plan(options: TrainOptions, method: Method, data: Data, run: Run) -> str:
 class _Trial:
     """The clean pictures that a surrogate is tried on; seen ones are those that it learns from."""
 
-    data: Data
+    data: LabelledPictures
     run: Run
     seen: bool
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol, Self
 
 from torch import Tensor, nn
 
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
@@ -105,7 +105,7 @@ class Method(Protocol):
     def build(self, spec: Spec) -> nn.Module:
         """Return a fresh module that holds whatever fit learns, as parameters or buffers."""
 
-    def fit(self, module: nn.Module, data: Data, run: Run, observer: Observer) -> None:
+    def fit(self, module: nn.Module, data: LabelledPictures, run: Run, observer: Observer) -> None:
         """Learn from pictures, in place; the observer sees every training step, if there is one."""
 
     def ready(self, module: nn.Module, run: Run) -> NoiseMaker:

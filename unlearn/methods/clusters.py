@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearn.attack import frozen
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.errors import UsageProblem
 from unlearn.methods.base import PAPER, Cost, NoiseMaker, Spec
@@ -81,13 +81,13 @@ class Clusters:
         network.register_parameter(_PATTERNS, nn.Parameter(patterns))
         return network
 
-    def fit(self, module: nn.Module, data: Data, run: Run, observer: Observer) -> None:
+    def fit(self, module: nn.Module, data: LabelledPictures, run: Run, observer: Observer) -> None:
         """Group the pictures, train the surrogate, group what it sees, learn the patterns."""
         rng = Rng.for_images(run.seed, torch.zeros(1, dtype=torch.int64))
         seen = torch.cat([looks(to_images(part)) for part in data.pixels.split(_TOGETHER)])
         alike = kmeans(seen, self.groups, rng.fork(0))
         names = tuple(f"group {number}" for number in range(self.groups))
-        groups = Data(data.pixels, nearest(seen, alike), names, data.ids)
+        groups = LabelledPictures(data.pixels, nearest(seen, alike), names, data.ids)
         train(module, supervised(run, self.views), groups, self.schedule, run, observer)
         centres, patterns = module.get_buffer(_CENTRES), module.get_parameter(_PATTERNS)
         with torch.no_grad():

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearn.attack import Losses, Pgd, gaussian_start, pgd
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.errors import UsageProblem
 from unlearn.methods.base import PAPER, Cost, LabelledNoise, NoiseMaker, Spec
@@ -69,7 +69,7 @@ class EntF:
         network.register_buffer(_CENTROIDS, centroids)
         return network
 
-    def fit(self, module: nn.Module, data: Data, run: Run, observer: Observer) -> None:
+    def fit(self, module: nn.Module, data: LabelledPictures, run: Run, observer: Observer) -> None:
         """Train the surrogate against its adversary, then take the centre of each class."""
         losses = supervised(run, self.views, self.adversary if self.adversary.steps else None)
         train(module, losses, data, self.schedule, run, observer)

@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.errors import UsageProblem
 from unlearn.methods.base import PAPER, Cost, LabelledNoise, NoiseMaker, Spec
@@ -66,7 +66,7 @@ class Lsp:
         module.register_buffer(_MIXES, torch.zeros(spec.classes, count, count))
         return module
 
-    def fit(self, module: nn.Module, data: Data, run: Run, observer: Observer) -> None:  # noqa: ARG002
+    def fit(self, module: nn.Module, data: LabelledPictures, run: Run, observer: Observer) -> None:  # noqa: ARG002
         """Draw each class's corner and mix from the run's seed; the data teach nothing."""
         corners, mixes = module.get_buffer(_CORNERS), module.get_buffer(_MIXES)
         rng = Rng.for_images(run.seed, torch.zeros(1, dtype=torch.int64))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.attack import Pgd, frozen, pgd
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.errors import UsageProblem
 from unlearn.methods.base import PAPER, Cost, LabelledNoise, NoiseMaker, Spec
@@ -89,7 +89,7 @@ class MinMaxMin:
             model.register_buffer(_SHARED, part.uniform_(-ball, ball))
         return model
 
-    def fit(self, module: nn.Module, data: Data, run: Run, observer: Observer) -> None:
+    def fit(self, module: nn.Module, data: LabelledPictures, run: Run, observer: Observer) -> None:
         """Train the surrogate (Algorithm I, lines 5-19)."""
 
         def losses(model: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.attack import Pgd, frozen, pgd
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.models.classifier import Classifier
 from unlearn.objectives import cross_entropy
@@ -39,7 +39,7 @@ def supervised(run: Run, views: Views, adversary: Pgd | None = None) -> StepLoss
 
 
 @torch.no_grad()
-def all_features(model: nn.Module, data: Data, run: Run) -> Tensor:
+def all_features(model: nn.Module, data: LabelledPictures, run: Run) -> Tensor:
     """Return the features (N, F) of clean pictures, on the run's device."""
     with frozen(model, run.precision) as network:
         return torch.cat(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.attack import Losses, Pgd, gaussian_start, pgd
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.errors import UsageProblem
 from unlearn.methods.base import PAPER, Cost, LabelledNoise, NoiseMaker, Spec
@@ -68,7 +68,7 @@ class Tap:
             )
         return build_classifier(spec.architecture, spec.classes)
 
-    def fit(self, module: nn.Module, data: Data, run: Run, observer: Observer) -> None:
+    def fit(self, module: nn.Module, data: LabelledPictures, run: Run, observer: Observer) -> None:
         train(module, supervised(run, self.views), data, self.schedule, run, observer)
 
     def ready(self, module: nn.Module, run: Run) -> NoiseMaker:

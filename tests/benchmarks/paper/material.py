@@ -16,7 +16,7 @@ from unlearn.audits.worker import stored_name
 from unlearn.datasets import stored
 from unlearn.datasets.cifar import find_cifar, load_cifar
 from unlearn.datasets.folders import some_of_each
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.generators.artefact import NoiseGenerator
 from unlearn.radius import Radius
@@ -35,7 +35,7 @@ class Archive:
     drawn: bool = False
 
     @cached_property
-    def pictures(self) -> tuple[Data, Data]:
+    def pictures(self) -> tuple[LabelledPictures, LabelledPictures]:
         """The training and the test pictures."""
         return load_cifar(self.path)
 
@@ -75,7 +75,7 @@ def _small(source: Archive | None, classes: int, counts: tuple[int, int], to: Pa
     return Archive(to, drawn=source is None)
 
 
-def _drawn(classes: int, count: int, seed: int) -> Data:
+def _drawn(classes: int, count: int, seed: int) -> LabelledPictures:
     """Return grainy stripes 32x32 whose colour and width go with the class."""
     rng, labels = Rng.for_images(seed, torch.arange(count)), torch.arange(count) % classes
     width = 0.2 + 1.5 * labels[:, None, None] / classes
@@ -84,10 +84,10 @@ def _drawn(classes: int, count: int, seed: int) -> Data:
     noise = rng.uniform(3, 32, 32, low=-0.2, high=0.2)
     pictures = (0.4 + 0.2 * wave + 0.2 * tint + noise).clamp(0, 1)
     names = tuple(f"stripes-{label}" for label in range(classes))
-    return Data((pictures * 255).round().to(torch.uint8), labels, names)
+    return LabelledPictures((pictures * 255).round().to(torch.uint8), labels, names)
 
 
-def _write(train: Data, test: Data, folder: Path) -> None:
+def _write(train: LabelledPictures, test: LabelledPictures, folder: Path) -> None:
     """Write two sets as a CIFAR-100 archive, whatever their number of classes."""
     folder.mkdir(parents=True, exist_ok=True)
     names = [name.encode() for name in train.classes]
@@ -128,8 +128,8 @@ def add_placebo(folder: Path, radius: Radius, check: Callable[[], None]) -> None
     """Store random noise as strong as the protected copies in their folder, as noisy_sets does."""
     clean, copies = (stored.load(folder / stored_name(arm)) for arm in ("clean", "protected"))
 
-    def make(part: Data, place: slice) -> Data:
-        same = Data(copies.pixels[place], part.labels, part.classes, part.ids)
+    def make(part: LabelledPictures, place: slice) -> LabelledPictures:
+        same = LabelledPictures(copies.pixels[place], part.labels, part.classes, part.ids)
         return placebo(part, same, radius, clean.size, _PLACEBO_SEED)
 
     path = folder / stored_name("placebo")
@@ -138,7 +138,10 @@ def add_placebo(folder: Path, radius: Radius, check: Callable[[], None]) -> None
 
 
 def _in_parts(
-    clean: Data, path: Path, make: Callable[[Data, slice], Data], check: Callable[[], None]
+    clean: LabelledPictures,
+    path: Path,
+    make: Callable[[LabelledPictures, slice], LabelledPictures],
+    check: Callable[[], None],
 ) -> None:
     """Store a changed set, part by part; pictures must not depend on each other."""
     parts = []
