@@ -127,6 +127,51 @@ def test_no_document_promises_what_no_tool_can_keep(document):
         assert word not in text
 
 
+def anchors(document):
+    """Return the names that links to the headings of a document have."""
+    text = re.sub(r"^```.*?^```", "", document.read_text(encoding="utf-8"), flags=re.S | re.M)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", line).strip().lower().replace(" ", "-") for line in headings}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        *sorted(CHECKOUT.glob("*.md")),
+        *sorted((CHECKOUT / "docs").rglob("*.md")),
+        *sorted((CHECKOUT / ".github").rglob("*.md")),
+    ],
+    ids=lambda path: path.name,
+)
+def test_every_link_leads_to_a_file_and_a_heading_that_are_there(document):
+    links = re.findall(r"\]\(([^)\s]+)\)", document.read_text(encoding="utf-8"))
+    for link in links:
+        if re.match(r"[a-z]+:", link):
+            continue
+        name, _, heading = link.partition("#")
+        target = document.parent / name if name else document
+        assert target.exists(), f"{document.name} links to {link}"
+        assert not heading or heading in anchors(target), f"{document.name} links to {link}"
+
+
+def test_the_readmes_python_is_that_of_the_guide():
+    guide = (CHECKOUT / "docs" / "api.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n.*?```", README.read_text(encoding="utf-8"), re.DOTALL)
+    assert example in guide
+
+
+def test_the_readmes_first_screen_shows_command_picture_and_clean_control():
+    opening = README.read_text(encoding="utf-8").partition("## ")[0]
+    places = [
+        opening.index(part)
+        for part in ("```sh\nunlearn protect", "](docs/images/", "clean control", "does not do.**")
+    ]
+    assert places == sorted(places)
+    assert "ρ" not in opening
+    for word in ("rho", "placebo", "victim", "surrogate"):
+        assert word not in opening.lower()
+
+
 def texts():
     """Yield every text of the checkout that people read or copy from, and the sources."""
     kinds = ("*.md", "*.py", "*.toml", "*.yml", "*.yaml", "*.html", "run")
