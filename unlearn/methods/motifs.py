@@ -120,14 +120,7 @@ class Motifs:
         return Cost()
 
     def facts(self) -> Mapping[str, str]:
-        rows = {
-            "motifs": f"{self.kind}, drawn from the owner's key",
-            "period": f"{self.period} cells",
-            "cell": f"{self.cell} px at {WORKING_SIZE}",
-        }
-        if self.mask is not None:
-            rows["radius on plain areas"] = f"{self.mask.least:g} of the whole"
-        return rows
+        return {"cell": f"{self.cell} px", "period": f"{self.period} cells"}
 
     @classmethod
     def recipes(cls) -> Mapping[str, Self]:
