@@ -29,7 +29,7 @@ from unlearn.radius import Radius
 from unlearn.rng import Rng
 
 PLAIN = Motifs(mask=None)
-kinds = pytest.mark.parametrize("kind", ["random", "opponent"])
+kinds = pytest.mark.parametrize("kind", ["random", "opponent", "gratings"])
 
 
 def noise(method, images, labels, key=7, first=0):
@@ -68,7 +68,7 @@ def test_pictures_of_a_class_share_a_motif_and_begin_it_elsewhere():
     assert sum(torch.equal(roll, delta[1][:, 40:200, 40:200]) for roll in rolls) >= 1
 
 
-@pytest.mark.parametrize("kind", ["random", "opponent"])
+@kinds
 @pytest.mark.parametrize("channels", [1, 3])
 def test_the_noise_is_the_whole_radius_everywhere_without_a_mask(kind, channels):
     method = replace(PLAIN, kind=kind, radius=Radius.of_levels(5))
@@ -82,6 +82,16 @@ def test_opponent_motifs_have_no_tint_and_hardly_any_luma():
         assert torch.equal(motif[0], -motif[1])
         luma = (motif * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=0)
         assert float(luma.abs().max()) < 0.41
+
+
+def test_gratings_are_one_wave_each_in_magenta_and_green():
+    motifs = class_motifs(3, 9, "gratings", 4, 3)
+    assert [motif.shape[-1] for motif in motifs] == [4] * 8 + [8]
+    for motif in motifs[:8]:
+        assert torch.equal(motif[0], motif[2])
+        assert torch.equal(motif[0], -motif[1])
+        assert float(motif.sum(dim=(1, 2)).abs().max()) == 0
+        assert int((torch.fft.fft2(motif[0]).abs() > 1).sum()) in (1, 2)
 
 
 def test_the_mean_over_the_pictures_of_a_class_fades():
@@ -106,7 +116,7 @@ def test_cells_are_squares_of_whole_pixels_at_any_shape(height, width):
 @kinds
 @pytest.mark.parametrize("channels", [1, 3])
 def test_classes_are_apart_at_any_roll_and_mirrored(kind, channels):
-    motifs = class_motifs(11, 64, kind, 2, channels)
+    motifs = class_motifs(11, 40, kind, 2, channels)
     for one, other in itertools.combinations(motifs, 2):
         if one.shape == other.shape:
             for mirrored in (one, one.flip(2)):
@@ -161,7 +171,8 @@ def test_the_share_that_a_mask_allows_is_that_of_numpy():
     [
         ({"period": 0}, "0 cells of 10 px"),
         ({"cell": 0}, "2 cells of 0 px"),
-        ({"kind": "grey"}, "kind 'grey' is none of random, opponent"),
+        ({"kind": "gratings", "period": 1}, "a period of 1 cell"),
+        ({"kind": "grey"}, "kind 'grey' is none of random, opponent, gratings"),
     ],
 )
 def test_a_motif_that_cannot_be_is_refused(changes, words):

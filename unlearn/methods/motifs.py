@@ -22,7 +22,7 @@ from unlearn.radius import WHITE, Radius
 from unlearn.rng import Rng
 from unlearn.training import Observer
 
-Kind = Literal["random", "opponent"]
+Kind = Literal["random", "opponent", "gratings"]
 WORKING_SIZE = 224  # short side of the grid in whose pixels cells are counted
 MOST_ALIKE = 0.7  # agreeing less disagreeing signs, as a share, that two classes have at most
 _MOTIF, _ROLL = 0, 1
@@ -57,8 +57,9 @@ class Motifs:
     """Random periodic motifs: `period` cells a side, each of `cell` pixels at 224.
 
     kind "random" draws each sign; "opponent" ones have red against green and as many cells up as
-    down in each colour, so no tint and hardly any luma. Classes are told apart at any roll and
-    mirrored; where a period has no such motif left, later classes get twice the period.
+    down in each colour, so no tint and hardly any luma; "gratings" are stripes or checks of one
+    frequency, magenta against green. Classes are told apart at any roll and mirrored; where a
+    period has no such motif left, later classes get twice the period.
     """
 
     name: ClassVar[str] = "motifs"
@@ -79,6 +80,8 @@ class Motifs:
             )
         if self.kind not in get_args(Kind):
             raise UsageProblem(f"kind {self.kind!r} is none of {', '.join(get_args(Kind))}")
+        if self.kind == "gratings" and self.period < 2:
+            raise UsageProblem("gratings of a period of 1 cell have no stripes; at least 2")
 
     @property
     def bound(self) -> Radius:
@@ -129,6 +132,7 @@ class Motifs:
             "gentle": cls(cell=5),
             "strong": cls(mask=None),
             "random": cls(kind="random", mask=None),
+            "gratings": cls(kind="gratings", period=4, cell=7, mask=Mask(gain=0.0875)),
         }
 
     @classmethod
@@ -148,11 +152,12 @@ def class_motifs(
     """Return the motifs (C, p, p) of ±1 of so many classes, drawn from the stream of a key.
 
     Each is the candidate that is least like those before it, so a class's motif does not depend on
-    the classes after it. The period doubles once all candidates are too much like one before.
+    the classes after it. The period doubles once all candidates are too much like one before;
+    gratings are opponent motifs from there on.
     """
     common = Rng(torch.tensor([stream])).fork(_MOTIF)
     motifs: list[Tensor] = []
-    rivals: list[Tensor] = []  # the motifs of this period
+    rivals: list[Tensor] = []  # the same motifs, repeated to this period
     while len(motifs) < count:
         wanted = _COMPARISONS // (1 + len(rivals))
         wanted = max(_LEAST_CANDIDATES, min(_MOST_CANDIDATES, wanted))
@@ -162,7 +167,8 @@ def class_motifs(
             alike = likeness(some, torch.stack(rivals))
             best = first_least(alike)
             if alike[best] > MOST_ALIKE:
-                period, rivals = 2 * period, []
+                period, rivals = 2 * period, [rival.repeat(1, 2, 2) for rival in rivals]
+                kind = "opponent" if kind == "gratings" else kind
                 continue
         motifs.append(some[best])
         rivals.append(some[best])
@@ -171,6 +177,8 @@ def class_motifs(
 
 def candidates(kind: Kind, period: int, count: tuple[int, int], rng: Rng) -> Tensor:
     """Draw motifs (N, C, p, p) of ±1 from a single stream, for (N, C) = count; C = 1 is grey."""
+    if kind == "gratings":
+        return gratings(period, count, rng)
     cells = period**2
     drawn = rng.uniform(*count, cells)[0]
     up = drawn >= 0.5
@@ -180,6 +188,17 @@ def candidates(kind: Kind, period: int, count: tuple[int, int], rng: Rng) -> Ten
     if kind == "opponent" and count[1] == 3:
         signs[:, 1] = -signs[:, 0]
     return signs.view(*count, period, period)
+
+
+def gratings(period: int, count: tuple[int, int], rng: Rng) -> Tensor:
+    """Draw stripes and checks (N, C, p, p) of ±1: some waves across and down, never none."""
+    waves = 1 + rng.integers(period**2 - 1, count[0])[0]
+    across, down = (part[:, None, None] for part in (waves % period, waves // period))
+    place = torch.arange(period)
+    phase = (across * place + down * place[:, None]) % period
+    stripes = torch.where(2 * phase < period, 1.0, -1.0)[:, None]
+    magenta = torch.tensor([1.0, -1.0, 1.0]) if count[1] == 3 else torch.ones(1)
+    return stripes * magenta[:, None, None]
 
 
 def likeness(motifs: Tensor, rivals: Tensor) -> Tensor:
