@@ -128,14 +128,14 @@ def _finite(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def header_of(method: Method, *, classes: tuple[str, ...], **fields: object) -> Header:
     """Return a header whose fields on the method are filled in from it.
 
-    A method that needs no labels has no classes either: the pictures to protect may have any.
+    One that serves any classes has none: the pictures to protect may have as many as they like.
     """
     return Header(
         method=method.name,
         config=to_plain(method),
         rho=None if method.bound is None else str(method.bound),
         facts=dict(method.facts()),
-        classes=classes if method.needs_labels else (),
+        classes=() if method.any_classes else classes,
         **fields,  # type: ignore[arg-type]
     )
 

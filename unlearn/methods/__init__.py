@@ -5,6 +5,7 @@ from unlearn.methods.clusters import Clusters
 from unlearn.methods.entf import EntF
 from unlearn.methods.lsp import Lsp
 from unlearn.methods.min_max_min import MinMaxMin
+from unlearn.methods.motifs import Motifs
 from unlearn.methods.tap import Tap
 
 METHODS: dict[str, type[Method]] = {
@@ -13,6 +14,7 @@ METHODS: dict[str, type[Method]] = {
     EntF.name: EntF,
     Lsp.name: Lsp,
     Clusters.name: Clusters,
+    Motifs.name: Motifs,
 }
 
 __all__ = ["METHODS", "Cost", "Method", "MinMaxMin", "NoiseMaker", "Spec"]

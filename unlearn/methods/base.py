@@ -94,6 +94,7 @@ class Method(Protocol):
     name: ClassVar[str]
     summary: ClassVar[str]  # its idea in a line
     needs_labels: ClassVar[bool]  # else it takes pictures of no or any classes
+    any_classes: ClassVar[bool]  # else it tells apart as many as it was built for
 
     @property
     def bound(self) -> Radius | None:

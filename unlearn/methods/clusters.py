@@ -50,6 +50,7 @@ class Clusters:
     name: ClassVar[str] = "clusters"
     summary: ClassVar[str] = "one pattern for each group of like pictures; nobody names classes"
     needs_labels: ClassVar[bool] = False
+    any_classes: ClassVar[bool] = True
 
     radius: Radius = Radius.of_levels(16)
     groups: int = 10

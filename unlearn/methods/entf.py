@@ -45,6 +45,7 @@ class EntF:
     name: ClassVar[str] = "entf"
     summary: ClassVar[str] = "features that lie among those of other classes on a robust network"
     needs_labels: ClassVar[bool] = True
+    any_classes: ClassVar[bool] = False
 
     attack: Pgd = Pgd(Radius.of_levels(8), Radius.of_levels(0.4), steps=300)
     direction: Direction = "pull"

@@ -37,6 +37,7 @@ class Lsp:
     name: ClassVar[str] = "lsp"
     summary: ClassVar[str] = "a coloured pattern a class, drawn so that a line separates them"
     needs_labels: ClassVar[bool] = True
+    any_classes: ClassVar[bool] = False
 
     strength: Radius = Radius.of_levels(6)
     cells: int = 4

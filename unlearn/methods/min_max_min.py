@@ -41,6 +41,7 @@ class MinMaxMin:
     name: ClassVar[str] = "min-max-min"
     summary: ClassVar[str] = "noise that keeps an adversarially trained copier guessing"
     needs_labels: ClassVar[bool] = True
+    any_classes: ClassVar[bool] = False
 
     noise: StageOne = StageOne()  # stage 1, in training and for publishing
     adversary: Pgd = Pgd(Radius.of_levels(4), Radius.of_levels(0.8), steps=10)  # of stage 2

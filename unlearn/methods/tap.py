@@ -42,6 +42,7 @@ class Tap:
     name: ClassVar[str] = "tap"
     summary: ClassVar[str] = "pictures that look like another class to a plainly trained network"
     needs_labels: ClassVar[bool] = True
+    any_classes: ClassVar[bool] = False
 
     attack: Pgd = Pgd(Radius.of_levels(8), Radius.of_levels(0.4), steps=250)
     restarts: int = 8

@@ -76,9 +76,15 @@ class KeyedNoise:
 
 
 def targets_of(key: Key | None, classes: Iterable[str], room: int) -> dict[str, int]:
-    """Return the generator's class, of so many, for each class name; zeros without a key."""
-    places = permutation(key, room) if key else [0] * room
-    return dict(zip(sorted(set(classes)), places, strict=False))
+    """Return the generator's class, of so many, for each class name; zeros without a key.
+
+    A generator without classes, room 0, has a place for any number.
+    """
+    names = sorted(set(classes))
+    if key is None:
+        return dict.fromkeys(names, 0)
+    places = permutation(key, room) if room else range(len(names))
+    return dict(zip(names, places, strict=False))
 
 
 def gain_for(delta: Delta, size: tuple[int, int], *, bounded: bool = True) -> float:

@@ -1,0 +1,244 @@
+"""Motifs: drawn from the key, apart for any number of classes, rolled, masked, within the bound."""
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.support.making import CPU, make_images, noise_of
+from unlearn.errors import UsageProblem
+from unlearn.generators.artefact import NoiseGenerator
+from unlearn.generators.catalogue import resolve
+from unlearn.generators.header import read_header
+from unlearn.methods.motifs import (
+    MOST_ALIKE,
+    WORKING_SIZE,
+    Mask,
+    Motifs,
+    class_motifs,
+    likeness,
+    repeated,
+    shown,
+)
+from unlearn.protection.options import ProtectOptions
+from unlearn.protection.run import protect
+from unlearn.radius import Radius
+from unlearn.rng import Rng
+
+PLAIN = Motifs(mask=None)
+kinds = pytest.mark.parametrize("kind", ["random", "opponent", "gratings"])
+
+
+def noise(method, images, labels, key=7, first=0):
+    ids = torch.arange(len(images)) + first
+    labels = torch.as_tensor(labels)
+    return noise_of(method, method.build(None), images, labels, Rng.for_images(key, ids))
+
+
+def grey_images(count, height=WORKING_SIZE, width=WORKING_SIZE, channels=3):
+    return torch.full((count, channels, height, width), 0.5)
+
+
+def test_one_key_gives_one_noise_and_another_key_other_motifs():
+    images = grey_images(4)
+    here = noise(PLAIN, images, [0, 1, 2, 3])
+    assert torch.equal(here, noise(PLAIN, images, [0, 1, 2, 3]))
+    tables = [class_motifs(key, 16, "random", 2, 3) for key in range(6)]
+    for one, other in itertools.combinations(tables, 2):
+        assert any(not torch.equal(*pair) for pair in zip(one[:4], other[:4], strict=True))
+    method = replace(PLAIN, kind="random")
+    tints = [
+        noise(method, images, [0, 1, 2, 3], key)[..., :20, :20].sign().sum(dim=(2, 3))
+        for key in (7, 8)  # over a whole period, wherever it begins
+    ]
+    assert not torch.equal(*tints)
+
+
+def test_pictures_of_a_class_share_a_motif_and_begin_it_elsewhere():
+    delta = noise(PLAIN, grey_images(2), [3, 3]).sign()
+    assert not torch.equal(delta[0], delta[1])
+    rolls = [
+        delta[0].roll((down, across), dims=(1, 2))[:, 40:200, 40:200]
+        for down in range(20)
+        for across in range(20)
+    ]
+    assert sum(torch.equal(roll, delta[1][:, 40:200, 40:200]) for roll in rolls) >= 1
+
+
+@kinds
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_noise_is_the_whole_radius_everywhere_without_a_mask(kind, channels):
+    method = replace(PLAIN, kind=kind, radius=Radius.of_levels(5))
+    delta = noise(method, make_images(3, 40, channels=channels), [0, 1, 2])
+    assert torch.equal(delta.abs(), torch.full_like(delta, float(method.radius)))
+
+
+def test_opponent_motifs_have_no_tint_and_hardly_any_luma():
+    for motif in class_motifs(3, 64, "opponent", 2, 3):
+        assert torch.equal(motif.sum(dim=(1, 2)), torch.zeros(3))
+        assert torch.equal(motif[0], -motif[1])
+        luma = (motif * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(dim=0)
+        assert float(luma.abs().max()) < 0.41
+
+
+def test_gratings_are_one_wave_each_in_magenta_and_green():
+    motifs = class_motifs(3, 9, "gratings", 4, 3)
+    assert [motif.shape[-1] for motif in motifs] == [4] * 8 + [8]
+    for motif in motifs[:8]:
+        assert torch.equal(motif[0], motif[2])
+        assert torch.equal(motif[0], -motif[1])
+        assert float(motif.sum(dim=(1, 2)).abs().max()) == 0
+        assert int((torch.fft.fft2(motif[0]).abs() > 1).sum()) in (1, 2)
+
+
+def test_the_mean_over_the_pictures_of_a_class_fades():
+    delta = noise(PLAIN, grey_images(400, 24, 24), [2] * 400) / float(PLAIN.radius)
+    assert float(delta.mean(dim=0).abs().mean()) < 0.06
+    fixed = delta[:1].expand(400, -1, -1, -1).mean(dim=0)
+    assert float(fixed.abs().mean()) == 1.0
+
+
+@pytest.mark.parametrize(("height", "width"), [(224, 224), (224, 300), (448, 224), (112, 200)])
+def test_cells_are_squares_of_whole_pixels_at_any_shape(height, width):
+    method = replace(PLAIN, kind="random")
+    delta = noise(method, grey_images(3, height, width), [0, 1, 2]).sign()
+    cell = 10 * min(height, width) // WORKING_SIZE
+    for picture in delta:
+        for across in (1, 2):
+            turns = picture.diff(dim=across).abs().amax(dim=(0, 3 - across)).nonzero()[:, 0]
+            assert len(turns) >= min(height, width) // cell - 1
+            assert set(turns.diff().tolist()) <= {cell, 2 * cell}
+
+
+@kinds
+@pytest.mark.parametrize("channels", [1, 3])
+def test_classes_are_apart_at_any_roll_and_mirrored(kind, channels):
+    motifs = class_motifs(11, 40, kind, 2, channels)
+    for one, other in itertools.combinations(motifs, 2):
+        if one.shape == other.shape:
+            for mirrored in (one, one.flip(2)):
+                assert float(likeness(mirrored[None], other[None])) <= MOST_ALIKE
+    pixels = [repeated(motif, 1, torch.Size((16, 16)), torch.zeros(2)) for motif in motifs]
+    for one, other in itertools.combinations(pixels, 2):
+        spectra = [torch.fft.fft2(picture) for picture in (one, other)]
+        agreement = torch.fft.ifft2(spectra[0].conj() * spectra[1]).real.sum(dim=0)
+        assert float(agreement.max()) / one.numel() < 0.9
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 1000])
+def test_any_number_of_classes_is_served(count):
+    labels = torch.tensor([0, count // 2, count - 1])
+    delta = noise(replace(PLAIN, kind="random"), grey_images(3, 32, 32), labels)
+    assert torch.isfinite(delta).all()
+    motifs = class_motifs(2, count, "random", 2, 3)
+    assert len({(motif.shape, motif.numpy().tobytes()) for motif in motifs}) == count
+
+
+@kinds
+def test_the_motif_of_a_class_does_not_depend_on_the_classes_after_it(kind):
+    few, many = (class_motifs(4, count, kind, 2, 3) for count in (3, 100))
+    assert all(torch.equal(one, other) for one, other in zip(few, many, strict=False))
+
+
+def test_a_mask_is_small_on_plain_areas_and_whole_on_texture():
+    images = grey_images(1)
+    images[..., 112:] = torch.randint(
+        0, 2, images[..., 112:].shape, generator=torch.Generator().manual_seed(0)
+    ).float()
+    share = shown(images, Mask())
+    assert torch.equal(share[..., :100], torch.full((1, 1, 224, 100), 0.375))
+    assert torch.equal(share[..., 120:], torch.ones(1, 1, 224, 104))
+    masked = noise(Motifs(), images, [1])
+    assert torch.equal(masked, noise(PLAIN, images, [1]) * share)
+    assert torch.equal(masked.abs().max(), torch.tensor(float(Motifs().radius)))
+
+
+def test_the_share_that_a_mask_allows_is_that_of_numpy():
+    images = make_images(1, 31)
+    levels = (images[0].numpy().astype(np.float64) * 255).round()
+    luma = np.floor(np.tensordot([299.0, 587.0, 114.0], levels, 1) / 1000)
+    windows = np.lib.stride_tricks.sliding_window_view(np.pad(luma, 1, mode="edge"), (3, 3))
+    expected = np.minimum(1, 0.1 + 0.005 * windows.std(axis=(2, 3)))
+    found = shown(images, Mask(least=0.1, gain=0.005))[0, 0].numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"period": 0}, "0 cells of 10 px"),
+        ({"cell": 0}, "2 cells of 0 px"),
+        ({"kind": "gratings", "period": 1}, "a period of 1 cell"),
+        ({"kind": "grey"}, "kind 'grey' is none of random, opponent, gratings"),
+    ],
+)
+def test_a_motif_that_cannot_be_is_refused(changes, words):
+    with pytest.raises(UsageProblem, match=words):
+        Motifs(**changes)
+
+
+@pytest.mark.parametrize("changes", [{"least": 0}, {"least": 1.5}, {"gain": -1}, {"window": 0}])
+def test_a_mask_that_cannot_be_is_refused(changes):
+    with pytest.raises(UsageProblem, match="least is above 0 and at most 1"):
+        Mask(**changes)
+
+
+def test_the_bundled_generator_holds_no_motif_and_the_published_settings():
+    path = resolve("motifs")
+    header = read_header(path)
+    assert path.stat().st_size < 2000
+    assert (header.method, header.classes, header.working_size) == ("motifs", (), WORKING_SIZE)
+    assert (header.rho, header.architecture, header.name) == ("8/255", "none", "motifs")
+    loaded = NoiseGenerator.load(path, CPU)
+    assert loaded.method == Motifs()
+    assert not loaded.module.state_dict()
+    assert header.command in path.with_suffix(".md").read_text()
+
+
+def test_the_bundled_generator_protects_more_classes_than_anybody_trained_on(tmp_path):
+    for number in range(14):
+        path = tmp_path / "photos" / f"class {number}" / "0.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (60, 40), (128, 128, 128)).save(path)
+    for key in ("one", "other"):
+        (tmp_path / key).write_bytes(key.encode().ljust(32, b"."))
+    written = {}
+    for out, key in (("a", "one"), ("again", "one"), ("b", "other")):
+        options = ProtectOptions(
+            inputs=(str(tmp_path / "photos"),),
+            out=tmp_path / out,
+            generator="motifs",
+            key=tmp_path / key,
+            device="cpu",
+            preview=0,
+        )
+        records = protect(options, lambda event: None).protected
+        assert len(records) == 14
+        written[out] = [(tmp_path / out / record.out).read_bytes() for record in records]
+    assert len(set(written["a"])) == 14
+    assert written["a"] == written["again"]
+    assert all(one != other for one, other in zip(written["a"], written["b"], strict=True))
+
+
+def test_a_large_picture_has_most_values_at_full_strength(tmp_path):
+    photos = tmp_path / "photos" / "one"
+    photos.mkdir(parents=True)
+    Image.effect_noise((1200, 900), 120).convert("RGB").save(photos / "0.png")
+    (tmp_path / "key").write_bytes(bytes(range(32)))
+    options = ProtectOptions(
+        inputs=(str(tmp_path / "photos"),),
+        out=tmp_path / "out",
+        generator="motifs",
+        key=tmp_path / "key",
+        device="cpu",
+        preview=0,
+    )
+    (record,) = protect(options, lambda event: None).protected
+    before = np.asarray(Image.open(photos / "0.png"), np.int16)
+    change = np.abs(np.asarray(Image.open(tmp_path / "out" / record.out), np.int16) - before)
+    free = (before >= 8) & (before <= 247)
+    assert change.max() == record.linf == 8
+    assert (change[free] == 8).mean() > 0.75

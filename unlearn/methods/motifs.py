@@ -1,0 +1,262 @@
+"""Motifs: a small pattern of signs a class, repeated over the picture; no network, no training.
+
+A class has p x p cells of a sign for each colour, drawn from the owner's key; each picture begins
+them at another place, so that no mean over a class shows them. One filter finds such a motif in any
+crop, where a tile of hundreds of cells has to be memorised. Our own; no paper has it.
+"""
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal, Self, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from unlearn.datasets.labelled import Data
+from unlearn.device import Run
+from unlearn.errors import UsageProblem
+from unlearn.methods.base import PAPER, Cost, LabelledNoise, NoiseMaker, Spec
+from unlearn.radius import WHITE, Radius
+from unlearn.rng import Rng
+from unlearn.training import Observer
+
+Kind = Literal["random", "opponent", "gratings"]
+WORKING_SIZE = 224  # short side of the grid in whose pixels cells are counted
+MOST_ALIKE = 0.7  # agreeing less disagreeing signs, as a share, that two classes have at most
+_MOTIF, _ROLL = 0, 1
+_LUMA = (299, 587, 114)  # thousandths, as Pillow converts to grey
+_MOST_CANDIDATES, _LEAST_CANDIDATES = 256, 8
+_COMPARISONS = 2048  # about so many motifs are compared for each that is picked
+_LEAST_TABLE = 16
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A radius for each pixel: small where a picture is plain, full where texture hides noise.
+
+    In shares of the radius: `least`, and `gain` more for each level of the standard deviation of
+    luma in a square of `window` pixels at 224, up to 1.
+    """
+
+    least: float = 0.375
+    gain: float = 0.25
+    window: int = 9
+
+    def __post_init__(self) -> None:
+        if not 0 < self.least <= 1 or self.gain < 0 or self.window < 1:
+            raise UsageProblem(
+                f"a mask of least {self.least:g}, gain {self.gain:g} and window {self.window}: "
+                "least is above 0 and at most 1, gain at least 0, window at least 1"
+            )
+
+
+@dataclass(frozen=True)
+class Motifs:
+    """Random periodic motifs: `period` cells a side, each of `cell` pixels at 224.
+
+    kind "random" draws each sign; "opponent" ones have red against green and as many cells up as
+    down in each colour, so no tint and hardly any luma; "gratings" are stripes or checks of one
+    frequency, magenta against green. Classes are told apart at any roll and mirrored; where a
+    period has no such motif left, later classes get twice the period.
+    """
+
+    name: ClassVar[str] = "motifs"
+    summary: ClassVar[str] = "a few signs a class, repeated; drawn from the key, nothing is trained"
+    needs_labels: ClassVar[bool] = True
+    any_classes: ClassVar[bool] = True
+
+    radius: Radius = Radius.of_levels(8)
+    period: int = 2
+    cell: int = 10
+    kind: Kind = "opponent"
+    mask: Mask | None = Mask()
+
+    def __post_init__(self) -> None:
+        if self.period < 1 or self.cell < 1:
+            raise UsageProblem(
+                f"a motif of {self.period} cells of {self.cell} px is none; both are at least 1"
+            )
+        if self.kind not in get_args(Kind):
+            raise UsageProblem(f"kind {self.kind!r} is none of {', '.join(get_args(Kind))}")
+        if self.kind == "gratings" and self.period < 2:
+            raise UsageProblem("gratings of a period of 1 cell have no stripes; at least 2")
+
+    @property
+    def bound(self) -> Radius:
+        return self.radius
+
+    def at(self, bound: Radius) -> Self:
+        return replace(self, radius=bound)
+
+    def build(self, spec: Spec) -> nn.Module:  # noqa: ARG002
+        return nn.Module()
+
+    def fit(self, module: nn.Module, data: Data, run: Run, observer: Observer) -> None:  # noqa: ARG002
+        """Learn nothing: the owner's key draws the motifs when pictures are protected."""
+        module.to(run.device).eval()
+
+    def ready(self, module: nn.Module, run: Run) -> NoiseMaker:  # noqa: ARG002
+        return LabelledNoise(self._noise)
+
+    def _noise(self, images: Tensor, labels: Tensor, rng: Rng) -> Tensor:
+        """Return δ: ±1 of the classes' motifs, each rolled by its picture, times the radius."""
+        if not len(images):
+            return torch.zeros_like(images)
+        stream, count = int(rng.common().keys[0]), int(labels.max()) + 1
+        table = class_motifs(stream, _rounded_up(count), self.kind, self.period, images.shape[1])
+        cell = max(1, round(self.cell * min(images.shape[-2:]) / WORKING_SIZE))
+        offsets = rng.fork(_ROLL).uniform(2)
+        signs = [
+            repeated(table[label].to(images.device), cell, images.shape[-2:], offset)
+            for label, offset in zip(labels.tolist(), offsets, strict=True)
+        ]
+        shares = (
+            torch.stack(signs)
+            if self.mask is None
+            else torch.stack(signs) * shown(images, self.mask)
+        )
+        return float(self.radius) * shares
+
+    def cost(self, pictures: int) -> Cost:  # noqa: ARG002
+        return Cost()
+
+    def facts(self) -> Mapping[str, str]:
+        return {"cell": f"{self.cell} px", "period": f"{self.period} cells"}
+
+    @classmethod
+    def recipes(cls) -> Mapping[str, Self]:
+        return {
+            PAPER: cls(),
+            "gentle": cls(cell=5),
+            "strong": cls(mask=None),
+            "random": cls(kind="random", mask=None),
+            "gratings": cls(kind="gratings", period=4, cell=7, mask=Mask(gain=0.0875)),
+        }
+
+    @classmethod
+    def example(cls) -> Self:
+        return cls()
+
+
+def _rounded_up(count: int) -> int:
+    """Return a power of two that is no smaller: few different tables are made."""
+    return max(_LEAST_TABLE, 1 << (count - 1).bit_length())
+
+
+@functools.lru_cache(maxsize=16)
+def class_motifs(
+    stream: int, count: int, kind: Kind, period: int, channels: int
+) -> tuple[Tensor, ...]:
+    """Return the motifs (C, p, p) of ±1 of so many classes, drawn from the stream of a key.
+
+    Each is the candidate that is least like those before it, so a class's motif does not depend on
+    the classes after it. The period doubles once all candidates are too much like one before;
+    gratings are opponent motifs from there on.
+    """
+    common = Rng(torch.tensor([stream])).fork(_MOTIF)
+    motifs: list[Tensor] = []
+    rivals: list[Tensor] = []  # the same motifs, repeated to this period
+    while len(motifs) < count:
+        wanted = _COMPARISONS // (1 + len(rivals))
+        wanted = max(_LEAST_CANDIDATES, min(_MOST_CANDIDATES, wanted))
+        some = candidates(kind, period, (wanted, channels), common.fork(len(motifs)).fork(period))
+        best = 0
+        if rivals:
+            alike = likeness(some, torch.stack(rivals))
+            best = first_least(alike)
+            if alike[best] > MOST_ALIKE:
+                period, rivals = 2 * period, [rival.repeat(1, 2, 2) for rival in rivals]
+                kind = "opponent" if kind == "gratings" else kind
+                continue
+        motifs.append(some[best])
+        rivals.append(some[best])
+    return tuple(motifs)
+
+
+def candidates(kind: Kind, period: int, count: tuple[int, int], rng: Rng) -> Tensor:
+    """Draw motifs (N, C, p, p) of ±1 from a single stream, for (N, C) = count; C = 1 is grey."""
+    if kind == "gratings":
+        return gratings(period, count, rng)
+    cells = period**2
+    drawn = rng.uniform(*count, cells)[0]
+    up = drawn >= 0.5
+    if kind == "opponent":
+        up = drawn.argsort(dim=2, stable=True).argsort(dim=2, stable=True) * 2 >= cells
+    signs = torch.where(up, 1.0, -1.0)
+    if kind == "opponent" and count[1] == 3:
+        signs[:, 1] = -signs[:, 0]
+    return signs.view(*count, period, period)
+
+
+def gratings(period: int, count: tuple[int, int], rng: Rng) -> Tensor:
+    """Draw stripes and checks (N, C, p, p) of ±1: some waves across and down, never none."""
+    waves = 1 + rng.integers(period**2 - 1, count[0])[0]
+    across, down = (part[:, None, None] for part in (waves % period, waves // period))
+    place = torch.arange(period)
+    phase = (across * place + down * place[:, None]) % period
+    stripes = torch.where(2 * phase < period, 1.0, -1.0)[:, None]
+    magenta = torch.tensor([1.0, -1.0, 1.0]) if count[1] == 3 else torch.ones(1)
+    return stripes * magenta[:, None, None]
+
+
+def likeness(motifs: Tensor, rivals: Tensor) -> Tensor:
+    """Return (N,) the largest correlation of motifs (N, C, p, p) with any rival (K, C, p, p).
+
+    The motifs are tried at every roll and mirrored. Sums of signs are whole numbers, so they are
+    exact in any order.
+    """
+    period = motifs.shape[-1]
+    turned = [
+        copy.roll((down, across), dims=(2, 3)).flatten(1)
+        for copy in (motifs, motifs.flip(3))
+        for down in range(period)
+        for across in range(period)
+    ]
+    products = torch.stack(turned, dim=1) @ rivals.flatten(1).T
+    best: Tensor = products.amax(dim=(1, 2)) / rivals[0].numel()
+    return best
+
+
+def first_least(values: Tensor) -> int:
+    """Return the place of the first of the smallest values."""
+    return int((values == values.min()).nonzero()[0])
+
+
+def repeated(motif: Tensor, cell: int, size: torch.Size, offset: Tensor) -> Tensor:
+    """Return a motif (C, p, p) of cells of `cell` pixels over (H, W), begun at shares of a period.
+
+    It begins at a whole pixel.
+    """
+    period = motif.shape[-1]
+    first = (offset * (period * cell)).long()
+    rows, columns = (
+        (torch.arange(length, device=motif.device) + start) // cell % period
+        for length, start in zip(size, first, strict=True)
+    )
+    return motif[:, rows[:, None], columns]
+
+
+def shown(images: Tensor, mask: Mask) -> Tensor:
+    """Return the share (N, 1, H, W) of the radius that each pixel of images (N, C, H, W) may have.
+
+    All sums are of whole numbers, so that equal pictures get equal shares everywhere.
+    """
+    levels = (images.to(torch.float64) * WHITE).round()
+    if images.shape[1] == 3:
+        weights = torch.tensor(_LUMA, dtype=torch.float64, device=images.device)
+        levels = ((levels * weights[:, None, None]).sum(dim=1, keepdim=True) / 1000).floor()
+    half = max(1, round(mask.window * min(images.shape[-2:]) / WORKING_SIZE) // 2)
+    count = (2 * half + 1) ** 2
+    total, squares = summed(levels, half), summed(levels.square(), half)
+    deviation = (count * squares - total.square()).clamp(min=0).sqrt() / count
+    return (mask.least + mask.gain * deviation).clamp(max=1).to(torch.float32)
+
+
+def summed(planes: Tensor, half: int) -> Tensor:
+    """Return the sum of each value's (2 half + 1)² neighbours, edges repeated."""
+    side = 2 * half + 1
+    padded = F.pad(planes, (half, half, half, half), mode="replicate")
+    across = F.avg_pool2d(padded, (1, side), stride=1, divisor_override=1)
+    return F.avg_pool2d(across, (side, 1), stride=1, divisor_override=1)
