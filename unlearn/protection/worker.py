@@ -3,6 +3,7 @@
 Importing this must stay free of torch: every worker imports it before its first picture.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +18,9 @@ from unlearn.pictures.choices import MetadataChoice
 from unlearn.pictures.contents import contents, held
 from unlearn.pictures.decoded import Picture
 from unlearn.pictures.grid import Upsampling, add_noise, picture_grid
+from unlearn.pictures.jpeg.ending import ended
 from unlearn.pictures.jpeg.within import keep_jpeg, refuse_large, refuse_weak
+from unlearn.pictures.metadata.left_out import XMP
 from unlearn.pictures.preview import Shown, show
 from unlearn.pictures.read import Preparation, decoded, open_picture, prepare
 from unlearn.pictures.survival import Survival, picture_survival
@@ -29,6 +32,7 @@ from unlearn.protection.plan import PlannedPicture
 from unlearn.workers.limits import limits
 
 MOST_SHOWN_PIXELS: Final = 50_000_000  # previews and survival hold both pictures in memory
+SAYS_PLACE: Final = "says where it was taken (--metadata no-location leaves that out)"
 WRITTEN_AS_PNG: Final = "written as PNG: "
 T = TypeVar("T")
 
@@ -51,6 +55,7 @@ class Shared:
     levels: int
     bounded: bool = True
     metadata: MetadataChoice
+    keep_times: bool = False
 
 
 @dataclass(frozen=True)
@@ -146,6 +151,8 @@ def _write(shared: Shared, job: Job) -> PictureRecord:
         notices = (*notices, f"{WRITTEN_AS_PNG}{problem}")
         out, again = planned.fallback, _again(shared, job, data)[0]
         written = _lossless(shared, job, again, shared.out / out, "PNG")
+    if shared.keep_times:
+        _keep_time(job.source, shared.out / out)
     return PictureRecord(
         src=planned.name,
         status="ok",
@@ -159,8 +166,8 @@ def _write(shared: Shared, job: Job) -> PictureRecord:
         mean_abs=round(written.mean_abs, 4),
         psnr=round(written.psnr, 2),
         bytes=written.size_bytes,
-        dropped=source.dropped,
-        notices=notices,
+        dropped=_left_out(shared, source, _written_as(planned, out)),
+        notices=(*notices, *_place(shared, source)),
         source_format=source.format,
         size_ratio=round(written.size_bytes / max(1, size_bytes), 4),
         **_visibility(written.visibility),
@@ -176,6 +183,33 @@ def _visibility(found: Visibility) -> dict[str, Any]:
         "seen": round(found.seen_mean, 2),
         "seen_high": round(found.seen_high, 2),
     }
+
+
+def _keep_time(source: Path, target: Path) -> None:
+    """Give a written file the time of its source, as exactly as its disk can."""
+    status = source.stat()
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _written_as(planned: PlannedPicture, out: str) -> str:
+    """Return the format of the file that was written."""
+    return planned.format if out == planned.out else "PNG"
+
+
+def _left_out(shared: Shared, source: Picture, format: str) -> tuple[str, ...]:
+    """Name what is in the source and, against what was asked for, not in the output."""
+    metadata, wanted = source.metadata, shared.metadata
+    chosen = metadata.chosen(wanted, source.size)
+    unread = wanted in ("no-location", "copyright") and metadata.xmp and not chosen.xmp
+    names = [*source.dropped, *chosen.lost(format)]
+    if unread and not metadata.xmp_is_readable:
+        names.append(XMP)
+    return tuple(dict.fromkeys(names))
+
+
+def _place(shared: Shared, source: Picture) -> tuple[str, ...]:
+    """Say that the output tells where its picture was taken."""
+    return (SAYS_PLACE,) if shared.metadata == "keep" and source.metadata.names_place else ()
 
 
 def _again(shared: Shared, job: Job, data: bytes = b"") -> tuple[Picture, bytes]:
@@ -201,7 +235,7 @@ def _keep(shared: Shared, job: Job, source: Picture, data: bytes) -> tuple[Writt
         made, keeping = keep_jpeg(
             source,
             add_noise(pixels, job.delta, levels, gain),
-            data,
+            ended(data),
             grid=job.delta.shape[1::-1],
             levels=levels,
             metadata=shared.metadata,

@@ -1,28 +1,58 @@
 """What travels with a picture besides its pixels, and which clean copies are left behind.
 
 Kept: the colour profile byte for byte, EXIF entry by entry, XMP, the text chunks of a PNG and its
-colour chunks. Left out and named: every place where a camera or an editor stores a second, clean
-picture, and content credentials, whose signature any change breaks.
+colour chunks, comments, resolution and the shape of pixels. Left out and named: every place where a
+camera or an editor stores a second, clean picture, and content credentials, whose signature any
+change breaks.
 """
 
 import re
+import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
 from unlearn.pictures.choices import MetadataChoice
-from unlearn.pictures.kinds import Data, chunks, holds_picture
+from unlearn.pictures.kinds import Data, chunks, holds_picture, tiff_directories
+from unlearn.pictures.metadata.density import Density, read_density
 from unlearn.pictures.metadata.embedded import second_pictures
-from unlearn.pictures.metadata.exif import Exif, for_output, read_exif, write_exif
+from unlearn.pictures.metadata.exif import Exif, for_colour, for_output, read_exif, write_exif
+from unlearn.pictures.metadata.iptc import DataSet, from_raw_profile, read_iptc, rights_in
+from unlearn.pictures.metadata.iptc import without_place as iptc_without_place
 from unlearn.pictures.metadata.isobmff import Container
-from unlearn.pictures.metadata.left_out import GAIN_MAP, OTHER_COPY, THUMBNAIL
+from unlearn.pictures.metadata.left_out import (
+    COLOUR,
+    EXIF,
+    GAIN_MAP,
+    IPTC,
+    OTHER_COPY,
+    TEXT,
+    THUMBNAIL,
+    XMP,
+)
+from unlearn.pictures.metadata.xmp import (
+    is_readable,
+    names_place,
+    rights_of,
+    true_of_one,
+    without_place,
+)
 
-_COLOUR_CHUNKS = (b"cICP", b"cHRM", b"gAMA", b"sRGB")
+_COLOUR_CHUNKS = (b"cICP", b"cHRM", b"gAMA", b"sRGB", b"mDCV", b"cLLI")
+_ADOBE_RGB = (
+    (b"gAMA", struct.pack(">I", 45_471)),
+    (b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)),
+)
 _LARGEST_COLOUR = 32
+_IPTC_RESOURCE, _IPTC_TAG = 0x0404, 33723
+_IPTC_TEXTS = frozenset({"Raw profile type iptc", "Raw profile type 8bim"})
 _XMP_OPEN = re.compile(rb"<(?:xmp|xap):Thumbnails\b[^>]{0,1000}>")
 _XMP_CLOSE = re.compile(rb"</(?:xmp|xap):Thumbnails\s{0,9}>")
-_XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|GImage:|GDepth:|[A-Za-z0-9+/]{4096}")
+_XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|[A-Za-z0-9+/]{4096}")
+_XMP_OTHERS = re.compile(rb"GImage:|GDepth:|GAudio:|HdrPlusMakernote|google\.com/photos/dd/")
+_GPS_LATITUDE = 2
+_PLACE_KEY = re.compile("gps|latitude|longitude|location", re.IGNORECASE)
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([0-9])")
 _PROFILE_FITS = {b"GRAY": ("L", "LA", "I;16"), b"RGB ": ("RGB", "RGBA")}
 _PROFILE_SPACES = frozenset({b"GRAY", b"RGB ", b"CMYK", b"Lab ", b"XYZ ", b"YCbr", b"HSV "})
@@ -30,22 +60,75 @@ _PROFILE_SPACES = frozenset({b"GRAY", b"RGB ", b"CMYK", b"Lab ", b"XYZ ", b"YCbr
 
 @dataclass(frozen=True)
 class Metadata:
-    """What an output may carry: colour profile and chunks, EXIF block, XMP packet, text."""
+    """What an output may carry; `comments` are those of a JPEG, byte for byte, and in `text` too.
+
+    The density is that of the upright picture.
+    """
 
     icc: bytes | None = None
     exif: Exif | None = None
     xmp: bytes | None = None
     text: tuple[tuple[str, str], ...] = ()
     colour: tuple[tuple[bytes, bytes], ...] = ()
+    density: Density | None = None
+    comments: tuple[bytes, ...] = ()
+    iptc: tuple[DataSet, ...] = ()
 
     def chosen(self, choice: MetadataChoice, size: tuple[int, int]) -> "Metadata":
         """Return what an output of `size` (width, height) carries under the user's choice."""
+        look = Metadata(
+            self.icc,
+            self.exif and for_colour(self.exif),
+            colour=self.colour,
+            density=self.density,
+        )
         if choice == "none":
-            return Metadata(self.icc, colour=self.colour)
+            return look
         exif = self.exif and for_output(self.exif, size, copyright_only=choice == "copyright")
+        if choice == "no-location":
+            return replace(self._without_place(), exif=exif and replace(exif, gps={}))
         if choice == "copyright":
-            return Metadata(self.icc, exif, colour=self.colour)
-        return Metadata(self.icc, exif, self.xmp, self.text, self.colour)
+            xmp, iptc = self.xmp and _rights(self.xmp), rights_in(self.iptc)
+            return replace(look, exif=exif, xmp=xmp, iptc=iptc)
+        return replace(self, exif=exif)
+
+    def _without_place(self) -> "Metadata":
+        """Return it without what XMP, IPTC and text say of a place."""
+        try:
+            xmp = self.xmp and without_place(self.xmp)
+        except ValueError:
+            xmp = None
+        text = tuple(pair for pair in self.text if not _PLACE_KEY.search(pair[0]))
+        return replace(self, xmp=xmp, iptc=iptc_without_place(self.iptc), text=text)
+
+    @property
+    def names_place(self) -> bool:
+        """Whether it says where the picture was taken."""
+        return bool(
+            (self.exif and _GPS_LATITUDE in self.exif.gps)
+            or (self.xmp and names_place(self.xmp))
+            or self.iptc != iptc_without_place(self.iptc)
+            or any(_PLACE_KEY.search(key) for key, _ in self.text)
+        )
+
+    def lost(self, format: str) -> Iterator[str]:
+        """Name what an output of this format has no place for."""
+        if format == "BMP":
+            if self.exif_block:
+                yield EXIF
+            if self.xmp:
+                yield XMP
+        if self.iptc and format in ("WEBP", "BMP"):
+            yield IPTC
+        if self.text and format in ("TIFF", "WEBP", "BMP"):
+            yield TEXT
+        if format in ("TIFF", "WEBP", "BMP") and any(name != b"sRGB" for name, _ in self.colour):
+            yield COLOUR
+
+    @property
+    def xmp_is_readable(self) -> bool:
+        """Whether parts of the XMP can be told from each other; so they can where there is none."""
+        return self.xmp is None or is_readable(self.xmp)
 
     @property
     def exif_block(self) -> bytes:
@@ -79,7 +162,15 @@ def read_metadata(
     found.dropped += container.beside if container else ()
     icc = _profile(image, mode, found)
     colour = tuple(_colour(data, name, container, profiled=icc is not None))
-    found.metadata = Metadata(icc, exif, xmp, _text(image, name, found), colour)
+    if exif and exif.is_adobe_rgb and not colour and icc is None:
+        colour = _ADOBE_RGB
+    density = read_density(image, data, name, exif)
+    stored = exif.orientation if exif and name == "TIFF" else found.orientation
+    if density and stored > 4:
+        density = density.turned()
+    text, comments = _text(image, name, found)
+    iptc = _iptc(image, name, found)
+    found.metadata = Metadata(icc, exif, xmp, text, colour, density, comments, iptc)
     found.dropped = list(dict.fromkeys(found.dropped))
     return found
 
@@ -104,6 +195,8 @@ def _colour(
 ) -> Iterator[tuple[bytes, bytes]]:
     """Yield the PNG chunks that say what the colours are."""
     for chunk, content in chunks(data, name) if name == "PNG" else ():
+        if profiled and chunk == b"sRGB":
+            continue  # a PNG has either
         if chunk in _COLOUR_CHUNKS and len(content) <= _LARGEST_COLOUR:
             yield chunk, bytes(content)
     # A profile says more, and in a PNG this chunk would be believed before it.
@@ -121,8 +214,16 @@ def _exif(image: Image.Image, data: Data, name: str, found: Findings) -> Exif | 
         )
     if not block:
         return None
+    start = 0
+    if name == "TIFF":
+        if data[2:4] in (b"+\0", b"\0+"):
+            found.notices.append("the tags of a BigTIFF are not read and were left out")
+            return None
+        directories = tiff_directories(data)
+        start = next((at for at, reduced in directories if not reduced), 0)
+        found.dropped += [THUMBNAIL] * (len(directories) - 1)
     try:
-        exif = read_exif(block)
+        exif = read_exif(block, start)
     except ValueError:
         found.notices.append("the EXIF block is damaged and was left out")
         return None
@@ -139,12 +240,29 @@ def _xmp(image: Image.Image, found: Findings) -> bytes | None:
     packet, thumbnails = _without_thumbnails(packet)
     if thumbnails:
         found.dropped.append(THUMBNAIL)
-    if b"hdrgm:" in packet:
+    if b"hdrgm:" in packet or b"HDRGainMap:" in packet:
         found.dropped.append(GAIN_MAP)
+    if _XMP_OTHERS.search(packet):
+        found.dropped.append(OTHER_COPY)
+    try:
+        packet = true_of_one(packet) or b""
+    except ValueError:
+        found.notices.append("its XMP, which speaks of parts that are left out, cannot be read")
+        return None
     if _XMP_PICTURES.search(packet) or holds_picture(packet):
         found.dropped.append(OTHER_COPY)
-        return None
+        return _rights(packet)
     return _XMP_ORIENTATION.sub(rb"\g<1>1", packet) or None
+
+
+def _rights(packet: bytes) -> bytes | None:
+    """Return a packet with the rights alone; None if there are none that can be read."""
+    try:
+        rights = rights_of(packet)
+    except ValueError:
+        return None
+    pictures = rights and (_XMP_PICTURES.search(rights) or holds_picture(rights))
+    return None if pictures else rights
 
 
 def _without_thumbnails(packet: bytes) -> tuple[bytes, int]:
@@ -176,16 +294,49 @@ def _orientation(exif: Exif | None, image: Image.Image, name: str) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _text(image: Image.Image, name: str, found: Findings) -> tuple[tuple[str, str], ...]:
-    """Return the text that describes the picture and holds none: a PNG's chunks, or a comment."""
-    texts: dict[str, str] = dict(getattr(image, "text", {})) if name == "PNG" else {}
-    comment = image.info.get("comment")
-    if isinstance(comment, bytes):
-        texts["Comment"] = comment.decode("utf-8", "replace")
+def _iptc(image: Image.Image, name: str, found: Findings) -> tuple[DataSet, ...]:
+    """Return the data sets of IPTC that may stay."""
+    block: object = image.info.get("photoshop", {}).get(_IPTC_RESOURCE)
+    if name == "TIFF":
+        block = getattr(image, "tag_v2", {}).get(_IPTC_TAG)
+        if isinstance(block, tuple):  # of whole numbers, which is what many programs call it
+            order = "<" if image.tag_v2.prefix == b"II" else ">"  # type: ignore[attr-defined]
+            block = struct.pack(f"{order}{len(block)}I", *block)
+    texts = getattr(image, "text", {}) if name == "PNG" else {}
+    for key in _IPTC_TEXTS & texts.keys():
+        block = from_raw_profile(str(texts[key]))
+    if not isinstance(block, bytes):
+        return ()
+    try:
+        kept, dropped = read_iptc(block)
+    except ValueError:
+        found.dropped.append(OTHER_COPY)
+        return ()
+    found.dropped += [OTHER_COPY] * dropped
+    return kept
+
+
+def _text(
+    image: Image.Image, name: str, found: Findings
+) -> tuple[tuple[tuple[str, str], ...], tuple[bytes, ...]]:
+    """Return text and comments that describe the picture and hold none.
+
+    A comment of a JPEG is among both; that of another format is text.
+    """
+    texts: list[tuple[str, str]] = []
+    if name == "PNG":
+        texts = [(key, str(value)) for key, value in getattr(image, "text", {}).items()]
+    comments = [part for segment, part in getattr(image, "applist", ()) if segment == "COM"]
+    if not comments and isinstance(image.info.get("comment"), bytes):
+        comments = [image.info["comment"]]
+    comments = [comment for comment in comments if comment]
+    texts += [("Comment", comment.decode("utf-8", "replace")) for comment in comments]
     kept: list[tuple[str, str]] = []
-    for key, value in texts.items():
+    for key, value in texts:
+        if key in _IPTC_TEXTS and from_raw_profile(value) is not None:
+            continue
         if key.startswith("Raw profile type") or holds_picture(value.encode("utf-8", "replace")):
             found.dropped.append(OTHER_COPY)
         elif key != "XML:com.adobe.xmp":
-            kept.append((key, str(value)))
-    return tuple(kept)
+            kept.append((key, value))
+    return tuple(kept), tuple(comment for comment in comments if not holds_picture(comment))

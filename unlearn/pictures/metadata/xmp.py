@@ -1,0 +1,182 @@
+"""XMP packets read as XML: the rights in them, and packets that are true of the output."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+from xml.dom.minidom import Document, Element, parseString
+from xml.parsers.expat import ExpatError
+
+_MOST_PARSED: Final = 2 << 20  # bytes; as a tree it takes many times as much
+_OPENING: Final = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
+_CLOSING: Final = b'\n<?xpacket end="w"?>'
+_RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_DECLARATIONS: Final = "http://www.w3.org/2000/xmlns/"
+_DECLARED: Final = re.compile(r"<!(DOCTYPE|ENTITY)")
+
+# The properties about rights by namespace; None stands for all of one.
+_RIGHTS: Final[dict[str, frozenset[str] | None]] = {
+    "http://purl.org/dc/elements/1.1/": frozenset({"rights", "creator"}),
+    "http://ns.adobe.com/xap/1.0/rights/": None,
+    "http://ns.useplus.org/ldf/xmp/1.0/": None,
+    "http://creativecommons.org/ns#": None,
+    "http://www.w3.org/ns/tdmrep#": None,
+    "http://www.w3.org/ns/tdmrep/": None,
+    "http://ns.adobe.com/photoshop/1.0/": frozenset(
+        {"AuthorsPosition", "Credit", "Instructions", "Source"}
+    ),
+    "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/": frozenset({"CreatorContactInfo"}),
+    "http://ns.adobe.com/tiff/1.0/": frozenset({"Artist", "Copyright"}),
+}
+
+# Properties that speak of a second picture or a video, which is never in an output. The last of the
+# pairs is how names begin in that namespace; "" stands for all of it.
+_ANNOUNCED: Final = (
+    ("http://ns.google.com/photos/1.0/camera/", ("MotionPhoto", "MicroVideo", "HdrPlusMakernote")),
+    ("http://ns.google.com/photos/1.0/container/", ("",)),
+    ("http://ns.google.com/photos/1.0/depthmap/", ("",)),
+    ("http://ns.google.com/photos/1.0/image/", ("",)),
+    ("http://ns.google.com/photos/1.0/audio/", ("",)),
+    ("http://ns.google.com/photos/dd/", ("",)),
+    ("http://ns.adobe.com/hdr-gain-map/", ("",)),
+    ("http://ns.apple.com/HDRGainMap/", ("",)),
+    ("http://ns.apple.com/pixeldatainfo/", ("",)),
+    ("http://ns.adobe.com/xmp/note/", ("HasExtendedXMP",)),
+)
+_SPEAKS: Final = re.compile(
+    rb"MotionPhoto|MicroVideo|HdrPlusMakernote|HasExtendedXMP|hdrgm:|hdr-gain-map|HDRGainMap"
+    rb"|pixeldatainfo|google\.com/photos/(dd|1\.0/(container|depthmap|image|audio))/"
+)
+
+_PLACE: Final = (
+    ("http://ns.adobe.com/exif/", ("GPS",)),
+    ("http://ns.adobe.com/photoshop/", ("City", "State", "Country")),
+    ("http://iptc.org/std/Iptc4xmpCore/", ("Location", "CountryCode")),
+    ("http://iptc.org/std/Iptc4xmpExt/", ("LocationCreated", "LocationShown")),
+    ("http://www.w3.org/2003/01/geo/", ("",)),
+    ("http://www.dji.com/drone-dji/", ("Gps", "GPS", "Latitude", "Longitude")),
+)
+_NAMES_PLACE: Final = re.compile(
+    rb"GPS|Gps|Latitude|Longitude|LocationCreated|LocationShown|:(City|State|Country|Location)\b"
+    rb"|CountryCode|w3\.org/2003/01/geo/"
+)
+
+Wanted = Callable[[str, str], bool]  # of a namespace and a name in it
+
+
+def rights_of(packet: bytes) -> bytes | None:
+    """Return a packet with the rights alone, None if it states none.
+
+    Raises ValueError if the packet cannot be read.
+    """
+    return only(packet, _is_about_rights)
+
+
+def true_of_one(packet: bytes) -> bytes | None:
+    """Return a packet that speaks of no second picture and no video; None if nothing is left.
+
+    Raises ValueError if it speaks of them and cannot be read.
+    """
+    return only(packet, _is_of_picture) if _SPEAKS.search(packet) else packet
+
+
+def without_place(packet: bytes) -> bytes | None:
+    """Return a packet that does not say where the picture was taken; None if nothing is left.
+
+    Raises ValueError if it says that and cannot be read.
+    """
+    return only(packet, _is_no_place) if names_place(packet) else packet
+
+
+def names_place(packet: bytes) -> bool:
+    """Tell whether a packet says where the picture was taken."""
+    return _NAMES_PLACE.search(packet) is not None
+
+
+def is_readable(packet: bytes) -> bool:
+    """Tell whether a packet can be read as XML."""
+    try:
+        _parsed(packet)
+    except ValueError:
+        return False
+    return True
+
+
+def only(packet: bytes, wanted: Wanted) -> bytes | None:
+    """Return a packet with the wanted properties, None if it has none of them.
+
+    Raises ValueError if the packet cannot be read.
+    """
+    document = _parsed(packet)
+    left = [_cut(description, wanted) for description in _descriptions(document)]
+    return _packed(document) if any(left) else None
+
+
+def _is_of_picture(namespace: str, name: str) -> bool:
+    """Tell whether a property speaks of the picture itself."""
+    return not any(
+        namespace.startswith(space) and name.startswith(names) for space, names in _ANNOUNCED
+    )
+
+
+def _is_no_place(namespace: str, name: str) -> bool:
+    """Tell whether a property says nothing of a place."""
+    return not any(
+        namespace.startswith(space) and name.startswith(names) for space, names in _PLACE
+    )
+
+
+def _is_about_rights(namespace: str, name: str) -> bool:
+    """Tell whether a property is about rights."""
+    names = _RIGHTS.get(namespace, frozenset())
+    return names is None or name in names
+
+
+def _parsed(packet: bytes) -> Document:
+    """Return the tree of a packet; raises ValueError if there is none, or one too large."""
+    if len(packet) > _MOST_PARSED:
+        raise ValueError("too large")
+    text = packet.strip(b"\0 \t\r\n").decode("utf-8-sig")
+    if _DECLARED.search(text):
+        raise ValueError("declares entities")
+    try:
+        return parseString(text)
+    except ExpatError as problem:
+        raise ValueError(str(problem)) from problem
+
+
+def _packed(document: Document) -> bytes:
+    """Return the bytes of a packet; raises ValueError if it is nested too deeply."""
+    root = document.documentElement
+    if root is None:
+        raise ValueError("empty")
+    try:
+        return _OPENING + root.toxml("utf-8") + _CLOSING
+    except RecursionError as problem:
+        raise ValueError("nested too deeply") from problem
+
+
+def _descriptions(document: Document) -> Iterator[Element]:
+    """Yield the elements whose attributes and children are properties of the picture."""
+    for element in document.getElementsByTagNameNS(_RDF, "Description"):
+        parent = element.parentNode
+        if isinstance(parent, Element) and (parent.namespaceURI, parent.localName) == (_RDF, "RDF"):
+            yield element
+
+
+def _cut(description: Element, wanted: Wanted) -> int:
+    """Take all other properties out of a description; return how many are left."""
+    left = 0
+    for attribute in list((description.attributes or {}).values()):
+        space, name = attribute.namespaceURI or "", attribute.localName or attribute.name
+        if space in (_RDF, _DECLARATIONS):
+            continue
+        if wanted(space, name):
+            left += 1
+        else:
+            description.removeAttributeNode(attribute)
+    for child in list(description.childNodes):
+        if isinstance(child, Element) and wanted(child.namespaceURI or "", child.localName or ""):
+            left += 1
+        else:
+            description.removeChild(child)
+    return left
