@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearn.datasets.labelled import Data
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.errors import UsageProblem
 from unlearn.methods.base import PAPER, Cost, LabelledNoise, NoiseMaker, Spec
@@ -93,7 +93,7 @@ class Motifs:
     def build(self, spec: Spec) -> nn.Module:  # noqa: ARG002
         return nn.Module()
 
-    def fit(self, module: nn.Module, data: Data, run: Run, observer: Observer) -> None:  # noqa: ARG002
+    def fit(self, module: nn.Module, data: LabelledPictures, run: Run, observer: Observer) -> None:  # noqa: ARG002
         """Learn nothing: the owner's key draws the motifs when pictures are protected."""
         module.to(run.device).eval()
 

@@ -9,7 +9,7 @@ from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
 from unlearn.protection.manifest import FILE_NAME, read_manifest
 from unlearn.protection.plan import Plan, records_folder
-from unlearn.protection.scan import Refusal
+from unlearn.sources.scan import Refusal
 
 
 def without_protected(plan: Plan) -> Plan:
