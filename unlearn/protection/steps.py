@@ -128,6 +128,7 @@ class Steps:
         record = PictureRecord(
             src=picture.name,
             status="failed",
+            origin=picture.claims.origin,
             reason=outcome.reason,
             src_sha256=None if reading is None else reading.sha256,
             label=picture.label,
