@@ -220,9 +220,11 @@ def _take(manifest: Manifest, line: Mapping[str, Any]) -> None:
         manifest.header = RunHeader.from_line(line)
     elif kind == "begin":
         out = str(_inside(line["out"]))
-        manifest.outputs.setdefault(out, None)
-        manifest.begun[out] = _owner(manifest, str(line["src"]), _text(line.get("origin")))
-        manifest.owners.setdefault(out, manifest.begun[out])
+        owner = _owner(manifest, str(line["src"]), _text(line.get("origin")))
+        if manifest.owners.get(out) != owner:  # a name that was free, or free again
+            manifest.outputs[out] = None
+            manifest.owners[out] = owner
+        manifest.begun[out] = owner
     elif kind == "image":
         _take_record(manifest, PictureRecord.from_line(line))
 
