@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import platformdirs
-
 from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.files.homes import NO_HOME, no_file, own_folder
 from unlearn.files.text import printable
 
 VARIABLE: Final = "UNLEARN_CONFIG"
@@ -38,10 +37,11 @@ class Setting:
 Settings = dict[str, dict[str, Setting]]  # command -> long option without dashes -> setting
 
 
-def place() -> Path:
-    """Return the file to read, which need not exist unless UNLEARN_CONFIG names it."""
+def place() -> Path | None:
+    """Return the file to read, which need not exist unless UNLEARN_CONFIG names it, or None."""
     named = os.environ.get(VARIABLE)
-    return Path(named) if named else platformdirs.user_config_path("unlearn") / "config.toml"
+    own = own_folder("config")
+    return Path(named) if named else own and own / "config.toml"
 
 
 def load(tables: Tables) -> Settings:
@@ -51,6 +51,8 @@ def load(tables: Tables) -> Settings:
     EnvironmentProblem if it cannot be read.
     """
     path = place()
+    if path is None:
+        return {command: {} for command in tables}
     text = _text(path)
     try:
         parsed = tomllib.loads(text)
@@ -68,25 +70,34 @@ def load(tables: Tables) -> Settings:
 
 def described(tables: Tables) -> tuple[dict[str, str], list[str]]:
     """Return the file with what it sets, in words, and what is wrong with it if it fails."""
+    path = place()
+    if path is None:
+        return {"no file": f"{NO_HOME}; {VARIABLE} may name one"}, []
     try:
         found = load(tables)
     except (UsageProblem, EnvironmentProblem) as error:
-        return {printable(place()): "cannot be used"}, [str(error)]
+        return {printable(path): "cannot be used"}, [str(error)]
     keys = [f"{command}.{key}" for command, settings in found.items() for key in settings]
     sets = f"sets {', '.join(keys)}" if keys else "sets nothing"
-    return {printable(place()): sets if place().exists() else "not there"}, []
+    return {printable(path): sets if os.path.exists(path) else "not there"}, []  # noqa: PTH110
 
 
 def _text(path: Path) -> str:
     """Return what a file holds, nothing if there is none."""
+    named = bool(os.environ.get(VARIABLE))
     try:
+        other = no_file(path)
+        if other is not None:
+            raise UsageProblem(f"{printable(path)}: {other}, no file of settings")
         with path.open("rb") as file:
             content = file.read(_LARGEST + 1)
     except (FileNotFoundError, NotADirectoryError):
-        if os.environ.get(VARIABLE):
+        if named:
             raise UsageProblem(f"{VARIABLE}={printable(path)}: there is no such file") from None
         return ""
     except OSError as error:
+        if not named and not os.path.lexists(path):
+            return ""  # a home that is somebody else's: no file of this person can be there
         raise EnvironmentProblem(f"{printable(path)}: cannot be read ({error.strerror})") from error
     if len(content) > _LARGEST:
         raise UsageProblem(f"{printable(path)}: more than {_LARGEST:,} bytes")

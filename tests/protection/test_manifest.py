@@ -139,6 +139,14 @@ def test_the_last_word_on_a_source_counts_and_old_outputs_stay_ours(tmp_path):
     assert manifest.outputs == {"cats/1.png": RECORD}
 
 
+def test_a_name_belongs_to_whoever_began_it_last(tmp_path):
+    write(tmp_path, HEADER, replace(RECORD, origin="/home/me/photos/cats/1.jpg"))
+    ManifestWriter(tmp_path).begin("cats/1.jpg", "cats/1.png", "/home/me/others/cats/1.jpg")
+    manifest = read_manifest(tmp_path)
+    assert manifest.owners == {"cats/1.png": ("cats/1.jpg", "/home/me/others/cats/1.jpg")}
+    assert manifest.outputs == {"cats/1.png": None}
+
+
 def test_an_output_that_was_begun_is_ours(tmp_path):
     writer = ManifestWriter(tmp_path)
     writer.begin("cats/1.jpg", "cats/1.png")

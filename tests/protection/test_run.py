@@ -545,11 +545,11 @@ def test_an_outdated_output_under_an_old_name_goes_unless_somebody_edited_it(tmp
     run(tmp_path)
     make_picture(photos / "a.png", 70)
     assert run(tmp_path).exit_code == 0
-    assert set(outputs(tmp_path)) == {"a.jpg.png", "a.png", "b.png"}
+    assert set(outputs(tmp_path)) == {"a-2.png", "a.png", "b.png"}
     (tmp_path / "protected" / "b.png").write_bytes(b"edited")
     heard = Heard()
     result = protect(options_for(tmp_path, format="tiff", force=True), heard)
-    assert result.outdated == ("a.jpg.png", "a.png")
+    assert result.outdated == ("a-2.png", "a.png")
     assert f"{tmp_path}/protected/b.png is outdated, was changed since, and was left there" in (
         heard.notices
     )

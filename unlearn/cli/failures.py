@@ -3,7 +3,6 @@
 import errno
 import os
 import platform
-import tempfile
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -11,7 +10,6 @@ from functools import wraps
 from pathlib import Path
 from typing import ClassVar, Final, ParamSpec
 
-import platformdirs
 import typer
 
 from unlearn import __version__
@@ -21,7 +19,9 @@ from unlearn.errors import EnvironmentProblem, UnlearnError
 BUG_EXIT_CODE: Final = (
     70  # EX_SOFTWARE of sysexits.h, so that a bug is never mistaken for a finding
 )
-_MACHINE_ERRORS: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE})
+_MACHINE_ERRORS: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE}
+)
 
 P = ParamSpec("P")
 
@@ -76,10 +76,12 @@ def bug_message(error: BaseException, arguments: Sequence[str]) -> str:
 
 def save_traceback(error: BaseException, arguments: Sequence[str]) -> Path | str:
     """Write the traceback into the user's state folder, or a temporary one; return the file."""
+    from unlearn.files.homes import own_folder, temporary_folder
+
     head = f"unlearn {__version__}, Python {platform.python_version()}, {platform.platform()}\n"
     text = f"{head}{list(arguments)!r}\n\n{''.join(traceback.format_exception(error))}"
     name = f"crash-{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
-    for folder in (platformdirs.user_state_path("unlearn"), Path(tempfile.gettempdir())):
+    for folder in filter(None, (own_folder("state"), temporary_folder())):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text, encoding="utf-8", errors="backslashreplace")

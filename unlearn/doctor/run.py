@@ -3,22 +3,21 @@
 import os
 import platform
 import shutil
-import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
 
-import platformdirs
 from PIL import features
 
 from unlearn import __version__
 from unlearn.doctor.self_test import Device, SelfTest, self_tests
 from unlearn.errors import UnlearnError
 from unlearn.extras import how_to_add
+from unlearn.files.homes import own_folder, temporary_folder
 from unlearn.files.places import existing_part
 from unlearn.generators.catalogue import BUNDLED, pulled_folder
-from unlearn.protection.key import default_path, load_key
+from unlearn.protection.key import load_key
 from unlearn.settings_file import Tables, described
 
 PACKAGES: Final = (
@@ -85,6 +84,8 @@ def doctor(generator: str = BUNDLED, tables: Tables | None = None) -> DoctorResu
     codecs = _codecs()
     problems += [f"Pillow has no {name} codec" for name, found in codecs.items() if not found]
     places = _places()
+    if temporary_folder() is None:
+        problems.append("no folder for temporary files can be written; set TMPDIR to one")
     problems += [f"cannot write to {place.path}" for place in places if not place.writable]
     configuration, wrong = ({}, []) if tables is None else described(tables)
     problems += wrong
@@ -157,12 +158,12 @@ def _heif() -> str:
 def _places() -> tuple[Place, ...]:
     """Return where the tool writes besides the folders that commands name."""
     paths = {
-        "key": default_path().parent,
+        "key": own_folder("config"),
         "generators": pulled_folder(),
-        "crash reports": platformdirs.user_state_path("unlearn"),
-        "temporary": Path(tempfile.gettempdir()),
+        "crash reports": own_folder("state"),
+        "temporary": temporary_folder(),
     }
-    return tuple(_place(name, path) for name, path in paths.items())
+    return tuple(_place(name, path) for name, path in paths.items() if path is not None)
 
 
 def _place(name: str, path: Path) -> Place:

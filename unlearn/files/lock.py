@@ -1,6 +1,7 @@
 """The lock: one run at a time writes an output folder, and a second one learns which."""
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from unlearn.errors import EnvironmentProblem
 from unlearn.files.text import printable
 
 LOCK_NAME: Final = "lock"
+_NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 _PID_NAME: Final = "pid"  # apart, since some systems let nobody read a locked file
 
 
@@ -32,6 +34,10 @@ def locked(out: Path, records: Path) -> Iterator[None]:
         lock.acquire(blocking=False)
     except Timeout:
         raise EnvironmentProblem(_busy(out, records)) from None
+    except (NotImplementedError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
+            raise
+        # This file system knows no locks: better without one than not at all.
     try:
         (records / _PID_NAME).write_text(f"{os.getpid()}\n", encoding="ascii")
         yield

@@ -2,8 +2,9 @@
 
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Final
 
 from unlearn.files.text import printable
@@ -51,22 +52,29 @@ def same_name_key(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
-def output_names(sources: Sequence[tuple[str, str]]) -> list[str]:
+def output_names(
+    sources: Sequence[tuple[str, str]],
+    held: Mapping[int, str] = MappingProxyType({}),
+    reserved: Collection[str] = (),
+) -> list[str]:
     """Return one output name for each (source name, output format); names use forward slashes.
 
     The stem stays, and so does a suffix that already says the output's format. Where two sources
     would meet (a.jpg and a.png), those whose format changes keep their full name (a.jpg.png); where
     even these meet, a number is put before the suffix. No two results are equal on any file system,
     none is a folder of another, and the result for a source does not depend on the order of the
-    sources.
+    sources. `held` are names that sources have already, by their place; nothing else gets one of
+    these, nor one that is `reserved`.
     """
-    short = [_with_format(name, kind) for name, kind in sources]
-    folders = _folder_keys(short)
+    short = [held.get(i, _with_format(*source)) for i, source in enumerate(sources)]
+    folders = _folder_keys([*short, *reserved])
     wanted = Counter(same_name_key(name) for name in short)
     order = sorted(range(len(sources)), key=lambda i: (short[i] != sources[i][0], sources[i]))
-    names = [""] * len(sources)
-    taken = set(folders)
+    names = [held.get(i, "") for i in range(len(sources))]
+    taken = folders | {same_name_key(name) for name in (*reserved, *held.values())}
     for i in order:
+        if i in held:
+            continue
         meets = wanted[same_name_key(short[i])] > 1 or same_name_key(short[i]) in folders
         names[i] = _free_name(_full_name(*sources[i]) if meets else short[i], taken)
         taken.add(same_name_key(names[i]))
@@ -85,10 +93,15 @@ def windows_problem(name: str) -> str | None:
     return None
 
 
+def has_format(name: str, kind: str) -> bool:
+    """Tell whether a name's suffix says the format."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES_OF_FORMAT[kind]
+
+
 def _with_format(name: str, kind: str) -> str:
     """Return the name with a suffix of the format, unless it has one; foreign suffixes are kept."""
     path = PurePosixPath(name)
-    if path.suffix.lower() in SUFFIXES_OF_FORMAT[kind]:
+    if has_format(name, kind):
         return name
     if path.suffix.lower() in PICTURE_SUFFIXES:
         return str(path.with_suffix(SUFFIXES_OF_FORMAT[kind][0]))

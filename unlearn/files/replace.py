@@ -17,6 +17,8 @@ _NO_SUCH_THING: Final = (
     errno.ENOTSUP,
 )  # some file systems keep folders by themselves
 
+_NAME_TAKEN: Final = (errno.EEXIST, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP)
+
 
 def file_sha256(path: Path) -> str | None:
     """Return the SHA-256 of a file's bytes, or None if it cannot be read."""
@@ -39,7 +41,7 @@ def replacing(target: Path) -> Iterator[Path]:
         yield path
         with path.open("r+b") as file:
             os.fsync(file.fileno())
-        path.replace(target)
+        _rename(path, target)
         _sync_folder(target.parent)
     finally:
         with contextlib.suppress(OSError):  # a name that cannot be made cannot be removed either
@@ -53,6 +55,23 @@ def replace_file(path: Path, content: bytes) -> None:
             temporary.write_bytes(content)
     except OSError as error:
         raise EnvironmentProblem(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def _rename(path: Path, target: Path) -> None:
+    """Give a file its name, also where the file system gives no name that is taken."""
+    try:
+        path.replace(target)
+    except OSError as error:
+        if error.errno not in _NAME_TAKEN or not target.is_file():
+            raise
+        aside = path.with_name(f"{path.name}-old")
+        target.rename(aside)
+        try:
+            path.rename(target)
+        except OSError:
+            aside.rename(target)
+            raise
+        aside.unlink()
 
 
 def _sync_folder(folder: Path) -> None:

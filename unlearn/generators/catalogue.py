@@ -1,14 +1,14 @@
 """Generators that can be named: the bundled ones, the pulled ones, and any artefact by its path."""
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import platformdirs
-
 from unlearn.errors import EnvironmentProblem
+from unlearn.files.homes import own_folder
 from unlearn.generators.header import Header, read_header
 from unlearn.generators.index import INDEX
 
@@ -34,9 +34,10 @@ class Entry:
         return self.path.parent == _FOLDER
 
 
-def pulled_folder() -> Path:
-    """Return where pulled generators are kept, by their names; it may not exist yet."""
-    return platformdirs.user_data_path("unlearn") / "generators"
+def pulled_folder() -> Path | None:
+    """Return where pulled generators are kept, by their names; it may not exist. None: no home."""
+    data = own_folder("data")
+    return data and data / "generators"
 
 
 def is_name(text: str) -> bool:
@@ -54,14 +55,14 @@ def resolve(name_or_path: str) -> Path:
 
     Raises EnvironmentProblem if it is neither.
     """
-    for folder in (_FOLDER, pulled_folder()):
+    for folder in _folders():
         named = folder / f"{name_or_path}{SUFFIX}"
-        if is_name(name_or_path) and named.is_file():
+        if is_name(name_or_path) and os.path.isfile(named):  # noqa: PTH113 - the home may be closed
             return named
     path = Path(name_or_path)
     if path.is_file():
         return path
-    names = ", ".join([*bundled_names(), *(path.stem for path in _files(pulled_folder()))])
+    names = ", ".join([*bundled_names(), *(path.stem for path in _pulled())])
     hint = f". Run: unlearn generators pull {name_or_path}" if name_or_path in INDEX else ""
     raise EnvironmentProblem(
         f'generator "{name_or_path}" is neither a file nor one of the generators here ({names})'
@@ -72,28 +73,41 @@ def resolve(name_or_path: str) -> Path:
 def known() -> list[Entry]:
     """Return the bundled generators by name, then the pulled ones that can be read."""
     return [entry_of(path) for path in _files(_FOLDER)] + [
-        entry_of(path) for path in _files(pulled_folder()) if _problem(path) is None
+        entry_of(path) for path in _pulled() if _problem(path) is None
     ]
 
 
 def damaged() -> list[str]:
     """Return what is wrong with the pulled generators that cannot be read."""
-    problems = (_problem(path) for path in _files(pulled_folder()))
+    problems = (_problem(path) for path in _pulled())
     return [problem for problem in problems if problem is not None]
 
 
 def entry_of(path: Path) -> Entry:
     """Describe the generator in a file; raises EnvironmentProblem if it is none."""
     header = read_header(path)
-    named = path.parent in (_FOLDER, pulled_folder())
+    named = path.parent in _folders()
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     return Entry(path.stem if named else header.name, path, path.stat().st_size, digest, header)
 
 
+def _folders() -> list[Path]:
+    """Return the folders whose generators have names."""
+    return [folder for folder in (_FOLDER, pulled_folder()) if folder is not None]
+
+
+def _pulled() -> list[Path]:
+    """Return the artefacts that were pulled, by name."""
+    return [path for folder in _folders()[1:] for path in _files(folder)]
+
+
 def _files(folder: Path) -> list[Path]:
     """Return the artefacts in a folder, by name."""
-    return sorted(folder.glob(f"*{SUFFIX}"))
+    try:
+        return sorted(folder.glob(f"*{SUFFIX}"))
+    except PermissionError:  # a home that is somebody else's
+        return []
 
 
 def _problem(path: Path) -> str | None:

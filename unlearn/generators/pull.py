@@ -20,6 +20,7 @@ from pooch.downloaders import doi_to_repository
 
 from unlearn import __version__
 from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.files.homes import NO_HOME
 from unlearn.files.names import windows_problem
 from unlearn.files.replace import file_sha256, replace_file
 from unlearn.files.text import printable
@@ -62,7 +63,7 @@ def pull(request: PullRequest, progress: Progress) -> Pulled:
     EnvironmentProblem for what network, server, disk or the file itself do not allow.
     """
     name, remote = _wanted(request)
-    path = resolve(name) if name in bundled_names() else pulled_folder() / f"{name}{SUFFIX}"
+    path = resolve(name) if name in bundled_names() else _kept(name)
     here = file_sha256(path) == remote.sha256
     if not here:
         if os.path.lexists(path) and not request.force:
@@ -83,6 +84,14 @@ def pull(request: PullRequest, progress: Progress) -> Pulled:
         replace_file(path, _fetched(path.name, remote, progress))
     state, size = "already here" if here else "pulled", path.stat().st_size
     return Pulled(name, path, remote.url, remote.sha256, size, state)
+
+
+def _kept(name: str) -> Path:
+    """Return the file that a pulled generator gets; raises EnvironmentProblem without a home."""
+    folder = pulled_folder()
+    if folder is None:
+        raise EnvironmentProblem(f"{NO_HOME} to keep generators in; set HOME or XDG_DATA_HOME")
+    return folder / f"{name}{SUFFIX}"
 
 
 def _wanted(request: PullRequest) -> tuple[str, Remote]:

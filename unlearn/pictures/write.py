@@ -26,7 +26,7 @@ from unlearn.pictures.read import open_picture, prepare
 from unlearn.pictures.visibility import PlainAreas, Visibility
 
 Rows = Callable[[int, Pixels], Pixels]
-_DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+_DISK_PROBLEMS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _place(
 
 @contextmanager
 def placing(target: Path) -> Iterator[Path]:
-    """Yield what replacing does; raises EnvironmentProblem for a full disk, else PictureError."""
+    """Yield what replacing does; raises EnvironmentProblem for the disk, else PictureError."""
     try:
         with replacing(target) as temporary:
             yield temporary

@@ -13,9 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal, overload
 
-import platformdirs
-
 from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.files.homes import NO_HOME, no_file, own_folder
 from unlearn.files.text import printable
 
 KEY_BYTES: Final = 32
@@ -39,8 +38,11 @@ class Key:
 
 
 def default_path() -> Path:
-    """Return where the user's own key is kept."""
-    return platformdirs.user_config_path("unlearn") / "key"
+    """Return where the user's own key is kept; raises EnvironmentProblem without a home."""
+    folder = own_folder("config")
+    if folder is None:
+        raise EnvironmentProblem(f"{NO_HOME} to keep your key in; set HOME, or use --key FILE")
+    return folder / "key"
 
 
 @overload
@@ -105,6 +107,9 @@ def _given(path: Path) -> Key:
 
 def _read(path: Path) -> bytes:
     """Return the key's bytes; raises ValueError if the file holds something else."""
+    other = no_file(path)
+    if other is not None:
+        raise ValueError(f"{other}, not a key: it must be a file of exactly {KEY_BYTES} bytes")
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         with path.open("rb") as file:
@@ -124,7 +129,11 @@ def _make(path: Path) -> None:
     except FileExistsError:
         return
     try:
-        os.write(file, secrets.token_bytes(KEY_BYTES))
-        os.fsync(file)
-    finally:
-        os.close(file)
+        try:
+            os.write(file, secrets.token_bytes(KEY_BYTES))
+            os.fsync(file)
+        finally:
+            os.close(file)
+    except OSError:
+        path.unlink(missing_ok=True)  # part of a key would stand in the way of the next run
+        raise

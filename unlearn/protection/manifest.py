@@ -6,7 +6,8 @@ never trusted.
 """
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, TypeVar, cast
@@ -19,6 +20,7 @@ FILE_NAME: Final = "manifest.jsonl"
 UNBOUNDED: Final = "unbounded"  # the rho of a run whose noise keeps none; see linf of each picture
 
 Status = Literal["ok", "failed", "skipped"]
+Owner = tuple[str, str | None]  # a source: its name under the inputs, and its own place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +73,7 @@ class PictureRecord:
 
     src: str
     status: Status
+    origin: str | None = None  # the source's own place, see origin_of; None: not known
     reason: str | None = None
     src_sha256: str | None = None
     out: str | None = None
@@ -125,9 +128,35 @@ class Manifest:
     outputs: dict[str, PictureRecord | None] = field(
         default_factory=dict
     )  # None: begun, not finished
-    begun: dict[str, list[str]] = field(default_factory=dict)  # by source, until it is recorded
+    owners: dict[str, Owner] = field(default_factory=dict)  # by output
+    latest: dict[Owner, str] = field(default_factory=dict)  # the last output of each
+    begun: dict[str, Owner] = field(default_factory=dict)  # by output, until it is recorded
     broken_lines: int = 0
     bytes: int = 0  # of the file, which only grows: another size means another run has written
+
+
+def origin_of(path: Path) -> str:
+    """Return a source's own place: absolute, links to folders followed, its own name kept.
+
+    So it is the same however the input was given, and another where a link leads elsewhere now.
+    """
+    folder, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 - a link keeps its own name
+    return os.path.join(os.path.realpath(folder), name)  # noqa: PTH118 - bytes that are no text
+
+
+def under_inputs(name: str, inputs: Sequence[Path]) -> list[Path]:
+    """Return where a source of this name may lie under the inputs, which need not exist."""
+    if len(inputs) == 1:
+        only = inputs[0]
+        return [only if only.name == name and not only.is_dir() else only / name]
+    root, _, rest = name.partition("/")
+    found = [path / rest for path in inputs if rest and _called(path) == root]
+    return found or [path for path in inputs if path.name == name]
+
+
+def _called(folder: Path) -> str:
+    """Return a folder's own name, also if it is given as "."."""
+    return Path(os.path.abspath(folder)).name  # noqa: PTH100 - links keep theirs
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -163,9 +192,9 @@ class ManifestWriter:
         """Append the header of a run and bring it to the disk."""
         self._append(header.to_line(), sync=True)
 
-    def begin(self, src: str, out: str) -> None:
+    def begin(self, src: str, out: str, origin: str | None = None) -> None:
         """Note that an output is about to be written, so that after a crash it is known as ours."""
-        self._append({"type": "begin", "src": src, "out": out})
+        self._append({"type": "begin", "src": src, "out": out, "origin": origin})
 
     def record(self, record: PictureRecord) -> None:
         """Append what became of one picture."""
@@ -191,16 +220,43 @@ def _take(manifest: Manifest, line: Mapping[str, Any]) -> None:
         manifest.header = RunHeader.from_line(line)
     elif kind == "begin":
         out = str(_inside(line["out"]))
-        manifest.outputs.setdefault(out, None)
-        manifest.begun.setdefault(str(line["src"]), []).append(out)
+        owner = _owner(manifest, str(line["src"]), _text(line.get("origin")))
+        if manifest.owners.get(out) != owner:  # a name that was free, or free again
+            manifest.outputs[out] = None
+            manifest.owners[out] = owner
+        manifest.begun[out] = owner
     elif kind == "image":
-        record = PictureRecord.from_line(line)
-        manifest.records[record.src] = record
-        for out in manifest.begun.pop(record.src, ()):
-            if manifest.outputs.get(out, record) is None:
-                del manifest.outputs[out]  # a name that was held ready and not needed
-        if record.out:
-            manifest.outputs[record.out] = record
+        _take_record(manifest, PictureRecord.from_line(line))
+
+
+def _take_record(manifest: Manifest, record: PictureRecord) -> None:
+    """Add what became of one picture; a name that was held ready and not needed is free again."""
+    owner = _owner(manifest, record.src, record.origin)
+    manifest.records[record.src] = record
+    for out in [out for out, beginner in manifest.begun.items() if beginner == owner]:
+        del manifest.begun[out]
+        if manifest.outputs.get(out, record) is None:
+            del manifest.outputs[out]
+            del manifest.owners[out]
+    if record.out:
+        manifest.outputs[record.out] = record
+        manifest.owners[record.out] = owner
+        manifest.latest[owner] = record.out
+
+
+def _owner(manifest: Manifest, src: str, origin: str | None) -> Owner:
+    """Return the source of a line; earlier versions only told the inputs of the whole run."""
+    if origin is None and manifest.header is not None:
+        places = under_inputs(src, [Path(text) for text in manifest.header.inputs])
+        origin = origin_of(places[0]) if len(places) == 1 else None
+    return src, origin
+
+
+def _text(value: object) -> str | None:
+    """Return a text; raises TypeError for anything else that is something."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def _checked(entry: E) -> E:

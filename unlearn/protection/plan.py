@@ -4,16 +4,24 @@ import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from unlearn.errors import NothingFound, UsageProblem
-from unlearn.files.names import LONGEST_NAME, PICTURE_SUFFIXES, output_names, windows_problem
+from unlearn.files.names import (
+    LONGEST_NAME,
+    PICTURE_SUFFIXES,
+    has_format,
+    output_names,
+    windows_problem,
+)
 from unlearn.files.places import check_destination, overlaps
 from unlearn.files.text import printable
 from unlearn.pictures.choices import FormatChoice
 from unlearn.pictures.sniff import LOSSLESS_WEBP
+from unlearn.protection.manifest import Manifest, read_manifest
+from unlearn.protection.owners import Claims, Owners
 from unlearn.sources.labels import Labelling, check_choice, label
 from unlearn.sources.scan import Refusal, Scan, Selection, Source, scan
 
@@ -55,6 +63,7 @@ class PlannedPicture:
     label: str
     fallback: str | None = None  # the name of a PNG that is written if that format cannot be
     size: tuple[int, int] | None = None  # as the source's header states it
+    claims: Claims = Claims("")  # what earlier runs wrote for it
 
     @property
     def outs(self) -> tuple[str, ...]:
@@ -79,6 +88,8 @@ class Plan:
     skipped: Mapping[str, int]
     labelling: Labelling
     notices: tuple[str, ...]
+    refused_outputs: frozenset[str] = frozenset()  # what earlier runs wrote for those
+    manifest: Manifest = field(default_factory=Manifest)  # of earlier runs
 
     @property
     def folders(self) -> int:
@@ -96,8 +107,9 @@ def records_folder(out: Path) -> Path:
 def make_plan(request: PlanRequest) -> Plan:
     """Settle what will be read and written, without decoding anything and without writing.
 
-    Raises UsageProblem for missing or overlapping paths and labels that do not fit, NothingFound
-    without pictures, EnvironmentProblem for a destination that cannot be written.
+    The manifest of earlier runs decides which names are taken. Raises UsageProblem for missing or
+    overlapping paths and labels that do not fit, NothingFound without pictures,
+    EnvironmentProblem for a destination that cannot be written.
     """
     check_choice(request.labels)
     out, records = request.out, records_folder(request.out)
@@ -107,9 +119,12 @@ def make_plan(request: PlanRequest) -> Plan:
     if not found.sources and not found.refused:
         raise NothingFound(_nothing(found, request.selection))
     labelling = label(found, request.labels)
-    pictures, lossy = _pictures(found.sources, labelling.labels, request.format)
+    owners = Owners.of(read_manifest(records))
+    reserved = [name for name in owners.manifest.outputs if os.path.lexists(out / name)]
+    pictures, lossy = _pictures(found.sources, labelling.labels, request.format, owners, reserved)
     writable, too_long = _split_long(pictures)
     refused = (*found.refused, *lossy, *too_long)
+    gone = [owners.of_refused(refusal.name, found.inputs) for refusal in refused]
     notices = (
         *labelling.notices,
         *_notices(writable),
@@ -125,15 +140,22 @@ def make_plan(request: PlanRequest) -> Plan:
         skipped=found.skipped,
         labelling=labelling,
         notices=notices,
+        refused_outputs=frozenset().union(*gone),
+        manifest=owners.manifest,
     )
 
 
 def _pictures(
-    sources: Sequence[Source], labels: Sequence[str], choice: FormatChoice
+    sources: Sequence[Source],
+    labels: Sequence[str],
+    choice: FormatChoice,
+    owners: Owners,
+    reserved: Sequence[str],
 ) -> tuple[tuple[PlannedPicture, ...], tuple[Refusal, ...]]:
     """Return what is planned for every source, and what a choice of format excludes.
 
-    Names for a failure are reserved like all others, so that none ever takes another's place.
+    Names for a failure are reserved like all others, so that none ever takes another's place. What
+    a source has already it keeps; what others have published it never gets.
     """
     lossy = {"WEBP": "WebP", "AVIF": "AVIF"} if choice == "keep" else {}
     refused = tuple(
@@ -141,13 +163,15 @@ def _pictures(
     )
     pairs = [(s, cls) for s, cls in zip(sources, labels, strict=True) if s.format not in lossy]
     formats = [_output_formats(source.format, choice) for source, _ in pairs]
+    claims = owners.claims([(source.name, source.path) for source, _ in pairs])
     wanted = [(source.name, kind) for (source, _), (kind, _) in zip(pairs, formats, strict=True)]
-    spare = [
-        (source.name, other)
-        for (source, _), (_, other) in zip(pairs, formats, strict=True)
-        if other is not None
-    ]
-    names = output_names([*wanted, *spare])
+    claimed = [claim.shows for claim in claims]
+    spare = []
+    for (source, _), (_, other), claim in zip(pairs, formats, claims, strict=True):
+        if other is not None:
+            spare.append((source.name, other))
+            claimed.append(claim.shows)
+    names = output_names([*wanted, *spare], _held([*wanted, *spare], claimed), reserved)
     spares = dict(zip((name for name, _ in spare), names[len(wanted) :], strict=True))
     return tuple(
         PlannedPicture(
@@ -158,9 +182,22 @@ def _pictures(
             label=cls,
             fallback=spares.get(source.name),
             size=source.size,
+            claims=claim,
         )
-        for (source, cls), name, (kind, _) in zip(pairs, names, formats, strict=False)
+        for (source, cls), name, (kind, _), claim in zip(
+            pairs, names, formats, claims, strict=False
+        )
     ), refused
+
+
+def _held(wanted: Sequence[tuple[str, str]], claimed: Sequence[Sequence[str]]) -> dict[int, str]:
+    """Return the names that sources have already and that fit the format they get, by place."""
+    held = {}
+    for place, ((_, kind), outs) in enumerate(zip(wanted, claimed, strict=True)):
+        fitting = next((out for out in outs if has_format(out, kind)), None)
+        if fitting is not None:
+            held[place] = fitting
+    return held
 
 
 def _output_formats(content: str, choice: FormatChoice) -> tuple[str, str | None]:
@@ -244,12 +281,21 @@ def _split_long(
 def _notices(pictures: Sequence[PlannedPicture]) -> tuple[str, ...]:
     """Return what the person should know about the names."""
     problems = [problem for p in pictures if (problem := windows_problem(p.out))]
-    renamed = sum(p.out.rpartition(".")[0] != p.name.rpartition(".")[0] for p in pictures)
+    renamed = [p for p in pictures if p.out.rpartition(".")[0] != p.name.rpartition(".")[0]]
+    full = sum(p.out.startswith(p.name) for p in renamed)
+    numbered = [
+        f"{printable(p.name)}{'' if out == p.out else ', as PNG,'} is called {printable(out)}"
+        for p in pictures
+        for out in p.outs
+        if not out.startswith((p.name, f"{p.name.rpartition('.')[0]}."))
+    ]
     notices = [_listed(problems)] if problems else []
-    if renamed:
+    if full:
         notices.append(
-            f"{renamed} pictures keep their full name, since two would have had the same one"
+            f"{full} pictures keep their full name, since two would have had the same one"
         )
+    if numbered:
+        notices.append(f"{_listed(numbered)}, since another picture has its name")
     return tuple(notices)
 
 

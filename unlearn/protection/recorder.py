@@ -1,10 +1,11 @@
 """Where a run keeps what became of its pictures: in the manifest, or nowhere."""
 
+from collections.abc import Collection
 from typing import Protocol
 
 from unlearn.files.text import printable
 from unlearn.protection.events import Notice, Report
-from unlearn.protection.manifest import Manifest, ManifestWriter, PictureRecord
+from unlearn.protection.manifest import ManifestWriter, PictureRecord
 from unlearn.protection.plan import Plan, PlannedPicture
 
 
@@ -27,30 +28,32 @@ class DryRecorder:
 
 
 class ManifestRecorder:
-    """Writes into the manifest, and sees to it that a failed picture leaves no output behind."""
+    """Writes into the manifest, and sees to it that no outdated output stays."""
 
     def __init__(
-        self, plan: Plan, earlier: Manifest, writer: ManifestWriter, report: Report
+        self, plan: Plan, outdated: Collection[str], writer: ManifestWriter, report: Report
     ) -> None:
         self._plan = plan
-        self._earlier = earlier
+        self._outdated = frozenset(outdated)
         self._writer = writer
         self._report = report
 
     def begin(self, picture: PlannedPicture) -> None:
         for out in picture.outs:
-            self._writer.begin(picture.name, out)
+            self._writer.begin(picture.name, out, picture.claims.origin)
 
     def record(self, picture: PlannedPicture, record: PictureRecord) -> None:
-        if record.status != "ok":
-            for out in picture.outs:
-                self._withdraw(out)
+        failed = record.status != "ok"
+        gone = self._outdated.union(picture.outs if failed else ()) - {record.out}
+        for out in picture.claims.removable & gone:
+            (self._plan.out / out).unlink(missing_ok=True)
+        for out in picture.outs if failed else ():
+            self._name_what_stays(picture, out)
         self._writer.record(record)
 
-    def _withdraw(self, out: str) -> None:
-        """Remove the output of an earlier run; what unlearn did not write is only named."""
+    def _name_what_stays(self, picture: PlannedPicture, out: str) -> None:
+        """Say what is left in the place of a failed picture."""
         path = self._plan.out / out
-        if out in self._earlier.outputs:
-            path.unlink(missing_ok=True)
-        elif path.exists():
-            self._report(Notice(f"{printable(path)} is not from unlearn and was left as it is"))
+        if path.exists():
+            whose = "from another folder" if out in picture.claims.shows else "not from unlearn"
+            self._report(Notice(f"{printable(path)} is {whose} and was left as it is"))

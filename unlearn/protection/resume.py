@@ -1,7 +1,6 @@
 """Resume: what an earlier run finished, what is left, and what in the output no longer fits."""
 
 import os
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,9 +10,8 @@ from unlearn.errors import UsageProblem
 from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
 from unlearn.protection.manifest import Manifest, PictureRecord
+from unlearn.protection.owners import HASHING_THREADS
 from unlearn.protection.plan import Plan
-
-_HASHING_THREADS = 4
 
 
 @dataclass(frozen=True)
@@ -38,7 +36,7 @@ def sort_work(
     current = _current(plan, manifest, fingerprints)
     finished = {} if force else current
     pending = tuple(n for n in range(len(plan.pictures)) if n not in finished)
-    _refuse_clashes(plan, manifest, pending, force=force)
+    _refuse_clashes(plan, pending, force=force)
     outdated, edited = _outdated(plan, manifest, current, pending)
     return Work(finished, pending, outdated, edited)
 
@@ -49,12 +47,10 @@ def _current(
     """Return the records of the pictures whose output is what a run now would write."""
     candidates = []
     for number, picture in enumerate(plan.pictures):
-        record, asked = manifest.records.get(picture.name), fingerprints[number]
-        if asked is None or record is None or record.status != "ok":
-            continue
-        out = str(record.out)
-        if record.settings == asked and out in picture.outs and manifest.outputs.get(out) == record:
-            candidates.append((number, record))
+        for out in reversed(picture.outs):  # a fallback that was needed is needed again
+            record, asked = manifest.outputs.get(out), fingerprints[number]
+            if record and out in picture.claims.shows and asked == record.settings is not None:
+                candidates.append((number, record))
 
     def agrees(candidate: tuple[int, PictureRecord]) -> bool:
         """Tell whether source and output still are what the record says."""
@@ -62,15 +58,15 @@ def _current(
         picture = plan.pictures[number]
         return (
             file_sha256(plan.out / str(record.out)) == record.out_sha256
-            and file_sha256(picture.source) == record.src_sha256
+            and picture.claims.sha256 == record.src_sha256
         )
 
-    with ThreadPoolExecutor(_HASHING_THREADS) as threads:
+    with ThreadPoolExecutor(HASHING_THREADS) as threads:
         verdicts = list(threads.map(agrees, candidates))
     return {n: r for (n, r), verdict in zip(candidates, verdicts, strict=True) if verdict}
 
 
-def _refuse_clashes(plan: Plan, manifest: Manifest, pending: Sequence[int], *, force: bool) -> None:
+def _refuse_clashes(plan: Plan, pending: Sequence[int], *, force: bool) -> None:
     """Raise UsageProblem for outputs that would replace what unlearn did not write."""
     outs = [out for number in pending for out in plan.pictures[number].outs]
     parents = {str(parent) for out in outs for parent in PurePosixPath(out).parents}
@@ -79,7 +75,10 @@ def _refuse_clashes(plan: Plan, manifest: Manifest, pending: Sequence[int], *, f
     _refuse(plan, [out for out in outs if (plan.out / out).is_dir()], "a folder")
     if not force:
         foreign = [
-            out for out in outs if out not in manifest.outputs and os.path.lexists(plan.out / out)
+            out
+            for number in pending
+            for out in plan.pictures[number].outs
+            if out not in plan.pictures[number].claims.shows and os.path.lexists(plan.out / out)
         ]
         _refuse(plan, foreign, "not written by unlearn", "or --force to replace it")
 
@@ -104,16 +103,11 @@ def _outdated(
     pending: Sequence[int],
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return earlier outputs that belong to no current picture, and those edited since."""
-    written: dict[str, list[str]] = defaultdict(list)
-    for out, record in manifest.outputs.items():
-        if record is not None:
-            written[record.src].append(out)
     kept = {record.out for record in current.values()}
     planned = {out for number in pending for out in plan.pictures[number].outs}
-    names = [plan.pictures[number].name for number in pending]
-    names += [refusal.name for refusal in plan.refused]
-    candidates = {out for name in names for out in written[name]}
-    candidates |= planned & manifest.outputs.keys()
+    candidates = set(plan.refused_outputs)
+    for picture in (plan.pictures[number] for number in pending):
+        candidates |= picture.claims.removable | (set(picture.outs) & set(picture.claims.shows))
     outdated: list[str] = []
     edited: list[str] = []
     for out in sorted(candidates - kept):

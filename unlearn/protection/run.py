@@ -29,7 +29,7 @@ from unlearn.protection import worker
 from unlearn.protection.already import without_protected
 from unlearn.protection.events import Notice, ProtectReport, Report, Started
 from unlearn.protection.key import Key, load_key
-from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes, read_manifest
+from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes
 from unlearn.protection.noise import KeyedNoise, LoadedGenerator, targets_of, threads_for
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.pipeline import Pipeline
@@ -111,7 +111,7 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
 
     Raises UsageProblem if they were made with other settings, or if something is in the way.
     """
-    manifest = read_manifest(plan.records)
+    manifest = plan.manifest
     sha256 = file_sha256(Path(options.generator)) or ""
     grid = options.grid or header.working_size
     settings = Settings(options, key, sha256, grid, bounded=header.rho is not None)
@@ -161,12 +161,14 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectReport:
     generator, device = load_generator(Path(options.generator), options.device)
     key = load_key(options.key, create=True)
     with locked(plan.out, plan.records):
-        if ground.settings.key != key or manifest_bytes(plan.records) != ground.manifest.bytes:
+        if manifest_bytes(plan.records) != ground.manifest.bytes:
+            plan = make_plan(options.request)
+        if ground.settings.key != key or plan is not ground.plan:
             ground = _lay_ground(options, plan, header, key)
         _announce(ground, device, report)
         manifest = ManifestWriter(plan.records)
         manifest.header(_run_header(ground, key, device))
-        recorder = ManifestRecorder(plan, ground.manifest, manifest, report)
+        recorder = ManifestRecorder(plan, ground.work.outdated, manifest, report)
         noise = KeyedNoise.of(generator, key, ground.settings)
         try:
             return _run(Steps(ground, recorder, report, noise), manifest, device, report)
@@ -179,7 +181,7 @@ def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) ->
     ground, options = steps.ground, steps.ground.options
     threads = threads_for(device, options.workers)
     _tidy(ground)
-    for out in ground.work.outdated:
+    for out in ground.plan.refused_outputs & set(ground.work.outdated):
         (ground.plan.out / out).unlink(missing_ok=True)
     for record in refused_records(ground.plan):
         manifest.record(record)

@@ -1,5 +1,7 @@
 """The steps of one run's pictures, and the account of what became of each."""
 
+import errno
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
@@ -129,6 +131,7 @@ class Steps:
         record = PictureRecord(
             src=picture.name,
             status="failed",
+            origin=picture.claims.origin,
             reason=outcome.reason,
             src_sha256=None if reading is None else reading.sha256,
             label=picture.label,
@@ -159,9 +162,13 @@ class Steps:
         """Raise EnvironmentProblem if the run stopped because the disk is full."""
         if self._disk_full is not None:
             done = sum(record.status == "ok" for record in self._records.values())
+            full = any(
+                os.strerror(code) in self._disk_full for code in (errno.ENOSPC, errno.EDQUOT)
+            )
+            advice = "Free some space and run" if full else "See to the disk and run"
             raise EnvironmentProblem(
                 f"{self._disk_full}; {done} of {len(self.ground.work.pending)} pictures are done. "
-                "Free some space and run the same line again to continue"
+                f"{advice} the same line again to continue"
             )
 
     def result(

@@ -7,7 +7,7 @@ reported with its origin, shrinking shows in the size, and every pixel is compar
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from pathlib import Path
 from unlearn.errors import NothingFound, UsageProblem
 from unlearn.files.text import printable
 from unlearn.pictures.read import Preparation
-from unlearn.protection.manifest import Manifest, read_manifest
+from unlearn.protection.manifest import Manifest, origin_of, read_manifest
 from unlearn.protection.plan import records_folder
 from unlearn.radius import Radius
 from unlearn.sources.scan import Scan, scan
@@ -74,7 +74,8 @@ def verify(
     found = _find_sources(source, out, manifest)
     outputs = find_outputs(out)
     names = [item.name for item in found.sources] + [item.name for item in found.refused]
-    pairs = _pair(names, outputs, manifest, both_files=_both_files(source, out))
+    recorded = _recorded(found, manifest)
+    pairs = _pair(names, outputs, recorded, both_files=_both_files(source, out))
     tasks = _tasks(found, outputs, pairs, manifest)
     chosen = _sample(tasks, options.sample)
     radius, origin = claimed_radius(manifest, options.radius)
@@ -92,7 +93,7 @@ def paired(source: Path | None, out: Path, manifest: Manifest) -> list[Task]:
         raise UsageProblem(f"there is no file or folder {printable(out)}; check the path")
     found, outputs = _find_sources(source, out, manifest), find_outputs(out)
     names = [item.name for item in found.sources]
-    pairs = _pair(names, outputs, manifest, both_files=_both_files(source, out))
+    pairs = _pair(names, outputs, _recorded(found, manifest), both_files=_both_files(source, out))
     return _tasks(found, outputs, pairs, manifest)
 
 
@@ -121,14 +122,26 @@ def _both_files(source: Path | None, out: Path) -> bool:
 
 
 def _pair(
-    names: Sequence[str], outputs: Outputs, manifest: Manifest, *, both_files: bool
+    names: Sequence[str], outputs: Outputs, recorded: Mapping[str, str], *, both_files: bool
 ) -> dict[str, str]:
     """Return the output of each source that has one."""
     found = list(outputs.pictures)
     if both_files:
         return {names[0]: found[0]}
-    recorded = {name: record.out for name, record in manifest.records.items() if record.out}
     return pair_names(names, found, recorded)
+
+
+def _recorded(found: Scan, manifest: Manifest) -> dict[str, str]:
+    """Return the output that the manifest names for each source.
+
+    Two folders may hold a source of one name: the one that lies here counts, else the last.
+    """
+    recorded = {name: record.out for name, record in manifest.records.items() if record.out}
+    for item in found.sources:
+        own = manifest.latest.get((item.name, origin_of(item.path)))
+        if own is not None:
+            recorded[item.name] = own
+    return recorded
 
 
 def _tasks(found: Scan, outputs: Outputs, pairs: dict[str, str], manifest: Manifest) -> list[Task]:
@@ -182,5 +195,7 @@ def _unpaired(
         elif name in refused:
             checks.append(Check(name, pairs[name], "unreadable", f"source: {refused[name]}"))
     for name in outputs.pictures.keys() - pairs.values():
-        checks.append(Check(None, name, "extra", "no source of this name"))
+        origin = manifest.owners.get(name, ("", None))[1]
+        why = f"made from {printable(origin)}, not compared" if origin else "no source of this name"
+        checks.append(Check(None, name, "extra", why))
     return checks + [Check(None, name, "extra", why) for name, why in outputs.foreign.items()]

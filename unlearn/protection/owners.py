@@ -1,0 +1,96 @@
+"""Owners: which earlier outputs came from the very source that a run has now.
+
+Only those may be replaced or removed. A source is its name and its own place; its content tells an
+edited picture, whose output may be replaced, from another picture that has come to its name.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from unlearn.files.replace import file_sha256
+from unlearn.protection.manifest import Manifest, Owner, origin_of, under_inputs
+
+HASHING_THREADS: Final = 4
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What one source has in the output folder, the best name first."""
+
+    origin: str
+    sha256: str | None = None  # None: not asked, or it cannot be read
+    shows: tuple[str, ...] = ()  # outputs that may be replaced, since they show this source
+    removable: frozenset[str] = frozenset()  # outputs that may also go
+
+
+@dataclass(frozen=True)
+class Owners:
+    """What the manifest says of who wrote what, by name of the source."""
+
+    manifest: Manifest
+    outputs: Mapping[str, Sequence[str]]
+    contents: Mapping[str, frozenset[Owner]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Owners":
+        """Return the owners of all outputs of a manifest."""
+        outputs: dict[str, list[str]] = defaultdict(list)
+        contents: dict[str, set[Owner]] = defaultdict(set)
+        for out, owner in manifest.owners.items():
+            outputs[owner[0]].append(out)
+            record = manifest.outputs[out]
+            if record is not None and record.src_sha256:
+                contents[record.src_sha256].add(owner)
+        frozen = {sha256: frozenset(owners) for sha256, owners in contents.items()}
+        return cls(manifest, outputs, frozen)
+
+    def claims(self, sources: Sequence[tuple[str, Path]]) -> list[Claims]:
+        """Return what each source, given by name and path, has; those with a record are hashed."""
+        with ThreadPoolExecutor(HASHING_THREADS) as threads:
+            return list(threads.map(lambda source: self._claims(*source), sources))
+
+    def of_refused(self, name: str, inputs: Sequence[Path]) -> frozenset[str]:
+        """Return the outputs of a source that cannot be protected, known by its name only."""
+        places = under_inputs(name, inputs)
+        if len(places) != 1 or name not in self.outputs:
+            return frozenset()
+        return frozenset(self._own((name, origin_of(places[0])), None))
+
+    def _claims(self, name: str, path: Path) -> Claims:
+        """Return what one source has."""
+        origin = origin_of(path)
+        if name not in self.outputs:
+            return Claims(origin)
+        sha256 = file_sha256(path)
+        own = self._own((name, origin), sha256)
+        same = [out for out in self.outputs[name] if sha256 and self._content(out) == sha256]
+        shows = sorted(
+            {*own, *same}, key=lambda out: (self._content(out) != sha256, out not in own)
+        )
+        return Claims(origin, sha256, tuple(shows), frozenset(own))
+
+    def _own(self, owner: Owner, sha256: str | None) -> list[str]:
+        """Return the outputs of one source: of its content, begun and not finished, or its last.
+
+        The last is another picture's if the content that the source has now is that of another
+        source: then files were renamed, and not edited.
+        """
+        renamed = sha256 is not None and bool(self.contents.get(sha256, frozenset()) - {owner})
+        last = None if renamed else self.manifest.latest.get(owner)
+        mine = [out for out in self.outputs[owner[0]] if self.manifest.owners[out] == owner]
+        return [
+            out
+            for out in mine
+            if out == last
+            or self.manifest.outputs[out] is None
+            or (sha256 is not None and self._content(out) == sha256)
+        ]
+
+    def _content(self, out: str) -> str | None:
+        """Return the hash of the source that an output was made from."""
+        record = self.manifest.outputs[out]
+        return None if record is None else record.src_sha256
