@@ -6,13 +6,14 @@ import struct
 import threading
 import time
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 
 from tests.support.made_pictures import (
     CELLS,
@@ -359,3 +360,55 @@ def test_broken_pictures_from_bug_reports_raise_nothing_but_a_reason():
         assert time.process_time() - start < 10, path
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert most < 2 << 30
+
+
+def test_a_jpeg_that_lacks_only_its_end_is_whole(tmp_path):
+    for data in (made_file("jpeg", (64, 48)), made_file("jpeg-progressive", (64, 48))):
+        for cut in (1, 2):
+            assert (read(tmp_path, data[:-cut]).pixels == read(tmp_path, data).pixels).all()
+
+
+def test_a_jpeg_that_lacks_more_is_damaged(tmp_path):
+    data = made_file("jpeg", (64, 48))
+    for cut in (8, 40, 300):
+        assert "damaged JPEG file" in refusal(tmp_path, data[:-cut])
+
+
+def test_a_reduced_copy_in_a_tiff_is_no_page_wherever_it_stands(tmp_path):
+    main, copy = made_image("RGB", (40, 30)), made_image("RGB", (10, 8), 5)
+    for first, second in ((main, copy), (copy, main)):
+        for image in (main, copy):
+            image.encoderinfo = {}
+        target = tmp_path / "made.tif"
+        with TiffImagePlugin.AppendingTiffWriter(str(target), new=True) as file:
+            for image in (first, second):
+                reduced = int(image is copy)
+                image.save(file, "TIFF", tiffinfo={254: reduced, 315: f"artist {reduced}"})
+                file.newFrame()
+        picture = read(tmp_path, target.read_bytes())
+        assert (picture.pixels == np.asarray(main)).all()
+        assert picture.dropped == ("thumbnail",)
+        assert picture.metadata.exif.image[315].raw == b"artist 0\0"
+
+
+def test_large_texts_and_profiles_of_a_png_are_read_up_to_the_limit(tmp_path):
+    plain, large = made_file("png-rgb", (7, 5)), bytes(range(65, 91)) * 60_000
+    text = with_png_chunks(plain, (b"zTXt", b"history\0\0" + zlib.compress(large)))
+    assert read(tmp_path, text).metadata.text == (("history", large.decode()),)
+    profile = with_png_chunks(plain, (b"iCCP", b"own\0\0" + zlib.compress(large)))
+    assert read(tmp_path, profile).metadata.icc == large
+    beyond = zlib.compress(bytes((16 << 20) + 1))
+    assert refusal(tmp_path, with_png_chunks(plain, (b"zTXt", b"a\0\0" + beyond))) == (
+        "its text or colour profile is over 16 MB (all text: 64 MB); export it without, or save "
+        "it as TIFF"
+    )
+
+
+def test_what_pillow_does_not_support_is_not_called_damaged(tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("decoder jpeg2k not available")
+
+    monkeypatch.setattr("unlearn.pictures.read.read_metadata", fail)
+    assert refusal(tmp_path, made_file("tiff-raw", (7, 5))) == (
+        "a kind of TIFF that is not supported (decoder jpeg2k not available); save it again as PNG"
+    )

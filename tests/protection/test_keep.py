@@ -273,3 +273,13 @@ def test_a_bmp_that_may_become_png_is_estimated_as_bmp(tmp_path):
     make_picture(tmp_path / "photos" / "plain.bmp", 5, (200, 100))
     result = run(tmp_path, format="keep", dry_run=True)
     assert result.needed_bytes == 200 * 100 * 3
+
+
+def test_a_jpeg_that_lacks_only_its_last_two_bytes_stays_jpeg(tmp_path):
+    whole = make_picture(tmp_path / "photos" / "whole.jpg", 1, LARGE, **FINE)
+    cut = tmp_path / "photos" / "cut.jpg"
+    cut.write_bytes(whole.read_bytes()[:-2])
+    result = run(tmp_path, tmp_path / "photos")
+    assert not result.failed
+    assert {record.out for record in result.kept} == {"cut.jpg", "whole.jpg"}
+    assert states(tmp_path, result) == {"cut.jpg": "ok", "whole.jpg": "ok"}

@@ -71,6 +71,8 @@ _PICTURE_STARTS = re.compile(
 
 
 _PIXEL_CHUNKS = frozenset((b"IDAT", b"VP8 ", b"VP8L", b"ALPH"))
+_NEW_SUBFILE_TYPE, _SUBFILE_TYPE = 254, 255
+_FIRST_ENTRIES = 4  # entries are sorted, and no lower tags than these are in use
 Data = bytes | mmap
 
 
@@ -118,21 +120,43 @@ def end_of_png(data: Data) -> int:
 
 
 def tiff_pages(data: Data) -> int:
-    """Count the directories of a TIFF that follow one another; a broken chain ends where it breaks.
+    """Count the pages of a TIFF, its reduced copies not being any."""
+    return sum(not reduced for _, reduced in tiff_directories(data))
 
-    Pillow takes a millisecond for each, so that a small file could keep it busy for minutes.
+
+def tiff_directories(data: Data) -> list[tuple[int, bool]]:
+    """Return where the directories of a TIFF begin, and which are reduced copies of another.
+
+    A broken chain ends where it breaks. Pillow takes a millisecond for each directory, so that a
+    small file could keep it busy for minutes.
     """
     order = "<" if data[:2] == b"II" else ">"
     big = data[2:4] in (b"+\0", b"\0+")
     count, pointer = (order + "Q", order + "Q") if big else (order + "H", order + "I")
     head, entry = struct.calcsize(count), 20 if big else 12
-    seen: set[int] = set()
+    found: dict[int, bool] = {}
     try:
         (at,) = struct.unpack_from(pointer, data, 8 if big else 4)
-        while at and at not in seen:
+        while at and at not in found:
             (entries,) = struct.unpack_from(count, data, at)
-            seen.add(at)
-            (at,) = struct.unpack_from(pointer, data, at + head + entry * entries)
+            found[at] = False
+            (following,) = struct.unpack_from(pointer, data, at + head + entry * entries)
+            table = data[at + head : at + head + entry * min(entries, _FIRST_ENTRIES)]
+            found[at] = _reduced(table, order, entry)
+            at = following
     except (struct.error, OverflowError):
         pass
-    return len(seen)
+    return list(found.items())
+
+
+def _reduced(table: bytes, order: str, entry: int) -> bool:
+    """Tell whether the first entries of a directory, each of `entry` bytes, call it a copy."""
+    for at in range(0, len(table), entry):
+        tag, kind = struct.unpack_from(order + "HH", table, at)
+        if tag == _NEW_SUBFILE_TYPE:
+            value = struct.unpack_from(order + "I", table, at + entry - (4 if entry == 12 else 8))
+            return bool(value[0] & 1)
+        if tag == _SUBFILE_TYPE and kind == 3:
+            value = struct.unpack_from(order + "H", table, at + entry - (4 if entry == 12 else 8))
+            return bool(value[0] == 2)
+    return False

@@ -4,6 +4,7 @@ Decode, turn upright, widen to grey or RGB with the alpha apart, shrink. It is a
 the file's bytes and the Preparation, which is what makes the bound provable.
 """
 
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,11 +15,12 @@ from unlearn.pictures.colour import raw_mode, widen
 from unlearn.pictures.contents import Contents, contents
 from unlearn.pictures.decoded import Picture, Preparation
 from unlearn.pictures.heif import enable_heif
+from unlearn.pictures.jpeg.ending import end_of_jpeg, ended, lacks_only_its_end
 from unlearn.pictures.kinds import Data, Kind, chunks, tiff_pages
 from unlearn.pictures.metadata.isobmff import read_container
 from unlearn.pictures.metadata.kept import Findings, read_metadata
 from unlearn.pictures.pillow import decoding
-from unlearn.pictures.refusals import refuse, refuse_frames, refuse_size
+from unlearn.pictures.refusals import main_page, refuse, refuse_frames, refuse_size
 
 __all__ = ["Picture", "Preparation", "decoded", "open_picture", "prepare"]
 
@@ -76,7 +78,9 @@ def _decode(source: Contents, preparation: Preparation) -> tuple[Image.Image, Fi
     container = read_container(data) if kind.name in _CONTAINERS else None
     if container is not None:
         refuse_frames(container.frames)  # not every decoder opens what moves
-    with _open(source.file, kind) as image:
+    with _open(_whole_file(source, max_pixels), kind) as image:
+        if kind.name == "TIFF":
+            image.seek(main_page(image, data))
         refuse(image, kind, max_pixels)
         raw = raw_mode(image)
         image.load()
@@ -86,6 +90,17 @@ def _decode(source: Contents, preparation: Preparation) -> tuple[Image.Image, Fi
         found = read_metadata(image, data, kind.name, container, wide.mode)
     found.notices[:0] = notices
     return _shrink(_turn(wide, found.orientation), preparation.max_side), found
+
+
+def _whole_file(source: Contents, max_pixels: int) -> BinaryIO:
+    """Return the file to decode: a JPEG that lacks its end marker and nothing else gets one."""
+    if source.kind.name != "JPEG" or end_of_jpeg(source.data) is not None:
+        return source.file
+    with _open(source.file, source.kind) as image:
+        refuse_size(image, max_pixels)
+    source.file.seek(0)
+    data = bytes(source.data)
+    return BytesIO(ended(data)) if lacks_only_its_end(data) else source.file
 
 
 def _lossless(data: Data, name: str) -> bool:

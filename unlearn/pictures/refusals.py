@@ -5,11 +5,13 @@ from PIL import Image
 
 from unlearn.errors import PictureError
 from unlearn.pictures.colour import MODES, raw_mode
-from unlearn.pictures.kinds import Kind
+from unlearn.pictures.kinds import Data, Kind, tiff_directories
 
 _FLOAT = "floating point pictures are not supported; convert to 8 or 16 bit"
 _REFUSED_MODES = {"I": "32-bit values are not supported; convert to 8 or 16 bit", "F": _FLOAT}
 _RAW_PICTURE = "camera raw is not a picture to publish; export JPEG, PNG or TIFF first"
+_SUB_IMAGES, _DNG_VERSION = 330, 50706
+_NEAR = 16  # directories; Pillow reads every one on the way
 _DEPTHS = (1, 2, 4, 8, 16)
 
 
@@ -43,10 +45,22 @@ def refuse_size(image: Image.Image, max_pixels: int) -> None:
         raise PictureError(f"{width} x {height} is more than {max_pixels:,} pixels (--max-pixels)")
 
 
+def main_page(image: Image.Image, data: Data) -> int:
+    """Return which directory of an open TIFF is its picture: the first that is no reduced copy.
+
+    Camera raw begins with a copy too, but keeps its picture in a directory below that one.
+    """
+    reduced = [copy for _, copy in tiff_directories(data)]
+    raw = {_SUB_IMAGES, _DNG_VERSION} & set(getattr(image, "tag_v2", {}))
+    if raw or False not in reduced[:_NEAR]:
+        return 0
+    return reduced.index(False)
+
+
 def _refuse_tiff(image: Image.Image) -> None:
     """Raise PictureError for floating-point, odd and camera-raw TIFF files."""
     tags = getattr(image, "tag_v2", {})
-    if 50706 in tags or int(tags.get(254, 0)) & 1:  # DNGVersion; a reduced picture comes first
+    if _DNG_VERSION in tags or int(tags.get(254, 0)) & 1:
         raise PictureError(_RAW_PICTURE)
     formats = np.atleast_1d(tags.get(339, 1))
     if 3 in formats:

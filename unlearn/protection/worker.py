@@ -17,6 +17,7 @@ from unlearn.pictures.choices import MetadataChoice
 from unlearn.pictures.contents import contents, held
 from unlearn.pictures.decoded import Picture
 from unlearn.pictures.grid import Upsampling, add_noise, picture_grid
+from unlearn.pictures.jpeg.ending import ended
 from unlearn.pictures.jpeg.within import keep_jpeg, refuse_large, refuse_weak
 from unlearn.pictures.preview import Shown, show
 from unlearn.pictures.read import Preparation, decoded, open_picture, prepare
@@ -201,7 +202,7 @@ def _keep(shared: Shared, job: Job, source: Picture, data: bytes) -> tuple[Writt
         made, keeping = keep_jpeg(
             source,
             add_noise(pixels, job.delta, levels, gain),
-            data,
+            ended(data),
             grid=job.delta.shape[1::-1],
             levels=levels,
             metadata=shared.metadata,

@@ -9,6 +9,7 @@ from typing import Final
 
 from PIL import Image
 
+from unlearn.pictures.jpeg.ending import end_of_jpeg
 from unlearn.pictures.kinds import Data, chunks, end_of_png, holds_picture
 from unlearn.pictures.metadata.left_out import (
     CREDENTIALS,
@@ -24,7 +25,6 @@ _MOTION_TAIL: Final = re.compile(rb"\0\0\0.ftyp(mp4|iso|qt )|MotionPhoto_Data", 
 _CREDENTIALS_TAG: Final = 52545
 _TIFF_TAGS: Final = (330, 33723, 34377, 37724)  # sub-images, IPTC, Photoshop's resources and layers
 _RESOURCES: Final = frozenset({0x0404, 0x0409, 0x040C})  # IPTC and previews of Photoshop
-_SOS, _EOI = 0xDA, b"\xff\xd9"
 _SEGMENTS: Final = (
     ("APP1", _EXTENDED_XMP, OTHER_COPY),
     ("APP2", b"MPF\0", OTHER_COPY),
@@ -86,19 +86,10 @@ def _in_jpeg(image: Image.Image, data: Data) -> list[str]:
         ]
     resources = image.info.get("photoshop", {})
     named += [OTHER_COPY] if _RESOURCES & resources.keys() else []
-    return named + _in_tail(data[_end_of_jpeg(data) :])
+    return named + _in_tail(data[end_of_jpeg(data) or len(data) :])
 
 
 def _in_tail(tail: bytes) -> list[str]:
     """Name what was put behind the end of a picture."""
     named = [OTHER_COPY] if holds_picture(tail) else []
     return named + ([MOTION_VIDEO] if _MOTION_TAIL.search(tail) else [])
-
-
-def _end_of_jpeg(data: Data) -> int:
-    """Return where the first picture of a JPEG file ends, its embedded ones not being counted."""
-    at = 2
-    while at + 4 <= len(data) and data[at] == 0xFF and data[at + 1] != _SOS:
-        at += 1 if data[at + 1] == 0xFF else 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-    end = data.find(_EOI, at)
-    return len(data) if end < 0 else end + 2

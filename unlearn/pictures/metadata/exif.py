@@ -69,15 +69,18 @@ class Exif:
         return int(struct.unpack_from(self.order + code, entry.raw)[0])
 
 
-def read_exif(block: Data) -> Exif:
-    """Read a block; raises ValueError when its header or first directory makes no sense."""
+def read_exif(block: Data, start: int = 0) -> Exif:
+    """Read a block, or a TIFF from the directory at `start`; 0 stands for the first.
+
+    Raises ValueError when its header or that directory makes no sense.
+    """
     while block[:6] == b"Exif\0\0":
         block = block[6:]
     order: Order = "<" if block[:4] == b"II*\0" else ">"
     if len(block) < 14 or block[:4] not in (b"II*\0", b"MM\0*"):
         raise ValueError("no EXIF header")
     reader = _Reader(block, order)
-    (start,) = struct.unpack_from(order + "I", block, 4)
+    start = start or struct.unpack_from(order + "I", block, 4)[0]
     if not 8 <= start <= len(block) - 6:
         raise ValueError("no EXIF directory")
     image, following = reader.directory(start, _IMAGE_TAGS)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from PIL import Image
 
 from unlearn.pictures.choices import MetadataChoice
-from unlearn.pictures.kinds import Data, chunks, holds_picture
+from unlearn.pictures.kinds import Data, chunks, holds_picture, tiff_directories
 from unlearn.pictures.metadata.embedded import second_pictures
 from unlearn.pictures.metadata.exif import Exif, for_output, read_exif, write_exif
 from unlearn.pictures.metadata.isobmff import Container
@@ -121,8 +121,16 @@ def _exif(image: Image.Image, data: Data, name: str, found: Findings) -> Exif | 
         )
     if not block:
         return None
+    start = 0
+    if name == "TIFF":
+        if data[2:4] in (b"+\0", b"\0+"):
+            found.notices.append("the tags of a BigTIFF are not read and were left out")
+            return None
+        directories = tiff_directories(data)
+        start = next((at for at, reduced in directories if not reduced), 0)
+        found.dropped += [THUMBNAIL] * (len(directories) - 1)
     try:
-        exif = read_exif(block)
+        exif = read_exif(block, start)
     except ValueError:
         found.notices.append("the EXIF block is damaged and was left out")
         return None
