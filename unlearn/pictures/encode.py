@@ -6,15 +6,19 @@ docs/results/encoders.md: noise leaves few repetitions, so that to look for runs
 makes smaller files.
 """
 
+import struct
 import zlib
 from collections.abc import Callable
-from typing import BinaryIO
+from dataclasses import replace
+from itertools import starmap
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import PngImagePlugin
 
 from unlearn.errors import PictureError
 from unlearn.pictures.decoded import Picture
+from unlearn.pictures.metadata.density import SHAPE
 from unlearn.pictures.metadata.exif import (
     BYTE,
     LONG,
@@ -25,9 +29,12 @@ from unlearn.pictures.metadata.exif import (
     header,
     pack_directories,
     whole,
+    write_exif,
 )
+from unlearn.pictures.metadata.kept import Metadata
 
 _LEVEL, _LARGEST_WINDOW, _MOST_MEMORY = 1, 15, 9
+_PNG_HEADER = 33
 _WEBP_LONGEST = 16_383
 _WEBP_METHOD = 0
 _TIFF_STRIP_BYTES = 1 << 20
@@ -38,14 +45,15 @@ def encode_png(picture: Picture, file: BinaryIO) -> None:
     """Write a PNG with colour profile and chunks, EXIF, XMP and text."""
     metadata = picture.metadata
     info = PngImagePlugin.PngInfo()
-    for name, content in metadata.colour:
-        info.add(name, content)
     for key, value in metadata.text:
         info.add_text(key, value)
     if metadata.xmp:
         info.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
+    chunks = list(metadata.colour)
+    if metadata.density and (content := metadata.density.png()):
+        chunks.append((b"pHYs", content))
     picture.image.save(
-        file,
+        cast(BinaryIO, _AfterHeader(file, b"".join(starmap(_png_chunk, chunks)))),
         format="PNG",
         compress_level=_LEVEL,
         compress_type=zlib.Z_RLE,
@@ -53,6 +61,34 @@ def encode_png(picture: Picture, file: BinaryIO) -> None:
         exif=metadata.exif_block,
         icc_profile=metadata.icc,
     )
+
+
+class _AfterHeader:
+    """A file to write a PNG to that puts more chunks behind its header.
+
+    Pillow drops those that it does not know, and of resolution it takes dots per inch only.
+    """
+
+    def __init__(self, file: BinaryIO, chunks: bytes) -> None:
+        self._file, self._chunks, self._written = file, chunks, 0
+
+    def write(self, data: bytes) -> int:
+        """Write, and the chunks as soon as the header is complete."""
+        self._written += self._file.write(data)
+        if self._chunks and self._written >= _PNG_HEADER:
+            self._file.write(self._chunks)
+            self._chunks = b""
+        return len(data)
+
+    def flush(self) -> None:
+        """Flush the file."""
+        self._file.flush()
+
+
+def _png_chunk(name: bytes, content: bytes) -> bytes:
+    """Return a chunk of a PNG."""
+    checksum = zlib.crc32(name + content)
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", checksum)
 
 
 def encode_webp(picture: Picture, file: BinaryIO) -> None:
@@ -68,10 +104,19 @@ def encode_webp(picture: Picture, file: BinaryIO) -> None:
         exact=True,
         quality=0,
         method=_WEBP_METHOD,
-        exif=picture.metadata.exif_block,
+        exif=_with_density(picture.metadata),
         icc_profile=picture.metadata.icc or b"",
         xmp=picture.metadata.xmp or b"",
     )
+
+
+def _with_density(metadata: Metadata) -> bytes:
+    """Return the EXIF block of a format that can state the resolution nowhere else."""
+    if metadata.density is None:
+        return metadata.exif_block
+    exif = metadata.exif or Exif()
+    entries = metadata.density.entries(exif.order)
+    return write_exif(replace(exif, image={**entries, **exif.image}))
 
 
 def encode_tiff(picture: Picture, file: BinaryIO) -> None:
@@ -121,6 +166,8 @@ def _tiff_entries(picture: Picture, exif: Exif, rows: int, bits: int) -> dict[in
         284: whole(order, SHORT, 1),
         317: whole(order, SHORT, 2),  # horizontal differencing
     }
+    if picture.metadata.density:
+        entries |= picture.metadata.density.entries(order)
     if picture.has_alpha:
         entries[338] = whole(order, SHORT, 2)  # alpha not multiplied into the colour
     if picture.metadata.xmp:
@@ -136,7 +183,9 @@ def encode_bmp(picture: Picture, file: BinaryIO) -> None:
         raise PictureError("transparency is not kept by every reader of BMP")
     if picture.metadata.icc:
         raise PictureError("its colour profile is not kept by every reader of BMP")
-    picture.image.save(file, format="BMP")
+    density = picture.metadata.density
+    stated = {} if density is None or density.unit == SHAPE else {"dpi": density.per_inch}
+    picture.image.save(file, format="BMP", **stated)
 
 
 ENCODERS: dict[str, Callable[[Picture, BinaryIO], None]] = {

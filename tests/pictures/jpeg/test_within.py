@@ -227,7 +227,7 @@ def test_nothing_but_chosen_metadata_is_in_the_file(tmp_path):
     head = [(0xE0, b"JFIF"), (0xE1, b"Exif"), (0xE1, b"http")]
     assert names[:3] == head
     assert [name for name in names if 0xE0 <= name[0] <= 0xEF or name[0] == 0xFE] == (
-        head + [(0xE2, b"ICC_")] * 3
+        head + [(0xE2, b"ICC_")] * 3 + [(0xFE, b"a co")]
     )
     assert made.endswith(b"\xff\xd9")
     assert made.count(b"\xff\xd8\xff") == 1

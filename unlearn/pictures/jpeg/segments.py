@@ -3,17 +3,30 @@
 import re
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from unlearn.errors import PictureError
-from unlearn.pictures.metadata.exif import ORIENTATION, SHORT, Exif, whole, write_exif
+from unlearn.pictures.metadata.density import Density
+from unlearn.pictures.metadata.exif import ORIENTATION, SHORT, Exif, swapped, whole, write_exif
 from unlearn.pictures.metadata.kept import Metadata
 
 SEQUENTIAL, PROGRESSIVE = (0xC0, 0xC1), 0xC2
 
-_DHT, _SOS, _DQT, _DRI, _EOI, _APP0, _APP1, _APP2 = 0xC4, 0xDA, 0xDB, 0xDD, 0xD9, 0xE0, 0xE1, 0xE2
+_DHT, _SOS, _DQT, _DRI, _EOI, _APP0, _APP1, _APP2, _COM = (
+    0xC4,
+    0xDA,
+    0xDB,
+    0xDD,
+    0xD9,
+    0xE0,
+    0xE1,
+    0xE2,
+    0xFE,
+)
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC}
-_START: Final = b"\xff\xd8\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+_OPENING: Final = b"\xff\xd8\xff\xe0\0\x10JFIF\0\1\1"
+_START: Final = _OPENING + b"\0\0\1\0\1\0\0"
 _END: Final = b"\xff\xd9"
 _MARKER: Final = re.compile(rb"\xff+([^\0\xd0-\xd8\xff])")
 _LARGEST: Final = 0xFFFF - 2  # bytes in a segment
@@ -38,20 +51,30 @@ def dressed(data: bytes, metadata: Metadata, orientation: int) -> bytes:
     The picture is stored as its source was, so it says the source's orientation (1 to 8), even
     without other metadata. Raises PictureError if something does not fit into a segment.
     """
-    parts = [_START, *_metadata(metadata, orientation)]
+    parts = [_start(metadata.density, orientation), *_metadata(metadata, orientation)]
     parts += [
         _renumbered(marker, segment) for marker, segment in _segments(data) if marker != _APP0
     ]
     return b"".join([*parts, _END])
 
 
+def _start(density: Density | None, orientation: int) -> bytes:
+    """Return the start of a file, which says the resolution of the picture as it is stored."""
+    if density is None:
+        return _START
+    if orientation > 4:
+        density = density.turned()
+    return _OPENING + density.jfif() + b"\0\0"
+
+
 def _metadata(metadata: Metadata, orientation: int) -> Iterator[bytes]:
-    """Yield the segments of EXIF, XMP and colour profile."""
+    """Yield the segments of EXIF, XMP, colour profile and comments."""
     exif = metadata.exif
     if orientation != 1:
         exif = exif or Exif("<", {})
         tag = {ORIENTATION: whole(exif.order, SHORT, orientation)}
-        exif = Exif(exif.order, {**exif.image, **tag}, exif.photo, exif.gps)
+        image = swapped(exif.image) if orientation > 4 else exif.image
+        exif = replace(exif, image={**image, **tag})
     if exif and (block := write_exif(exif)):
         yield _segment(_APP1, b"Exif\0\0" + block)
     if metadata.xmp:
@@ -64,6 +87,8 @@ def _metadata(metadata: Metadata, orientation: int) -> Iterator[bytes]:
         if len(pieces) > 255:
             raise PictureError("its colour profile does not fit into a JPEG")
         yield _segment(_APP2, _PROFILE + bytes([number, len(pieces)]) + piece)
+    for comment in metadata.comments:
+        yield _segment(_COM, comment)
 
 
 def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:

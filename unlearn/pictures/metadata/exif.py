@@ -8,7 +8,7 @@ sub-images, and any value with the start of a picture inside.
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from unlearn.pictures.kinds import Data, holds_picture
@@ -21,14 +21,31 @@ _VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11:
 _LARGEST_TEXT = 65_536
 _LARGEST_OPAQUE = 4_096  # no standard tag but UserComment needs more
 
-ORIENTATION, ARTIST, COPYRIGHT = 274, 315, 33432
+ORIENTATION, X_RESOLUTION, Y_RESOLUTION, ARTIST, COPYRIGHT = 274, 282, 283, 315, 33432
 PHOTO_POINTER, GPS_POINTER, MAKER_NOTE, USER_COMMENT = 34665, 34853, 37500, 37510
-_PIXEL_WIDTH, _PIXEL_HEIGHT = 40962, 40963
+_COLOUR_SPACE, _PIXEL_WIDTH, _PIXEL_HEIGHT, INTEROP_POINTER = 40961, 40962, 40963, 40965
 _IMAGE_TAGS = frozenset(
-    {269, 270, 271, 272, ORIENTATION, 282, 283, 285, 296, 305, 306, ARTIST, 316, 318, 319}
+    {
+        269,
+        270,
+        271,
+        272,
+        ORIENTATION,
+        X_RESOLUTION,
+        Y_RESOLUTION,
+        285,
+        296,
+        305,
+        306,
+        ARTIST,
+        316,
+        318,
+        319,
+    }
     | {18246, 18249, COPYRIGHT, 40091, 40092, 40093, 40094, 40095, PHOTO_POINTER, GPS_POINTER}
 )
-_PHOTO_TAGS = frozenset(range(33434, 42241)) - {34665, 34853, MAKER_NOTE, 37724, 40965}
+_PHOTO_TAGS = frozenset(range(33434, 42241)) - {34665, 34853, MAKER_NOTE, 37724}
+_INTEROP_TAGS = frozenset({1, 2})  # the index, which may say Adobe RGB, and its version
 _GPS_TAGS = frozenset(range(32))
 
 
@@ -54,6 +71,12 @@ class Exif:
     gps: Directory = field(default_factory=dict)
     damaged: int = 0
     dropped: tuple[str, ...] = ()
+    interop: Directory = field(default_factory=dict)
+
+    @property
+    def is_adobe_rgb(self) -> bool:
+        """Whether it says that the colours are those of Adobe RGB, as cameras do."""
+        return 1 in self.interop and self.interop[1].raw.startswith(b"R03")
 
     @property
     def orientation(self) -> int:
@@ -86,11 +109,12 @@ def read_exif(block: Data, start: int = 0) -> Exif:
     image, following = reader.directory(start, _IMAGE_TAGS)
     found = Exif(order, image)
     photo, _ = reader.directory(found.number(image.pop(PHOTO_POINTER, None)), _PHOTO_TAGS)
+    interop, _ = reader.directory(found.number(photo.pop(INTEROP_POINTER, None)), _INTEROP_TAGS)
     gps, _ = reader.directory(found.number(image.pop(GPS_POINTER, None)), _GPS_TAGS)
     if following:
         reader.dropped.append(THUMBNAIL)
     dropped = tuple(dict.fromkeys(reader.dropped))
-    return Exif(order, image, photo, gps, reader.damaged, dropped)
+    return Exif(order, image, photo, gps, reader.damaged, dropped, interop)
 
 
 class _Reader:
@@ -135,17 +159,32 @@ class _Reader:
         return Entry(kind, count, raw)
 
 
+def for_colour(exif: Exif) -> Exif:
+    """Return what the look depends on and nothing else."""
+    if not exif.is_adobe_rgb:
+        return Exif(exif.order)
+    photo = {tag: entry for tag, entry in exif.photo.items() if tag == _COLOUR_SPACE}
+    return Exif(exif.order, photo=photo, interop=exif.interop)
+
+
 def for_output(exif: Exif, size: tuple[int, int], *, copyright_only: bool = False) -> Exif:
     """Return the block for an output of `size` (width, height): upright, with its own size."""
     if copyright_only:
         kept = {tag: exif.image[tag] for tag in (ARTIST, COPYRIGHT) if tag in exif.image}
-        return Exif(exif.order, kept)
-    image = {**exif.image, ORIENTATION: whole(exif.order, SHORT, 1)}
+        return replace(for_colour(exif), image=kept)
+    turned = swapped(exif.image) if exif.orientation > 4 else exif.image
+    image = {**turned, ORIENTATION: whole(exif.order, SHORT, 1)}
     photo = dict(exif.photo)
     for tag, length in zip((_PIXEL_WIDTH, _PIXEL_HEIGHT), size, strict=True):
         if tag in photo:
             photo[tag] = whole(exif.order, LONG, length)
-    return Exif(exif.order, image, photo, exif.gps)
+    return Exif(exif.order, image, photo, exif.gps, interop=exif.interop)
+
+
+def swapped(entries: Directory) -> dict[int, Entry]:
+    """Return entries with the two resolutions in each other's place."""
+    other = {X_RESOLUTION: Y_RESOLUTION, Y_RESOLUTION: X_RESOLUTION}
+    return {other.get(tag, tag): entry for tag, entry in entries.items()}
 
 
 def whole(order: Order, kind: int, *values: int) -> Entry:
@@ -156,7 +195,7 @@ def whole(order: Order, kind: int, *values: int) -> Entry:
 
 def write_exif(exif: Exif) -> bytes:
     """Return the block as bytes, without the "Exif" prefix; empty when nothing is kept."""
-    if not (exif.image or exif.photo or exif.gps):
+    if not (exif.image or exif.photo or exif.gps or exif.interop):
         return b""
     return header(exif.order, 8) + pack_directories(exif, {}, 8)
 
@@ -168,18 +207,24 @@ def header(order: Order, start: int) -> bytes:
 
 def pack_directories(exif: Exif, extra: Directory, start: int) -> bytes:
     """Return the main directory, with the `extra` entries, and its sub-directories at `start`."""
-    main = {**exif.image, **extra}
-    pointers = [
-        (tag, part) for tag, part in ((PHOTO_POINTER, exif.photo), (GPS_POINTER, exif.gps)) if part
-    ]
-    for tag, _ in pointers:
-        main[tag] = whole(exif.order, LONG, 0)
+    main, photo = {**exif.image, **extra}, dict(exif.photo)
+    links = (
+        (photo, INTEROP_POINTER, exif.interop),
+        (main, PHOTO_POINTER, photo),
+        (main, GPS_POINTER, exif.gps),
+    )
+    for parent, tag, part in links:
+        if part:
+            parent[tag] = whole(exif.order, LONG, 0)
     place = start + len(_pack(main, exif.order, start))
-    parts = b""
-    for tag, part in pointers:
-        main[tag] = whole(exif.order, LONG, place + len(parts))
-        parts += _pack(part, exif.order, place + len(parts))
-    return _pack(main, exif.order, start) + parts
+    for parent, tag, part in links:
+        if part:
+            parent[tag] = whole(exif.order, LONG, place)
+            place += len(_pack(part, exif.order, place))
+    packed = b""
+    for part in (main, *(part for _, _, part in links if part)):
+        packed += _pack(part, exif.order, start + len(packed))
+    return packed
 
 
 def _pack(directory: Directory, order: Order, start: int) -> bytes:

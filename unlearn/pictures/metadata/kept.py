@@ -1,24 +1,31 @@
 """What travels with a picture besides its pixels, and which clean copies are left behind.
 
 Kept: the colour profile byte for byte, EXIF entry by entry, XMP, the text chunks of a PNG and its
-colour chunks. Left out and named: every place where a camera or an editor stores a second, clean
-picture, and content credentials, whose signature any change breaks.
+colour chunks, comments, resolution and the shape of pixels. Left out and named: every place where a
+camera or an editor stores a second, clean picture, and content credentials, whose signature any
+change breaks.
 """
 
 import re
+import struct
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from PIL import Image
 
 from unlearn.pictures.choices import MetadataChoice
 from unlearn.pictures.kinds import Data, chunks, holds_picture, tiff_directories
+from unlearn.pictures.metadata.density import Density, read_density
 from unlearn.pictures.metadata.embedded import second_pictures
-from unlearn.pictures.metadata.exif import Exif, for_output, read_exif, write_exif
+from unlearn.pictures.metadata.exif import Exif, for_colour, for_output, read_exif, write_exif
 from unlearn.pictures.metadata.isobmff import Container
 from unlearn.pictures.metadata.left_out import GAIN_MAP, OTHER_COPY, THUMBNAIL
 
-_COLOUR_CHUNKS = (b"cICP", b"cHRM", b"gAMA", b"sRGB")
+_COLOUR_CHUNKS = (b"cICP", b"cHRM", b"gAMA", b"sRGB", b"mDCV", b"cLLI")
+_ADOBE_RGB = (
+    (b"gAMA", struct.pack(">I", 45_471)),
+    (b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)),
+)
 _LARGEST_COLOUR = 32
 _XMP_OPEN = re.compile(rb"<(?:xmp|xap):Thumbnails\b[^>]{0,1000}>")
 _XMP_CLOSE = re.compile(rb"</(?:xmp|xap):Thumbnails\s{0,9}>")
@@ -30,22 +37,33 @@ _PROFILE_SPACES = frozenset({b"GRAY", b"RGB ", b"CMYK", b"Lab ", b"XYZ ", b"YCbr
 
 @dataclass(frozen=True)
 class Metadata:
-    """What an output may carry: colour profile and chunks, EXIF block, XMP packet, text."""
+    """What an output may carry; `comments` are those of a JPEG, byte for byte, and in `text` too.
+
+    The density is that of the upright picture.
+    """
 
     icc: bytes | None = None
     exif: Exif | None = None
     xmp: bytes | None = None
     text: tuple[tuple[str, str], ...] = ()
     colour: tuple[tuple[bytes, bytes], ...] = ()
+    density: Density | None = None
+    comments: tuple[bytes, ...] = ()
 
     def chosen(self, choice: MetadataChoice, size: tuple[int, int]) -> "Metadata":
         """Return what an output of `size` (width, height) carries under the user's choice."""
+        look = Metadata(
+            self.icc,
+            self.exif and for_colour(self.exif),
+            colour=self.colour,
+            density=self.density,
+        )
         if choice == "none":
-            return Metadata(self.icc, colour=self.colour)
+            return look
         exif = self.exif and for_output(self.exif, size, copyright_only=choice == "copyright")
         if choice == "copyright":
-            return Metadata(self.icc, exif, colour=self.colour)
-        return Metadata(self.icc, exif, self.xmp, self.text, self.colour)
+            return replace(look, exif=exif)
+        return replace(self, exif=exif)
 
     @property
     def exif_block(self) -> bytes:
@@ -79,7 +97,14 @@ def read_metadata(
     found.dropped += container.beside if container else ()
     icc = _profile(image, mode, found)
     colour = tuple(_colour(data, name, container, profiled=icc is not None))
-    found.metadata = Metadata(icc, exif, xmp, _text(image, name, found), colour)
+    if exif and exif.is_adobe_rgb and not colour and icc is None:
+        colour = _ADOBE_RGB
+    density = read_density(image, data, name, exif)
+    stored = exif.orientation if exif and name == "TIFF" else found.orientation
+    if density and stored > 4:
+        density = density.turned()
+    text, comments = _text(image, name, found)
+    found.metadata = Metadata(icc, exif, xmp, text, colour, density, comments)
     found.dropped = list(dict.fromkeys(found.dropped))
     return found
 
@@ -104,6 +129,8 @@ def _colour(
 ) -> Iterator[tuple[bytes, bytes]]:
     """Yield the PNG chunks that say what the colours are."""
     for chunk, content in chunks(data, name) if name == "PNG" else ():
+        if profiled and chunk == b"sRGB":
+            continue  # a PNG has either
         if chunk in _COLOUR_CHUNKS and len(content) <= _LARGEST_COLOUR:
             yield chunk, bytes(content)
     # A profile says more, and in a PNG this chunk would be believed before it.
@@ -184,16 +211,25 @@ def _orientation(exif: Exif | None, image: Image.Image, name: str) -> int:
     return value if 1 <= value <= 8 else 1
 
 
-def _text(image: Image.Image, name: str, found: Findings) -> tuple[tuple[str, str], ...]:
-    """Return the text that describes the picture and holds none: a PNG's chunks, or a comment."""
-    texts: dict[str, str] = dict(getattr(image, "text", {})) if name == "PNG" else {}
-    comment = image.info.get("comment")
-    if isinstance(comment, bytes):
-        texts["Comment"] = comment.decode("utf-8", "replace")
+def _text(
+    image: Image.Image, name: str, found: Findings
+) -> tuple[tuple[tuple[str, str], ...], tuple[bytes, ...]]:
+    """Return text and comments that describe the picture and hold none.
+
+    A comment of a JPEG is among both; that of another format is text.
+    """
+    texts: list[tuple[str, str]] = []
+    if name == "PNG":
+        texts = [(key, str(value)) for key, value in getattr(image, "text", {}).items()]
+    comments = [part for segment, part in getattr(image, "applist", ()) if segment == "COM"]
+    if not comments and isinstance(image.info.get("comment"), bytes):
+        comments = [image.info["comment"]]
+    comments = [comment for comment in comments if comment]
+    texts += [("Comment", comment.decode("utf-8", "replace")) for comment in comments]
     kept: list[tuple[str, str]] = []
-    for key, value in texts.items():
+    for key, value in texts:
         if key.startswith("Raw profile type") or holds_picture(value.encode("utf-8", "replace")):
             found.dropped.append(OTHER_COPY)
         elif key != "XML:com.adobe.xmp":
-            kept.append((key, str(value)))
-    return tuple(kept)
+            kept.append((key, value))
+    return tuple(kept), tuple(comment for comment in comments if not holds_picture(comment))
