@@ -31,6 +31,7 @@ from unlearn.pictures.metadata.exif import (
     whole,
     write_exif,
 )
+from unlearn.pictures.metadata.iptc import raw_profile, write_iptc
 from unlearn.pictures.metadata.kept import Metadata
 
 _LEVEL, _LARGEST_WINDOW, _MOST_MEMORY = 1, 15, 9
@@ -47,6 +48,8 @@ def encode_png(picture: Picture, file: BinaryIO) -> None:
     info = PngImagePlugin.PngInfo()
     for key, value in metadata.text:
         info.add_text(key, value)
+    if metadata.iptc:
+        info.add_text(*raw_profile(metadata.iptc), zip=True)
     if metadata.xmp:
         info.add(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + metadata.xmp)
     chunks = list(metadata.colour)
@@ -174,6 +177,9 @@ def _tiff_entries(picture: Picture, exif: Exif, rows: int, bits: int) -> dict[in
         entries[700] = Entry(BYTE, len(picture.metadata.xmp), picture.metadata.xmp)
     if picture.metadata.icc:
         entries[34675] = Entry(UNDEFINED, len(picture.metadata.icc), picture.metadata.icc)
+    if picture.metadata.iptc:
+        block = write_iptc(picture.metadata.iptc)
+        entries[33723] = Entry(UNDEFINED, len(block), block)
     return entries
 
 

@@ -9,21 +9,13 @@ from typing import Final
 from unlearn.errors import PictureError
 from unlearn.pictures.metadata.density import Density
 from unlearn.pictures.metadata.exif import ORIENTATION, SHORT, Exif, swapped, whole, write_exif
+from unlearn.pictures.metadata.iptc import segment_content
 from unlearn.pictures.metadata.kept import Metadata
 
 SEQUENTIAL, PROGRESSIVE = (0xC0, 0xC1), 0xC2
 
-_DHT, _SOS, _DQT, _DRI, _EOI, _APP0, _APP1, _APP2, _COM = (
-    0xC4,
-    0xDA,
-    0xDB,
-    0xDD,
-    0xD9,
-    0xE0,
-    0xE1,
-    0xE2,
-    0xFE,
-)
+_DHT, _SOS, _DQT, _DRI, _EOI = 0xC4, 0xDA, 0xDB, 0xDD, 0xD9
+_APP0, _APP1, _APP2, _APP13, _COM = 0xE0, 0xE1, 0xE2, 0xED, 0xFE
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC}
 _OPENING: Final = b"\xff\xd8\xff\xe0\0\x10JFIF\0\1\1"
 _START: Final = _OPENING + b"\0\0\1\0\1\0\0"
@@ -68,7 +60,7 @@ def _start(density: Density | None, orientation: int) -> bytes:
 
 
 def _metadata(metadata: Metadata, orientation: int) -> Iterator[bytes]:
-    """Yield the segments of EXIF, XMP, colour profile and comments."""
+    """Yield the segments of EXIF, XMP, colour profile, IPTC and comments."""
     exif = metadata.exif
     if orientation != 1:
         exif = exif or Exif("<", {})
@@ -87,6 +79,8 @@ def _metadata(metadata: Metadata, orientation: int) -> Iterator[bytes]:
         if len(pieces) > 255:
             raise PictureError("its colour profile does not fit into a JPEG")
         yield _segment(_APP2, _PROFILE + bytes([number, len(pieces)]) + piece)
+    if metadata.iptc:
+        yield _segment(_APP13, segment_content(metadata.iptc))
     for comment in metadata.comments:
         yield _segment(_COM, comment)
 

@@ -23,8 +23,8 @@ _EXTENDED_XMP: Final = b"http://ns.adobe.com/xmp/extension/\0"
 _ISO_GAIN_MAP: Final = b"urn:iso:std:iso:ts:21496:-1\0"
 _MOTION_TAIL: Final = re.compile(rb"\0\0\0.ftyp(mp4|iso|qt )|MotionPhoto_Data", re.DOTALL)
 _CREDENTIALS_TAG: Final = 52545
-_TIFF_TAGS: Final = (330, 33723, 34377, 37724)  # sub-images, IPTC, Photoshop's resources and layers
-_RESOURCES: Final = frozenset({0x0404, 0x0409, 0x040C})  # IPTC and previews of Photoshop
+_TIFF_TAGS: Final = (330, 34377, 37724)  # sub-images, Photoshop's resources and layers
+_RESOURCES: Final = frozenset({0x0409, 0x040C})  # previews of Photoshop
 _SEGMENTS: Final = (
     ("APP1", _EXTENDED_XMP, OTHER_COPY),
     ("APP2", b"MPF\0", OTHER_COPY),

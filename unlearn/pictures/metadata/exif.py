@@ -22,6 +22,7 @@ _LARGEST_TEXT = 65_536
 _LARGEST_OPAQUE = 4_096  # no standard tag but UserComment needs more
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, ARTIST, COPYRIGHT = 274, 282, 283, 315, 33432
+XP_AUTHOR = 40093
 PHOTO_POINTER, GPS_POINTER, MAKER_NOTE, USER_COMMENT = 34665, 34853, 37500, 37510
 _COLOUR_SPACE, _PIXEL_WIDTH, _PIXEL_HEIGHT, INTEROP_POINTER = 40961, 40962, 40963, 40965
 _IMAGE_TAGS = frozenset(
@@ -170,7 +171,7 @@ def for_colour(exif: Exif) -> Exif:
 def for_output(exif: Exif, size: tuple[int, int], *, copyright_only: bool = False) -> Exif:
     """Return the block for an output of `size` (width, height): upright, with its own size."""
     if copyright_only:
-        kept = {tag: exif.image[tag] for tag in (ARTIST, COPYRIGHT) if tag in exif.image}
+        kept = {tag: exif.image[tag] for tag in (ARTIST, COPYRIGHT, XP_AUTHOR) if tag in exif.image}
         return replace(for_colour(exif), image=kept)
     turned = swapped(exif.image) if exif.orientation > 4 else exif.image
     image = {**turned, ORIENTATION: whole(exif.order, SHORT, 1)}

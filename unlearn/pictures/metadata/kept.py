@@ -18,8 +18,10 @@ from unlearn.pictures.kinds import Data, chunks, holds_picture, tiff_directories
 from unlearn.pictures.metadata.density import Density, read_density
 from unlearn.pictures.metadata.embedded import second_pictures
 from unlearn.pictures.metadata.exif import Exif, for_colour, for_output, read_exif, write_exif
+from unlearn.pictures.metadata.iptc import DataSet, from_raw_profile, read_iptc, rights_in
 from unlearn.pictures.metadata.isobmff import Container
 from unlearn.pictures.metadata.left_out import GAIN_MAP, OTHER_COPY, THUMBNAIL
+from unlearn.pictures.metadata.xmp import rights_of
 
 _COLOUR_CHUNKS = (b"cICP", b"cHRM", b"gAMA", b"sRGB", b"mDCV", b"cLLI")
 _ADOBE_RGB = (
@@ -27,6 +29,8 @@ _ADOBE_RGB = (
     (b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 21000, 71000, 15000, 6000)),
 )
 _LARGEST_COLOUR = 32
+_IPTC_RESOURCE, _IPTC_TAG = 0x0404, 33723
+_IPTC_TEXTS = frozenset({"Raw profile type iptc", "Raw profile type 8bim"})
 _XMP_OPEN = re.compile(rb"<(?:xmp|xap):Thumbnails\b[^>]{0,1000}>")
 _XMP_CLOSE = re.compile(rb"</(?:xmp|xap):Thumbnails\s{0,9}>")
 _XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|GImage:|GDepth:|[A-Za-z0-9+/]{4096}")
@@ -49,6 +53,7 @@ class Metadata:
     colour: tuple[tuple[bytes, bytes], ...] = ()
     density: Density | None = None
     comments: tuple[bytes, ...] = ()
+    iptc: tuple[DataSet, ...] = ()
 
     def chosen(self, choice: MetadataChoice, size: tuple[int, int]) -> "Metadata":
         """Return what an output of `size` (width, height) carries under the user's choice."""
@@ -62,7 +67,8 @@ class Metadata:
             return look
         exif = self.exif and for_output(self.exif, size, copyright_only=choice == "copyright")
         if choice == "copyright":
-            return replace(look, exif=exif)
+            xmp, iptc = self.xmp and _rights(self.xmp), rights_in(self.iptc)
+            return replace(look, exif=exif, xmp=xmp, iptc=iptc)
         return replace(self, exif=exif)
 
     @property
@@ -104,7 +110,8 @@ def read_metadata(
     if density and stored > 4:
         density = density.turned()
     text, comments = _text(image, name, found)
-    found.metadata = Metadata(icc, exif, xmp, text, colour, density, comments)
+    iptc = _iptc(image, name, found)
+    found.metadata = Metadata(icc, exif, xmp, text, colour, density, comments, iptc)
     found.dropped = list(dict.fromkeys(found.dropped))
     return found
 
@@ -178,8 +185,18 @@ def _xmp(image: Image.Image, found: Findings) -> bytes | None:
         found.dropped.append(GAIN_MAP)
     if _XMP_PICTURES.search(packet) or holds_picture(packet):
         found.dropped.append(OTHER_COPY)
-        return None
+        return _rights(packet)
     return _XMP_ORIENTATION.sub(rb"\g<1>1", packet) or None
+
+
+def _rights(packet: bytes) -> bytes | None:
+    """Return a packet with the rights alone; None if there are none that can be read."""
+    try:
+        rights = rights_of(packet)
+    except ValueError:
+        return None
+    pictures = rights and (_XMP_PICTURES.search(rights) or holds_picture(rights))
+    return None if pictures else rights
 
 
 def _without_thumbnails(packet: bytes) -> tuple[bytes, int]:
@@ -211,6 +228,28 @@ def _orientation(exif: Exif | None, image: Image.Image, name: str) -> int:
     return value if 1 <= value <= 8 else 1
 
 
+def _iptc(image: Image.Image, name: str, found: Findings) -> tuple[DataSet, ...]:
+    """Return the data sets of IPTC that may stay."""
+    block: object = image.info.get("photoshop", {}).get(_IPTC_RESOURCE)
+    if name == "TIFF":
+        block = getattr(image, "tag_v2", {}).get(_IPTC_TAG)
+        if isinstance(block, tuple):  # of whole numbers, which is what many programs call it
+            order = "<" if image.tag_v2.prefix == b"II" else ">"  # type: ignore[attr-defined]
+            block = struct.pack(f"{order}{len(block)}I", *block)
+    texts = getattr(image, "text", {}) if name == "PNG" else {}
+    for key in _IPTC_TEXTS & texts.keys():
+        block = from_raw_profile(str(texts[key]))
+    if not isinstance(block, bytes):
+        return ()
+    try:
+        kept, dropped = read_iptc(block)
+    except ValueError:
+        found.dropped.append(OTHER_COPY)
+        return ()
+    found.dropped += [OTHER_COPY] * dropped
+    return kept
+
+
 def _text(
     image: Image.Image, name: str, found: Findings
 ) -> tuple[tuple[tuple[str, str], ...], tuple[bytes, ...]]:
@@ -228,6 +267,8 @@ def _text(
     texts += [("Comment", comment.decode("utf-8", "replace")) for comment in comments]
     kept: list[tuple[str, str]] = []
     for key, value in texts:
+        if key in _IPTC_TEXTS and from_raw_profile(value) is not None:
+            continue
         if key.startswith("Raw profile type") or holds_picture(value.encode("utf-8", "replace")):
             found.dropped.append(OTHER_COPY)
         elif key != "XML:com.adobe.xmp":

@@ -1,0 +1,150 @@
+"""Rights stay wherever they stand, in EXIF, XMP or IPTC, with the rest or by themselves."""
+
+import struct
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from tests.support.made_pictures import (
+    full_exif,
+    jpeg_segments,
+    made_file,
+    made_image,
+    saved,
+    with_png_chunks,
+)
+from tests.support.writing import write_picture
+from unlearn.pictures.jpeg.segments import dressed
+from unlearn.pictures.metadata.iptc import raw_profile, read_iptc, rights_in, write_iptc
+from unlearn.pictures.metadata.xmp import rights_of
+from unlearn.pictures.read import Preparation, prepare
+
+SIZE = (20, 10)
+SETS = (
+    (1, 90, b"\x1b%G"),
+    (2, 25, b"a keyword"),
+    (2, 80, b"A Photographer"),
+    (2, 92, b"a street"),
+    (2, 116, b"(c) 2026"),
+    (2, 120, "Zoé at work".encode()),
+)
+PROHIBITED = b"http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED-AIMLTRAINING"
+PACKET = (
+    b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:plus="http://ns.useplus.org/ldf/xmp/1.0/"'
+    b' xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmlns:dc="http://purl.org/dc/elements/1.1/"'
+    b' xmlns:xmpRights="http://ns.adobe.com/xap/1.0/rights/"'
+    b' xmp:CreatorTool="a tool" xmpRights:Marked="True" plus:DataMining="' + PROHIBITED + b'">'
+    b'<dc:rights><rdf:Alt><rdf:li xml:lang="x-default">(c) Zo\xc3\xa9</rdf:li></rdf:Alt>'
+    b"</dc:rights>"
+    b"<dc:subject><rdf:Bag><rdf:li>a subject</rdf:li></rdf:Bag></dc:subject>"
+    b"</rdf:Description>"
+    b'<rdf:Description rdf:about="" xmlns:xmp="http://ns.adobe.com/xap/1.0/" xmp:Rating="3"/>'
+    b'</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+)
+
+
+def resource(block):
+    return b"Photoshop 3.0\x008BIM\x04\x04\0\0" + struct.pack(">I", len(block)) + block
+
+
+SOURCES = {
+    "jpeg": lambda: jpeg_segments(made_file("jpeg", SIZE), (0xED, resource(write_iptc(SETS)))),
+    "tiff": lambda: saved(made_image("RGB", SIZE), "TIFF", tiffinfo={33723: write_iptc(SETS)}),
+    "png": lambda: with_png_chunks(
+        made_file("png-rgb", SIZE), (b"tEXt", "\0".join(raw_profile(SETS)).encode())
+    ),
+}
+
+
+def read(tmp_path, data):
+    path = tmp_path / "source.dat"
+    path.write_bytes(data)
+    return prepare(path, Preparation())
+
+
+def written(tmp_path, picture, format, metadata="keep"):
+    if format == "JPEG":
+        chosen = picture.metadata.chosen(metadata, picture.size)
+        return dressed(made_file("jpeg", picture.size), chosen, 1)
+    target = tmp_path / "out.dat"
+    write_picture(picture, picture.pixels ^ 1, target, format=format, metadata=metadata, levels=8)
+    return target.read_bytes()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("source", SOURCES)
+def test_iptc_travels_between_formats(tmp_path, source, format):
+    picture = read(tmp_path, SOURCES[source]())
+    assert picture.dropped == ()
+    assert read(tmp_path, written(tmp_path, picture, format)).metadata.iptc == SETS
+    rights = read(tmp_path, written(tmp_path, picture, format, "copyright")).metadata.iptc
+    assert rights == (SETS[0], SETS[2], SETS[4], SETS[5])
+    assert read(tmp_path, written(tmp_path, picture, format, "none")).metadata.iptc == ()
+
+
+def test_a_preview_and_records_that_nobody_knows_leave_iptc():
+    for extra in ((2, 202, b"preview"), (8, 10, b"object"), (2, 25, b"\xff\xd8\xff\xe0 picture")):
+        assert read_iptc(write_iptc((*SETS, extra)) + b"\0\0") == (SETS, True)
+    assert read_iptc(write_iptc(SETS)) == (SETS, False)
+    assert rights_in(SETS[:2]) == ()
+
+
+@pytest.mark.parametrize(
+    "block", [b"nothing", b"\x1c\2", b"\x1c\2\5\0\x09short", b"\x1c\2\5\xff\xff"]
+)
+def test_what_is_no_iptc_is_refused(block):
+    with pytest.raises(ValueError, match="IPTC"):
+        read_iptc(block)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_rights_in_xmp_stay_where_only_rights_stay(tmp_path, format):
+    picture = read(tmp_path, saved(made_image("RGB", SIZE), "JPEG", xmp=PACKET, exif=full_exif(1)))
+    data = written(tmp_path, picture, format, "copyright")
+    assert b'plus:DataMining="' + PROHIBITED in data
+    assert b'xmpRights:Marked="True"' in data
+    assert "(c) Zoé</rdf:li>".encode() in data
+    assert not any(other in data for other in (b"a tool", b"a subject", b"Rating"))
+    with Image.open(BytesIO(data)) as image:
+        assert image.getexif()[33432] == "(c) 2026"
+    assert PROHIBITED not in written(tmp_path, picture, format, "none")
+
+
+def test_rights_stay_when_the_rest_of_a_packet_holds_a_picture(tmp_path):
+    packet = PACKET.replace(b"a subject", b"A" * 5000)
+    picture = read(tmp_path, saved(made_image("RGB", SIZE), "JPEG", xmp=packet))
+    assert picture.dropped == ("other-copy",)
+    assert PROHIBITED in picture.metadata.xmp
+    assert b"AAAA" not in picture.metadata.xmp
+
+
+def test_a_packet_without_rights_gives_none():
+    assert (
+        rights_of(
+            PACKET.replace(b"xmpRights", b"mine")
+            .replace(b"plus", b"other")
+            .replace(b"ns.useplus", b"ns")
+            .replace(b"xap/1.0/rights", b"xap")
+            .replace(b"purl", b"else")
+        )
+        is None
+    )
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        b"",
+        b"no xml",
+        b"\xff\xfe",
+        b'<!DOCTYPE a [<!ENTITY b "c">]><a/>',
+        b"<a>" + b" " * (2 << 20) + b"</a>",
+    ],
+)
+def test_a_packet_that_cannot_be_read_says_so(packet):
+    with pytest.raises(ValueError):  # noqa: PT011 - as many reasons as packets
+        rights_of(packet)

@@ -1,0 +1,106 @@
+"""XMP packets read as XML: the rights in them, and packets that are true of the output."""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Final
+from xml.dom.minidom import Document, Element, parseString
+from xml.parsers.expat import ExpatError
+
+_MOST_PARSED: Final = 2 << 20  # bytes; as a tree it takes many times as much
+_OPENING: Final = b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>\n'
+_CLOSING: Final = b'\n<?xpacket end="w"?>'
+_RDF: Final = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
+_DECLARATIONS: Final = "http://www.w3.org/2000/xmlns/"
+_DECLARED: Final = re.compile(r"<!(DOCTYPE|ENTITY)")
+
+# The properties about rights by namespace; None stands for all of one.
+_RIGHTS: Final[dict[str, frozenset[str] | None]] = {
+    "http://purl.org/dc/elements/1.1/": frozenset({"rights", "creator"}),
+    "http://ns.adobe.com/xap/1.0/rights/": None,
+    "http://ns.useplus.org/ldf/xmp/1.0/": None,
+    "http://creativecommons.org/ns#": None,
+    "http://www.w3.org/ns/tdmrep#": None,
+    "http://www.w3.org/ns/tdmrep/": None,
+    "http://ns.adobe.com/photoshop/1.0/": frozenset(
+        {"AuthorsPosition", "Credit", "Instructions", "Source"}
+    ),
+    "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/": frozenset({"CreatorContactInfo"}),
+    "http://ns.adobe.com/tiff/1.0/": frozenset({"Artist", "Copyright"}),
+}
+
+Wanted = Callable[[str, str], bool]  # of a namespace and a name in it
+
+
+def rights_of(packet: bytes) -> bytes | None:
+    """Return a packet with the rights alone, None if it states none.
+
+    Raises ValueError if the packet cannot be read.
+    """
+    return only(packet, _is_about_rights)
+
+
+def only(packet: bytes, wanted: Wanted) -> bytes | None:
+    """Return a packet with the wanted properties, None if it has none of them.
+
+    Raises ValueError if the packet cannot be read.
+    """
+    document = _parsed(packet)
+    left = [_cut(description, wanted) for description in _descriptions(document)]
+    return _packed(document) if any(left) else None
+
+
+def _is_about_rights(namespace: str, name: str) -> bool:
+    """Tell whether a property is about rights."""
+    names = _RIGHTS.get(namespace, frozenset())
+    return names is None or name in names
+
+
+def _parsed(packet: bytes) -> Document:
+    """Return the tree of a packet; raises ValueError if there is none, or one too large."""
+    if len(packet) > _MOST_PARSED:
+        raise ValueError("too large")
+    text = packet.strip(b"\0 \t\r\n").decode("utf-8-sig")
+    if _DECLARED.search(text):
+        raise ValueError("declares entities")
+    try:
+        return parseString(text)
+    except ExpatError as problem:
+        raise ValueError(str(problem)) from problem
+
+
+def _packed(document: Document) -> bytes:
+    """Return the bytes of a packet; raises ValueError if it is nested too deeply."""
+    root = document.documentElement
+    if root is None:
+        raise ValueError("empty")
+    try:
+        return _OPENING + root.toxml("utf-8") + _CLOSING
+    except RecursionError as problem:
+        raise ValueError("nested too deeply") from problem
+
+
+def _descriptions(document: Document) -> Iterator[Element]:
+    """Yield the elements whose attributes and children are properties of the picture."""
+    for element in document.getElementsByTagNameNS(_RDF, "Description"):
+        parent = element.parentNode
+        if isinstance(parent, Element) and (parent.namespaceURI, parent.localName) == (_RDF, "RDF"):
+            yield element
+
+
+def _cut(description: Element, wanted: Wanted) -> int:
+    """Take all other properties out of a description; return how many are left."""
+    left = 0
+    for attribute in list((description.attributes or {}).values()):
+        space, name = attribute.namespaceURI or "", attribute.localName or attribute.name
+        if space in (_RDF, _DECLARATIONS):
+            continue
+        if wanted(space, name):
+            left += 1
+        else:
+            description.removeAttributeNode(attribute)
+    for child in list(description.childNodes):
+        if isinstance(child, Element) and wanted(child.namespaceURI or "", child.localName or ""):
+            left += 1
+        else:
+            description.removeChild(child)
+    return left
