@@ -21,7 +21,7 @@ from unlearn.pictures.metadata.exif import Exif, for_colour, for_output, read_ex
 from unlearn.pictures.metadata.iptc import DataSet, from_raw_profile, read_iptc, rights_in
 from unlearn.pictures.metadata.isobmff import Container
 from unlearn.pictures.metadata.left_out import GAIN_MAP, OTHER_COPY, THUMBNAIL
-from unlearn.pictures.metadata.xmp import rights_of
+from unlearn.pictures.metadata.xmp import rights_of, true_of_one
 
 _COLOUR_CHUNKS = (b"cICP", b"cHRM", b"gAMA", b"sRGB", b"mDCV", b"cLLI")
 _ADOBE_RGB = (
@@ -33,7 +33,8 @@ _IPTC_RESOURCE, _IPTC_TAG = 0x0404, 33723
 _IPTC_TEXTS = frozenset({"Raw profile type iptc", "Raw profile type 8bim"})
 _XMP_OPEN = re.compile(rb"<(?:xmp|xap):Thumbnails\b[^>]{0,1000}>")
 _XMP_CLOSE = re.compile(rb"</(?:xmp|xap):Thumbnails\s{0,9}>")
-_XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|GImage:|GDepth:|[A-Za-z0-9+/]{4096}")
+_XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|[A-Za-z0-9+/]{4096}")
+_XMP_OTHERS = re.compile(rb"GImage:|GDepth:|GAudio:|HdrPlusMakernote|google\.com/photos/dd/")
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([0-9])")
 _PROFILE_FITS = {b"GRAY": ("L", "LA", "I;16"), b"RGB ": ("RGB", "RGBA")}
 _PROFILE_SPACES = frozenset({b"GRAY", b"RGB ", b"CMYK", b"Lab ", b"XYZ ", b"YCbr", b"HSV "})
@@ -181,8 +182,15 @@ def _xmp(image: Image.Image, found: Findings) -> bytes | None:
     packet, thumbnails = _without_thumbnails(packet)
     if thumbnails:
         found.dropped.append(THUMBNAIL)
-    if b"hdrgm:" in packet:
+    if b"hdrgm:" in packet or b"HDRGainMap:" in packet:
         found.dropped.append(GAIN_MAP)
+    if _XMP_OTHERS.search(packet):
+        found.dropped.append(OTHER_COPY)
+    try:
+        packet = true_of_one(packet) or b""
+    except ValueError:
+        found.notices.append("its XMP, which speaks of parts that are left out, cannot be read")
+        return None
     if _XMP_PICTURES.search(packet) or holds_picture(packet):
         found.dropped.append(OTHER_COPY)
         return _rights(packet)

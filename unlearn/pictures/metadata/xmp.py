@@ -28,6 +28,25 @@ _RIGHTS: Final[dict[str, frozenset[str] | None]] = {
     "http://ns.adobe.com/tiff/1.0/": frozenset({"Artist", "Copyright"}),
 }
 
+# Properties that speak of a second picture or a video, which is never in an output. The last of the
+# pairs is how names begin in that namespace; "" stands for all of it.
+_ANNOUNCED: Final = (
+    ("http://ns.google.com/photos/1.0/camera/", ("MotionPhoto", "MicroVideo", "HdrPlusMakernote")),
+    ("http://ns.google.com/photos/1.0/container/", ("",)),
+    ("http://ns.google.com/photos/1.0/depthmap/", ("",)),
+    ("http://ns.google.com/photos/1.0/image/", ("",)),
+    ("http://ns.google.com/photos/1.0/audio/", ("",)),
+    ("http://ns.google.com/photos/dd/", ("",)),
+    ("http://ns.adobe.com/hdr-gain-map/", ("",)),
+    ("http://ns.apple.com/HDRGainMap/", ("",)),
+    ("http://ns.apple.com/pixeldatainfo/", ("",)),
+    ("http://ns.adobe.com/xmp/note/", ("HasExtendedXMP",)),
+)
+_SPEAKS: Final = re.compile(
+    rb"MotionPhoto|MicroVideo|HdrPlusMakernote|HasExtendedXMP|hdrgm:|hdr-gain-map|HDRGainMap"
+    rb"|pixeldatainfo|google\.com/photos/(dd|1\.0/(container|depthmap|image|audio))/"
+)
+
 Wanted = Callable[[str, str], bool]  # of a namespace and a name in it
 
 
@@ -39,6 +58,14 @@ def rights_of(packet: bytes) -> bytes | None:
     return only(packet, _is_about_rights)
 
 
+def true_of_one(packet: bytes) -> bytes | None:
+    """Return a packet that speaks of no second picture and no video; None if nothing is left.
+
+    Raises ValueError if it speaks of them and cannot be read.
+    """
+    return only(packet, _is_of_picture) if _SPEAKS.search(packet) else packet
+
+
 def only(packet: bytes, wanted: Wanted) -> bytes | None:
     """Return a packet with the wanted properties, None if it has none of them.
 
@@ -47,6 +74,13 @@ def only(packet: bytes, wanted: Wanted) -> bytes | None:
     document = _parsed(packet)
     left = [_cut(description, wanted) for description in _descriptions(document)]
     return _packed(document) if any(left) else None
+
+
+def _is_of_picture(namespace: str, name: str) -> bool:
+    """Tell whether a property speaks of the picture itself."""
+    return not any(
+        namespace.startswith(space) and name.startswith(names) for space, names in _ANNOUNCED
+    )
 
 
 def _is_about_rights(namespace: str, name: str) -> bool:
