@@ -1,14 +1,44 @@
 """What a person should know about many pictures at once: each notice in one line, with names."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from unlearn.files.text import printable
-from unlearn.pictures.metadata.left_out import CREDENTIALS
+from unlearn.pictures.metadata.left_out import (
+    COLOUR,
+    CREDENTIALS,
+    EDITOR_DATA,
+    EXIF,
+    GAIN_MAP,
+    IPTC,
+    MAKER_NOTE,
+    MOTION_VIDEO,
+    OTHER_COPY,
+    PRIVATE_DATA,
+    TEXT,
+    THUMBNAIL,
+    XMP,
+)
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.worker import WRITTEN_AS_PNG
 
 REMOVED: Final = "content credentials (C2PA) were removed, since any change breaks them"
+_TITLES: Final = {
+    CREDENTIALS: "content credentials",
+    MOTION_VIDEO: "motion video",
+    GAIN_MAP: "gain map",
+    THUMBNAIL: "thumbnail",
+    MAKER_NOTE: "maker notes",
+    OTHER_COPY: "other copies of the picture",
+    EDITOR_DATA: "data of editors",
+    PRIVATE_DATA: "private data of makers and programs",
+    EXIF: "EXIF",
+    XMP: "XMP",
+    IPTC: "IPTC",
+    TEXT: "text",
+    COLOUR: "how its colours are meant",
+}
 _NAMED: Final = 3  # pictures named in a line; the record has them all
 
 
@@ -27,3 +57,23 @@ def notice_lines(records: Sequence[PictureRecord]) -> Iterator[tuple[int, str]]:
         some = ", ".join(printable(name) for name in concerned[:_NAMED])
         more = f" and {len(concerned) - _NAMED} more" if len(concerned) > _NAMED else ""
         yield len(concerned), f"{printable(text)}: {some}{more}"
+
+
+def left_out_line(records: Sequence[PictureRecord]) -> tuple[int, str] | None:
+    """Return of how many pictures something was left out, and a line that says what; or None."""
+    counts = Counter(name for record in records for name in dict.fromkeys(record.dropped))
+    if not counts:
+        return None
+    order = {name: place for place, name in enumerate(_TITLES)}
+    by_count: dict[int, list[str]] = {}
+    for name, count in counts.items():
+        by_count.setdefault(count, []).append(name)
+    parts = [
+        f"of {count}: "
+        + ", ".join(
+            _TITLES.get(name, printable(name))
+            for name in sorted(names, key=lambda name: order.get(name, len(order)))
+        )
+        for count, names in sorted(by_count.items(), reverse=True)
+    ]
+    return sum(bool(record.dropped) for record in records), "; ".join(parts)

@@ -11,7 +11,7 @@ from typing import Any, Final
 from unlearn import __version__
 from unlearn.cli.console import Output
 from unlearn.cli.meter import Meter, duration_text
-from unlearn.cli.notice_text import notice_lines
+from unlearn.cli.notice_text import left_out_line, notice_lines
 from unlearn.cli.survival_text import survival_lines
 from unlearn.cli.visibility_text import visibility_as_plain, visibility_lines
 from unlearn.files.text import printable, size_text
@@ -184,6 +184,8 @@ def _account(result: ProtectReport) -> Iterator[str]:
         yield _row(title, count, f"{name:<{width}}  {reason}")
     if len(result.failed) > _NAMED:
         yield _row("", "", f"and {len(result.failed) - _NAMED} more, see the record")
+    if line := left_out_line(result.protected):
+        yield _row("Left out", *line)
     for place, (count, text) in enumerate(notice_lines(result.protected)):
         yield _row("" if place else "Notice", count, text)
     if result.left:

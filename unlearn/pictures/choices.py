@@ -3,4 +3,4 @@
 from typing import Literal
 
 FormatChoice = Literal["auto", "keep", "png", "webp", "tiff"]
-MetadataChoice = Literal["keep", "copyright", "none"]
+MetadataChoice = Literal["keep", "no-location", "copyright", "none"]

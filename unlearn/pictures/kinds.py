@@ -99,13 +99,17 @@ def chunks(data: Data, name: str) -> Iterator[tuple[bytes, bytes]]:
     Chunks of pixels come without their content: nothing is asked of it, and it may be large.
     """
     order: Literal["big", "little"] = "big" if name == "PNG" else "little"
-    at = 8 if name == "PNG" else 12
-    while at + 8 <= len(data):
+    at, end = 8, len(data)
+    if name != "PNG":
+        at, end = 12, min(end, 8 + int.from_bytes(data[4:8], "little"))
+    while at + 8 <= end:
         first, second = data[at : at + 4], data[at + 4 : at + 8]
         length = int.from_bytes(first if name == "PNG" else second, order)
         chunk = second if name == "PNG" else first
         yield chunk, b"" if chunk in _PIXEL_CHUNKS else data[at + 8 : at + 8 + length]
         at += length + (12 if name == "PNG" else 8 + length % 2)
+        if chunk == b"IEND":
+            return
 
 
 def end_of_png(data: Data) -> int:

@@ -113,7 +113,12 @@ class ProtectOptions:
     ] = None
     metadata: Annotated[
         MetadataChoice,
-        Option("Colour profiles always stay; embedded previews always go.", panel=OUTPUT),
+        Option(
+            "no-location: keep all but where it was taken; copyright: the rights alone, in EXIF, "
+            "XMP and IPTC. Colour and resolution always stay; embedded previews always go.",
+            details="What each keeps: [formats.md](formats.md#metadata).",
+            panel=OUTPUT,
+        ),
     ] = "keep"
     force: Annotated[
         bool,

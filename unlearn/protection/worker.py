@@ -19,6 +19,7 @@ from unlearn.pictures.decoded import Picture
 from unlearn.pictures.grid import Upsampling, add_noise, picture_grid
 from unlearn.pictures.jpeg.ending import ended
 from unlearn.pictures.jpeg.within import keep_jpeg, refuse_large, refuse_weak
+from unlearn.pictures.metadata.left_out import XMP
 from unlearn.pictures.preview import Shown, show
 from unlearn.pictures.read import Preparation, decoded, open_picture, prepare
 from unlearn.pictures.survival import Survival, picture_survival
@@ -30,6 +31,7 @@ from unlearn.protection.plan import PlannedPicture
 from unlearn.workers.limits import limits
 
 MOST_SHOWN_PIXELS: Final = 50_000_000  # previews and survival hold both pictures in memory
+SAYS_PLACE: Final = "says where it was taken (--metadata no-location leaves that out)"
 WRITTEN_AS_PNG: Final = "written as PNG: "
 T = TypeVar("T")
 
@@ -160,8 +162,8 @@ def _write(shared: Shared, job: Job) -> PictureRecord:
         mean_abs=round(written.mean_abs, 4),
         psnr=round(written.psnr, 2),
         bytes=written.size_bytes,
-        dropped=source.dropped,
-        notices=notices,
+        dropped=_left_out(shared, source, _written_as(planned, out)),
+        notices=(*notices, *_place(shared, source)),
         source_format=source.format,
         size_ratio=round(written.size_bytes / max(1, size_bytes), 4),
         **_visibility(written.visibility),
@@ -177,6 +179,27 @@ def _visibility(found: Visibility) -> dict[str, Any]:
         "seen": round(found.seen_mean, 2),
         "seen_high": round(found.seen_high, 2),
     }
+
+
+def _written_as(planned: PlannedPicture, out: str) -> str:
+    """Return the format of the file that was written."""
+    return planned.format if out == planned.out else "PNG"
+
+
+def _left_out(shared: Shared, source: Picture, format: str) -> tuple[str, ...]:
+    """Name what is in the source and, against what was asked for, not in the output."""
+    metadata, wanted = source.metadata, shared.metadata
+    chosen = metadata.chosen(wanted, source.size)
+    unread = wanted in ("no-location", "copyright") and metadata.xmp and not chosen.xmp
+    names = [*source.dropped, *chosen.lost(format)]
+    if unread and not metadata.xmp_is_readable:
+        names.append(XMP)
+    return tuple(dict.fromkeys(names))
+
+
+def _place(shared: Shared, source: Picture) -> tuple[str, ...]:
+    """Say that the output tells where its picture was taken."""
+    return (SAYS_PLACE,) if shared.metadata == "keep" and source.metadata.names_place else ()
 
 
 def _again(shared: Shared, job: Job, data: bytes = b"") -> tuple[Picture, bytes]:

@@ -175,7 +175,7 @@ def assert_no_picture(data):
 
 # The EXIF of the first has a maker's note; the others' videos have pictures inside.
 AS_WELL = {
-    "thumbnail as exif thumbnail in heic": {"other-copy"},
+    "thumbnail as exif thumbnail in heic": {"maker-note"},
     "motion-video as motion photo of google": {"other-copy"},
     "motion-video as motion photo of samsung": {"other-copy"},
 }

@@ -60,7 +60,7 @@ def exif_of(data):
 @pytest.mark.parametrize("source", ["JPEG", "PNG", "WEBP"])
 def test_exif_survives_upright_and_without_second_pictures(tmp_path, source, format):
     picture = read(tmp_path, saved(made_image("RGB", (20, 10)), source, exif=full_exif(6)))
-    assert {"thumbnail", "other-copy"} <= set(picture.dropped)
+    assert {"thumbnail", "maker-note"} <= set(picture.dropped)
     data = written(tmp_path, picture, format)
     image, photo, gps = exif_of(data)
     assert (image[271], image[274], image[315], image[33432]) == (
@@ -202,7 +202,7 @@ EMBEDDED = {
         made_file("png-rgb", (30, 20)),
         (b"tEXt", b"Raw profile type 8bim\0\n8bim\n  4\n" + SECOND.hex().encode()),
     ),
-    "other-copy as maker note": lambda: saved(
+    "maker-note": lambda: saved(
         made_image("RGB", (30, 20)), "JPEG", exif=full_exif(thumbnail=False)
     ),
     "other-copy as exif picture": lambda: saved(
@@ -218,7 +218,7 @@ EMBEDDED = {
 
 # The EXIF of the first has a maker's note, the video of the other a picture inside.
 AS_WELL = {
-    "thumbnail as exif thumbnail": {"other-copy"},
+    "thumbnail as exif thumbnail": {"maker-note"},
     "motion-video as motion photo": {"other-copy"},
 }
 

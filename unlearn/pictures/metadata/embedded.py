@@ -13,9 +13,11 @@ from unlearn.pictures.jpeg.ending import end_of_jpeg
 from unlearn.pictures.kinds import Data, chunks, end_of_png, holds_picture
 from unlearn.pictures.metadata.left_out import (
     CREDENTIALS,
+    EDITOR_DATA,
     GAIN_MAP,
     MOTION_VIDEO,
     OTHER_COPY,
+    PRIVATE_DATA,
     THUMBNAIL,
 )
 
@@ -25,6 +27,7 @@ _MOTION_TAIL: Final = re.compile(rb"\0\0\0.ftyp(mp4|iso|qt )|MotionPhoto_Data", 
 _CREDENTIALS_TAG: Final = 52545
 _TIFF_TAGS: Final = (330, 34377, 37724)  # sub-images, Photoshop's resources and layers
 _RESOURCES: Final = frozenset({0x0409, 0x040C})  # previews of Photoshop
+_OTHERWISE_SAID: Final = frozenset({0x03ED, 0x0404, 0x0425})  # resolution; IPTC and its digest
 _SEGMENTS: Final = (
     ("APP1", _EXTENDED_XMP, OTHER_COPY),
     ("APP2", b"MPF\0", OTHER_COPY),
@@ -32,9 +35,20 @@ _SEGMENTS: Final = (
     ("APP2", b"FPXR\0", OTHER_COPY),
     ("APP11", b"JP", CREDENTIALS),
 )
+_KNOWN_SEGMENTS: Final = (
+    b"Exif\0",
+    b"http://ns.adobe.com/xap/1.0/\0",
+    b"ICC_PROFILE\0",
+    b"Photoshop 3.0\0",
+    b"Adobe",
+    b"Ducky",
+    *(start for _, start, _ in _SEGMENTS),
+)
 _OF_THE_PICTURE: Final = frozenset(
     {b"IDAT", b"iCCP", b"tEXt", b"zTXt", b"iTXt", b"eXIf"}
     | {b"VP8 ", b"VP8L", b"ALPH", b"ANMF", b"ICCP", b"EXIF", b"XMP "}
+    | {b"IHDR", b"PLTE", b"IEND", b"tRNS", b"cICP", b"cHRM", b"gAMA", b"sRGB", b"mDCV", b"cLLI"}
+    | {b"pHYs", b"sBIT", b"bKGD", b"hIST", b"sPLT", b"tIME", b"iDOT", b"VP8X", b"ANIM"}
 )
 
 
@@ -65,8 +79,8 @@ def _in_chunks(data: Data, name: str) -> list[str]:
     for chunk, content in chunks(data, name):
         if chunk == credentials:
             named.append(CREDENTIALS)
-        elif chunk not in _OF_THE_PICTURE and holds_picture(content):
-            named.append(OTHER_COPY)
+        elif chunk not in _OF_THE_PICTURE:
+            named.append(OTHER_COPY if holds_picture(content) else PRIVATE_DATA)
     end = 8 + int.from_bytes(data[4:8], "little")
     if name == "PNG":
         end = end_of_png(data)
@@ -84,8 +98,11 @@ def _in_jpeg(image: Image.Image, data: Data) -> list[str]:
             for marker, start, what in _SEGMENTS
             if segment == marker and content.startswith(start)
         ]
+        if segment not in ("APP0", "COM") and not content.startswith(_KNOWN_SEGMENTS):
+            named.append(OTHER_COPY if holds_picture(content) else PRIVATE_DATA)
     resources = image.info.get("photoshop", {})
     named += [OTHER_COPY] if _RESOURCES & resources.keys() else []
+    named += [EDITOR_DATA] if resources.keys() - _RESOURCES - _OTHERWISE_SAID else []
     return named + _in_tail(data[end_of_jpeg(data) or len(data) :])
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from unlearn.pictures.kinds import Data, holds_picture
-from unlearn.pictures.metadata.left_out import OTHER_COPY, THUMBNAIL
+from unlearn.pictures.metadata.left_out import MAKER_NOTE, OTHER_COPY, PRIVATE_DATA, THUMBNAIL
 
 Order = Literal["<", ">"]
 
@@ -23,7 +23,7 @@ _LARGEST_OPAQUE = 4_096  # no standard tag but UserComment needs more
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, ARTIST, COPYRIGHT = 274, 282, 283, 315, 33432
 XP_AUTHOR = 40093
-PHOTO_POINTER, GPS_POINTER, MAKER_NOTE, USER_COMMENT = 34665, 34853, 37500, 37510
+PHOTO_POINTER, GPS_POINTER, _MAKER_NOTE, USER_COMMENT = 34665, 34853, 37500, 37510
 _COLOUR_SPACE, _PIXEL_WIDTH, _PIXEL_HEIGHT, INTEROP_POINTER = 40961, 40962, 40963, 40965
 _IMAGE_TAGS = frozenset(
     {
@@ -45,8 +45,11 @@ _IMAGE_TAGS = frozenset(
     }
     | {18246, 18249, COPYRIGHT, 40091, 40092, 40093, 40094, 40095, PHOTO_POINTER, GPS_POINTER}
 )
-_PHOTO_TAGS = frozenset(range(33434, 42241)) - {34665, 34853, MAKER_NOTE, 37724}
+_PHOTO_TAGS = frozenset(range(33434, 42241)) - {34665, 34853, _MAKER_NOTE, 37724}
 _INTEROP_TAGS = frozenset({1, 2})  # the index, which may say Adobe RGB, and its version
+# Private tags that are kept otherwise, named by themselves, or only fill space.
+_FIRST_PRIVATE = 32_768
+_KNOWN_PRIVATE = frozenset({33723, 34377, 34675, 37724, 50706, 52545, 59932, 59933})
 _GPS_TAGS = frozenset(range(32))
 
 
@@ -135,10 +138,12 @@ class _Reader:
         end = start + 2 + 12 * count
         for at in range(start + 2, min(end, len(self.block) - 11), 12):
             tag, kind, values = struct.unpack_from(self.order + "HHI", self.block, at)
-            if tag == MAKER_NOTE:
-                self.dropped.append(OTHER_COPY)
+            if tag == _MAKER_NOTE:
+                self.dropped.append(MAKER_NOTE)
             elif tag in wanted and (entry := self._entry(at + 8, tag, kind, values)):
                 entries[tag] = entry
+            elif wanted is _IMAGE_TAGS and tag >= _FIRST_PRIVATE and tag not in wanted:
+                self.dropped += [PRIVATE_DATA] * (tag not in _KNOWN_PRIVATE)
         if end + 4 > len(self.block):
             return entries, 0
         return entries, struct.unpack_from(self.order + "I", self.block, end)[0]

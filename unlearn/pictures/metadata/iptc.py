@@ -64,11 +64,6 @@ def without_place(sets: tuple[DataSet, ...]) -> tuple[DataSet, ...]:
     return tuple((r, n, value) for r, n, value in sets if r != 2 or n not in _PLACE)
 
 
-def names_place(sets: tuple[DataSet, ...]) -> bool:
-    """Tell whether a data set says where a picture was taken."""
-    return len(without_place(sets)) < len(sets)
-
-
 def segment_content(sets: tuple[DataSet, ...]) -> bytes:
     """Return the content of the segment of a JPEG that holds data sets."""
     return _PHOTOSHOP + _resource(write_iptc(sets))

@@ -19,9 +19,25 @@ from unlearn.pictures.metadata.density import Density, read_density
 from unlearn.pictures.metadata.embedded import second_pictures
 from unlearn.pictures.metadata.exif import Exif, for_colour, for_output, read_exif, write_exif
 from unlearn.pictures.metadata.iptc import DataSet, from_raw_profile, read_iptc, rights_in
+from unlearn.pictures.metadata.iptc import without_place as iptc_without_place
 from unlearn.pictures.metadata.isobmff import Container
-from unlearn.pictures.metadata.left_out import GAIN_MAP, OTHER_COPY, THUMBNAIL
-from unlearn.pictures.metadata.xmp import rights_of, true_of_one
+from unlearn.pictures.metadata.left_out import (
+    COLOUR,
+    EXIF,
+    GAIN_MAP,
+    IPTC,
+    OTHER_COPY,
+    TEXT,
+    THUMBNAIL,
+    XMP,
+)
+from unlearn.pictures.metadata.xmp import (
+    is_readable,
+    names_place,
+    rights_of,
+    true_of_one,
+    without_place,
+)
 
 _COLOUR_CHUNKS = (b"cICP", b"cHRM", b"gAMA", b"sRGB", b"mDCV", b"cLLI")
 _ADOBE_RGB = (
@@ -35,6 +51,8 @@ _XMP_OPEN = re.compile(rb"<(?:xmp|xap):Thumbnails\b[^>]{0,1000}>")
 _XMP_CLOSE = re.compile(rb"</(?:xmp|xap):Thumbnails\s{0,9}>")
 _XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|[A-Za-z0-9+/]{4096}")
 _XMP_OTHERS = re.compile(rb"GImage:|GDepth:|GAudio:|HdrPlusMakernote|google\.com/photos/dd/")
+_GPS_LATITUDE = 2
+_PLACE_KEY = re.compile("gps|latitude|longitude|location", re.IGNORECASE)
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([0-9])")
 _PROFILE_FITS = {b"GRAY": ("L", "LA", "I;16"), b"RGB ": ("RGB", "RGBA")}
 _PROFILE_SPACES = frozenset({b"GRAY", b"RGB ", b"CMYK", b"Lab ", b"XYZ ", b"YCbr", b"HSV "})
@@ -67,10 +85,50 @@ class Metadata:
         if choice == "none":
             return look
         exif = self.exif and for_output(self.exif, size, copyright_only=choice == "copyright")
+        if choice == "no-location":
+            return replace(self._without_place(), exif=exif and replace(exif, gps={}))
         if choice == "copyright":
             xmp, iptc = self.xmp and _rights(self.xmp), rights_in(self.iptc)
             return replace(look, exif=exif, xmp=xmp, iptc=iptc)
         return replace(self, exif=exif)
+
+    def _without_place(self) -> "Metadata":
+        """Return it without what XMP, IPTC and text say of a place."""
+        try:
+            xmp = self.xmp and without_place(self.xmp)
+        except ValueError:
+            xmp = None
+        text = tuple(pair for pair in self.text if not _PLACE_KEY.search(pair[0]))
+        return replace(self, xmp=xmp, iptc=iptc_without_place(self.iptc), text=text)
+
+    @property
+    def names_place(self) -> bool:
+        """Whether it says where the picture was taken."""
+        return bool(
+            (self.exif and _GPS_LATITUDE in self.exif.gps)
+            or (self.xmp and names_place(self.xmp))
+            or self.iptc != iptc_without_place(self.iptc)
+            or any(_PLACE_KEY.search(key) for key, _ in self.text)
+        )
+
+    def lost(self, format: str) -> Iterator[str]:
+        """Name what an output of this format has no place for."""
+        if format == "BMP":
+            if self.exif_block:
+                yield EXIF
+            if self.xmp:
+                yield XMP
+        if self.iptc and format in ("WEBP", "BMP"):
+            yield IPTC
+        if self.text and format in ("TIFF", "WEBP", "BMP"):
+            yield TEXT
+        if format in ("TIFF", "WEBP", "BMP") and any(name != b"sRGB" for name, _ in self.colour):
+            yield COLOUR
+
+    @property
+    def xmp_is_readable(self) -> bool:
+        """Whether parts of the XMP can be told from each other; so they can where there is none."""
+        return self.xmp is None or is_readable(self.xmp)
 
     @property
     def exif_block(self) -> bytes:

@@ -47,6 +47,19 @@ _SPEAKS: Final = re.compile(
     rb"|pixeldatainfo|google\.com/photos/(dd|1\.0/(container|depthmap|image|audio))/"
 )
 
+_PLACE: Final = (
+    ("http://ns.adobe.com/exif/", ("GPS",)),
+    ("http://ns.adobe.com/photoshop/", ("City", "State", "Country")),
+    ("http://iptc.org/std/Iptc4xmpCore/", ("Location", "CountryCode")),
+    ("http://iptc.org/std/Iptc4xmpExt/", ("LocationCreated", "LocationShown")),
+    ("http://www.w3.org/2003/01/geo/", ("",)),
+    ("http://www.dji.com/drone-dji/", ("Gps", "GPS", "Latitude", "Longitude")),
+)
+_NAMES_PLACE: Final = re.compile(
+    rb"GPS|Gps|Latitude|Longitude|LocationCreated|LocationShown|:(City|State|Country|Location)\b"
+    rb"|CountryCode|w3\.org/2003/01/geo/"
+)
+
 Wanted = Callable[[str, str], bool]  # of a namespace and a name in it
 
 
@@ -66,6 +79,28 @@ def true_of_one(packet: bytes) -> bytes | None:
     return only(packet, _is_of_picture) if _SPEAKS.search(packet) else packet
 
 
+def without_place(packet: bytes) -> bytes | None:
+    """Return a packet that does not say where the picture was taken; None if nothing is left.
+
+    Raises ValueError if it says that and cannot be read.
+    """
+    return only(packet, _is_no_place) if names_place(packet) else packet
+
+
+def names_place(packet: bytes) -> bool:
+    """Tell whether a packet says where the picture was taken."""
+    return _NAMES_PLACE.search(packet) is not None
+
+
+def is_readable(packet: bytes) -> bool:
+    """Tell whether a packet can be read as XML."""
+    try:
+        _parsed(packet)
+    except ValueError:
+        return False
+    return True
+
+
 def only(packet: bytes, wanted: Wanted) -> bytes | None:
     """Return a packet with the wanted properties, None if it has none of them.
 
@@ -80,6 +115,13 @@ def _is_of_picture(namespace: str, name: str) -> bool:
     """Tell whether a property speaks of the picture itself."""
     return not any(
         namespace.startswith(space) and name.startswith(names) for space, names in _ANNOUNCED
+    )
+
+
+def _is_no_place(namespace: str, name: str) -> bool:
+    """Tell whether a property says nothing of a place."""
+    return not any(
+        namespace.startswith(space) and name.startswith(names) for space, names in _PLACE
     )
 
 

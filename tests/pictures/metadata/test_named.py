@@ -1,0 +1,135 @@
+"""Nothing that is in a source and not in the output goes unnamed; places go where asked."""
+
+import struct
+
+import pytest
+
+from tests.support.made_pictures import (
+    full_exif,
+    jpeg_segments,
+    made_file,
+    made_image,
+    saved,
+    with_png_chunks,
+)
+from unlearn.cli.notice_text import left_out_line
+from unlearn.pictures.metadata.iptc import write_iptc
+from unlearn.pictures.read import Preparation, prepare
+from unlearn.protection.manifest import PictureRecord
+
+SIZE = (20, 10)
+SETS = ((2, 80, b"A Photographer"), (2, 90, b"Paris"))
+PLACE = (
+    b'<x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    b'<rdf:Description rdf:about="" xmlns:exif="http://ns.adobe.com/exif/1.0/"'
+    b' xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" photoshop:City="Paris"'
+    b' photoshop:Headline="News" exif:GPSLatitude="48,51.0N" exif:FNumber="4/1"/>'
+    b"</rdf:RDF></x:xmpmeta>"
+)
+
+
+def resources(*parts):
+    return b"Photoshop 3.0\0" + b"".join(
+        b"8BIM" + struct.pack(">HHI", number, 0, len(content)) + content + bytes(len(content) % 2)
+        for number, content in parts
+    )
+
+
+SOURCES = {
+    "maker-note": lambda: saved(made_image("RGB", SIZE), "JPEG", exif=full_exif(thumbnail=False)),
+    "editor-data": lambda: jpeg_segments(
+        made_file("jpeg", SIZE), (0xED, resources((0x0408, bytes(16)), (0x0404, b"")))
+    ),
+    "private-data in a tiff": lambda: saved(
+        made_image("RGB", SIZE), "TIFF", tiffinfo={34735: "geographic keys"}
+    ),
+    "private-data in a jpeg": lambda: jpeg_segments(made_file("jpeg", SIZE), (0xE7, b"a camera's")),
+    "private-data in a png": lambda: with_png_chunks(made_file("png-rgb", SIZE), (b"prVt", b"own")),
+}
+
+
+def read(tmp_path, data):
+    path = tmp_path / "source.dat"
+    path.write_bytes(data)
+    return prepare(path, Preparation())
+
+
+def placed():
+    """Return a JPEG that says where it was taken in EXIF, XMP and IPTC."""
+    return jpeg_segments(
+        saved(made_image("RGB", SIZE), "JPEG", exif=full_exif(1, thumbnail=False), xmp=PLACE),
+        (0xED, resources((0x0404, write_iptc(SETS)))),
+    )
+
+
+@pytest.mark.parametrize("case", SOURCES)
+def test_what_is_left_out_has_a_name(tmp_path, case):
+    assert read(tmp_path, SOURCES[case]()).dropped == (case.split(" ")[0],)
+
+
+def test_ordinary_pictures_lose_nothing(tmp_path):
+    for cell in ("jpeg", "jpeg-progressive", "png-rgb", "webp-lossless", "tiff-raw", "bmp"):
+        assert read(tmp_path, made_file(cell, SIZE)).dropped == ()
+
+
+def test_what_a_format_has_no_place_for_is_named(tmp_path):
+    metadata = read(tmp_path, placed()).metadata
+    assert [list(metadata.lost(kind)) for kind in ("JPEG", "PNG", "TIFF", "WEBP", "BMP")] == [
+        [],
+        [],
+        [],
+        ["iptc"],
+        ["exif", "xmp", "iptc"],
+    ]
+    chunks = (b"tEXt", b"Title\0mine"), (b"gAMA", struct.pack(">I", 100_000))
+    metadata = read(tmp_path, with_png_chunks(made_file("png-rgb", SIZE), *chunks)).metadata
+    assert list(metadata.lost("PNG")) == []
+    assert list(metadata.lost("TIFF")) == ["text", "colour"]
+
+
+def test_a_place_is_kept_unless_it_is_asked_to_go(tmp_path):
+    metadata = read(tmp_path, placed()).metadata
+    assert metadata.names_place
+    assert metadata.chosen("keep", SIZE).names_place
+    left = metadata.chosen("no-location", SIZE)
+    assert not left.names_place
+    assert left.exif.gps == {}
+    assert left.exif.image[33432].raw == b"(c) 2026\0"
+    assert left.iptc == SETS[:1]
+    assert b"Paris" not in left.xmp
+    assert b"GPSLatitude" not in left.xmp
+    assert b'photoshop:Headline="News"' in left.xmp
+    assert b'exif:FNumber="4/1"' in left.xmp
+
+
+@pytest.mark.parametrize("place", ["exif", "xmp", "iptc", "text"])
+def test_each_place_by_itself_is_noticed(tmp_path, place):
+    plain = made_image("RGB", SIZE)
+    data = {
+        "exif": lambda: saved(plain, "JPEG", exif=full_exif(1, thumbnail=False)),
+        "xmp": lambda: saved(plain, "JPEG", xmp=PLACE),
+        "iptc": lambda: jpeg_segments(
+            made_file("jpeg", SIZE), (0xED, resources((0x0404, write_iptc(SETS))))
+        ),
+        "text": lambda: with_png_chunks(
+            made_file("png-rgb", SIZE), (b"tEXt", b"exif:GPSLatitude\x0048/1")
+        ),
+    }[place]()
+    metadata = read(tmp_path, data).metadata
+    assert metadata.names_place
+    assert not metadata.chosen("no-location", SIZE).names_place
+
+
+def test_one_line_says_what_was_left_out_of_how_many():
+    records = [
+        PictureRecord(src=f"{number}", status="ok", dropped=dropped)
+        for number, dropped in enumerate(
+            [("maker-note", "thumbnail")] * 3 + [("motion-video",), (), ("a-later-name",)]
+        )
+    ]
+    assert left_out_line(records) == (
+        5,
+        "of 3: thumbnail, maker notes; of 1: motion video, a-later-name",
+    )
+    assert left_out_line(records[4:5]) is None
