@@ -59,8 +59,8 @@ def notice_lines(records: Sequence[PictureRecord]) -> Iterator[tuple[int, str]]:
         yield len(concerned), f"{printable(text)}: {some}{more}"
 
 
-def left_out_line(records: Sequence[PictureRecord]) -> tuple[int, str] | None:
-    """Return of how many pictures something was left out, and a line that says what; or None."""
+def left_out_line(records: Sequence[PictureRecord]) -> str | None:
+    """Return a line that says what was left out of how many pictures; None if nothing was."""
     counts = Counter(name for record in records for name in dict.fromkeys(record.dropped))
     if not counts:
         return None
@@ -68,12 +68,10 @@ def left_out_line(records: Sequence[PictureRecord]) -> tuple[int, str] | None:
     by_count: dict[int, list[str]] = {}
     for name, count in counts.items():
         by_count.setdefault(count, []).append(name)
-    parts = [
-        f"of {count}: "
-        + ", ".join(
-            _TITLES.get(name, printable(name))
-            for name in sorted(names, key=lambda name: order.get(name, len(order)))
-        )
-        for count, names in sorted(by_count.items(), reverse=True)
-    ]
-    return sum(bool(record.dropped) for record in records), "; ".join(parts)
+    parts: list[str] = []
+    for count, names in sorted(by_count.items(), reverse=True):
+        noun = "" if parts else " picture" if count == 1 else " pictures"
+        titles = sorted(names, key=lambda name: order.get(name, len(order)))
+        listed = ", ".join(_TITLES.get(name, printable(name)) for name in titles)
+        parts.append(f"of {count}{noun}: {listed}")
+    return "; ".join(parts)

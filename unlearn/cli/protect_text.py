@@ -185,7 +185,7 @@ def _account(result: ProtectReport) -> Iterator[str]:
     if len(result.failed) > _NAMED:
         yield _row("", "", f"and {len(result.failed) - _NAMED} more, see the record")
     if line := left_out_line(result.protected):
-        yield _row("Left out", *line)
+        yield _row("Left out", "", line)
     for place, (count, text) in enumerate(notice_lines(result.protected)):
         yield _row("" if place else "Notice", count, text)
     if result.left:

@@ -3,4 +3,5 @@
 from typing import Literal
 
 FormatChoice = Literal["auto", "keep", "png", "webp", "tiff"]
+TimesChoice = Literal["now", "keep"]
 MetadataChoice = Literal["keep", "no-location", "copyright", "none"]

@@ -20,7 +20,7 @@ from unlearn.options import (
     Option,
     RhoOption,
 )
-from unlearn.pictures.choices import FormatChoice, MetadataChoice
+from unlearn.pictures.choices import FormatChoice, MetadataChoice, TimesChoice
 from unlearn.radius import Radius
 
 if TYPE_CHECKING:
@@ -120,9 +120,21 @@ class ProtectOptions:
             panel=OUTPUT,
         ),
     ] = "keep"
+    times: Annotated[
+        TimesChoice,
+        Option("keep: each output gets the time of its source.", panel=OUTPUT),
+    ] = "now"
     force: Annotated[
         bool,
         Option("Redo pictures that are finished, also with other settings.", panel=OUTPUT),
+    ] = False
+    again: Annotated[
+        bool,
+        Option(
+            "Also protect what is protected already; noise on noise leaves the bound against the "
+            "original.",
+            panel=INPUT,
+        ),
     ] = False
     recursive: Annotated[bool, Option("Look into sub-folders.", panel=INPUT)] = True
     include: Annotated[

@@ -26,6 +26,7 @@ from unlearn.generators.header import Header, read_header
 from unlearn.pictures.preview import contact_sheet
 from unlearn.pictures.preview_page import preview_page
 from unlearn.protection import worker
+from unlearn.protection.already import without_protected
 from unlearn.protection.events import Notice, ProtectReport, Report, Started
 from unlearn.protection.key import Key, load_key
 from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes, read_manifest
@@ -73,6 +74,8 @@ def protect(options: ProtectOptions, report: Report) -> ProtectReport:
     file = resolve(options.generator)
     options = replace(options, generator=str(file), generator_name=options.called)
     plan = make_plan(options.request)
+    if not options.again:
+        plan = without_protected(plan)
     header = read_header(file)
     check_classes(plan.labelling, len(header.classes), options.called)
     options = _within_reach(options, header)

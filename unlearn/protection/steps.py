@@ -46,6 +46,7 @@ class Groundwork:
             levels=self.options.rho.levels,
             bounded=self.settings.bounded,
             metadata=self.options.metadata,
+            keep_times=self.options.times == "keep",
         )
 
 

@@ -3,6 +3,7 @@
 Importing this must stay free of torch: every worker imports it before its first picture.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -54,6 +55,7 @@ class Shared:
     levels: int
     bounded: bool = True
     metadata: MetadataChoice
+    keep_times: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,6 +151,8 @@ def _write(shared: Shared, job: Job) -> PictureRecord:
         notices = (*notices, f"{WRITTEN_AS_PNG}{problem}")
         out, again = planned.fallback, _again(shared, job, data)[0]
         written = _lossless(shared, job, again, shared.out / out, "PNG")
+    if shared.keep_times:
+        _keep_time(job.source, shared.out / out)
     return PictureRecord(
         src=planned.name,
         status="ok",
@@ -179,6 +183,12 @@ def _visibility(found: Visibility) -> dict[str, Any]:
         "seen": round(found.seen_mean, 2),
         "seen_high": round(found.seen_high, 2),
     }
+
+
+def _keep_time(source: Path, target: Path) -> None:
+    """Give a written file the time of its source, as exactly as its disk can."""
+    status = source.stat()
+    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 def _written_as(planned: PlannedPicture, out: str) -> str:

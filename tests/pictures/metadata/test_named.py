@@ -129,7 +129,7 @@ def test_one_line_says_what_was_left_out_of_how_many():
         )
     ]
     assert left_out_line(records) == (
-        5,
-        "of 3: thumbnail, maker notes; of 1: motion video, a-later-name",
+        "of 3 pictures: thumbnail, maker notes; of 1: motion video, a-later-name"
     )
+    assert left_out_line(records[3:4]) == "of 1 picture: motion video"
     assert left_out_line(records[4:5]) is None
