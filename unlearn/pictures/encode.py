@@ -36,6 +36,7 @@ from unlearn.pictures.metadata.kept import Metadata
 
 _LEVEL, _LARGEST_WINDOW, _MOST_MEMORY = 1, 15, 9
 _PNG_HEADER = 33
+_LONG_TEXT = 4_096  # characters; longer ones are compressed
 _WEBP_LONGEST = 16_383
 _WEBP_METHOD = 0
 _TIFF_STRIP_BYTES = 1 << 20
@@ -47,7 +48,7 @@ def encode_png(picture: Picture, file: BinaryIO) -> None:
     metadata = picture.metadata
     info = PngImagePlugin.PngInfo()
     for key, value in metadata.text:
-        info.add_text(key, value)
+        info.add_text(key, value, zip=len(value) > _LONG_TEXT)
     if metadata.iptc:
         info.add_text(*raw_profile(metadata.iptc), zip=True)
     if metadata.xmp:

@@ -124,6 +124,7 @@ def test_numbers_that_fit_nowhere_are_left_out():
     for value in (Fraction(0), Fraction(1 << 40)):
         density = Density(value, value, METRE)
         assert density.png() is None
+        assert density.entries("<") == {}
         assert density.jfif() == struct.pack(">BHH", 0, 1, 1)
 
 

@@ -1,6 +1,7 @@
 """Nothing that is in a source and not in the output goes unnamed; places go where asked."""
 
 import struct
+import zlib
 
 import pytest
 
@@ -12,6 +13,7 @@ from tests.support.made_pictures import (
     saved,
     with_png_chunks,
 )
+from tests.support.writing import write_picture
 from unlearn.cli.notice_text import left_out_line
 from unlearn.pictures.metadata.iptc import write_iptc
 from unlearn.pictures.read import Preparation, prepare
@@ -133,3 +135,12 @@ def test_one_line_says_what_was_left_out_of_how_many():
     )
     assert left_out_line(records[3:4]) == "of 1 picture: motion video"
     assert left_out_line(records[4:5]) is None
+
+
+def test_a_long_text_is_no_longer_in_the_output_than_in_its_source(tmp_path):
+    chunk = (b"zTXt", b"history\0\0" + zlib.compress(b"again and again " * 50_000))
+    picture = read(tmp_path, with_png_chunks(made_file("png-rgb", SIZE), chunk))
+    target = tmp_path / "out.png"
+    write_picture(picture, picture.pixels ^ 1, target, format="PNG", metadata="keep", levels=8)
+    assert target.stat().st_size < 10_000
+    assert read(tmp_path, target.read_bytes()).metadata.text == picture.metadata.text

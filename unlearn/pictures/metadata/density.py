@@ -28,7 +28,7 @@ _PER_INCH: Final = {
 _HUNDREDTH: Final = 100
 _UNIT: Final = 296
 _EXIF_UNITS: Final = {1: SHAPE, 2: INCH, 3: CENTIMETRE}
-_LARGEST_JFIF, _LARGEST_PNG = 0xFFFF, 0x7FFFFFFF
+_LARGEST_JFIF, _LARGEST_PNG, _LARGEST_EXIF = 0xFFFF, 0x7FFFFFFF, 0xFFFFFFFF
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,9 @@ class Density:
         return struct.pack(">IIB", *numbers, int(self.unit != SHAPE))
 
     def entries(self, order: Order) -> dict[int, Entry]:
-        """Return the EXIF or TIFF entries."""
+        """Return the EXIF or TIFF entries; none if the numbers do not fit."""
+        if not all(0 < value.numerator <= _LARGEST_EXIF for value in self.per_inch):
+            return {}
         found = {
             tag: Entry(RATIONAL, 1, struct.pack(order + "II", value.numerator, value.denominator))
             for tag, value in zip((X_RESOLUTION, Y_RESOLUTION), self.per_inch, strict=True)
