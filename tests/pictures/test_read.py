@@ -1,6 +1,7 @@
 """Pictures read: what comes out, what is refused, and that nothing else escapes."""
 
 import os
+import re
 import resource
 import struct
 import threading
@@ -366,6 +367,14 @@ def test_a_jpeg_that_lacks_only_its_end_is_whole(tmp_path):
     for data in (made_file("jpeg", (64, 48)), made_file("jpeg-progressive", (64, 48))):
         for cut in (1, 2):
             assert (read(tmp_path, data[:-cut]).pixels == read(tmp_path, data).pixels).all()
+
+
+def test_a_progressive_jpeg_that_lacks_whole_scans_is_damaged(tmp_path):
+    data = made_file("jpeg-progressive", (64, 48))
+    scans = [found.start() for found in re.finditer(rb"\xff\xda", data)]
+    assert len(scans) == 10
+    for start in scans[1:]:
+        assert "damaged JPEG file" in refusal(tmp_path, data[:start])
 
 
 def test_a_jpeg_that_lacks_more_is_damaged(tmp_path):

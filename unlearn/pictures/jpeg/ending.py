@@ -1,6 +1,7 @@
 """JPEG files that lack nothing but their last two bytes, as interrupted programs leave them."""
 
 import hashlib
+import re
 from io import BytesIO
 from typing import Final
 
@@ -9,6 +10,8 @@ from PIL import Image
 from unlearn.pictures.kinds import Data
 
 _SOS, _EOI = 0xDA, b"\xff\xd9"
+_MARKER: Final = re.compile(rb"\xff+([^\0\xd0-\xd8\xff])")
+_FRAMES: Final = (0xC0, 0xC1, 0xC2, 0xC9, 0xCA)
 _FILLINGS: Final = (b"\x5a" * 4096, b"\xa3" * 4096)
 
 
@@ -34,14 +37,34 @@ def ended(data: bytes) -> bytes:
 def lacks_only_its_end(data: bytes) -> bool:
     """Tell whether a JPEG without end marker holds its whole picture.
 
-    A decoder makes up what is missing from whatever follows, so a picture that is whole is the same
-    with anything between it and the marker. To be run within Pillow's limits, on a picture of a
-    size that is allowed; raises what Pillow does.
+    A decoder makes up what is missing from whatever follows, so a scan that is whole is the same
+    with anything between it and the marker; and every scan has to be there. To be run within
+    Pillow's limits, on a picture of a size that is allowed; raises what Pillow does.
     """
+    if not _has_every_scan(data):
+        return False
     whole, *others = (
         _decoded(data.removesuffix(b"\xff") + filling + _EOI) for filling in (b"", *_FILLINGS)
     )
     return all(other == whole for other in others)
+
+
+def _has_every_scan(data: bytes) -> bool:
+    """Tell whether the scans of a JPEG bring every coefficient of every component to its end."""
+    missing: dict[int, set[int]] = {}
+    at = 2
+    while found := _MARKER.search(data, at):
+        kind, start = found[1][0], found.end()
+        end = start + int.from_bytes(data[start : start + 2], "big")
+        content = data[start + 2 : end]
+        if kind in _FRAMES and len(content) > 5:
+            missing = {content[6 + 3 * n]: set(range(64)) for n in range(len(content) // 3 - 2)}
+        elif kind == _SOS and content and len(content) == 4 + 2 * content[0]:
+            first, last, bits = content[-3:]
+            for n in range(content[0] if not bits & 15 else 0):
+                missing.get(content[1 + 2 * n], set()).difference_update(range(first, last + 1))
+        at = max(end, start)
+    return bool(missing) and not any(missing.values())
 
 
 def _decoded(data: bytes) -> bytes:
