@@ -241,7 +241,10 @@ def test_what_no_command_knows_is_refused_with_its_place_and_a_guess(text, messa
         ('include = "*.jpg"', "[protect] include is an array of texts or numbers, not '*.jpg'"),
         ("include = [['a']]", "[protect] include is an array of texts or numbers"),
         ("include = [true]", "[protect] include is an array of texts or numbers"),
-        ('metadata = "all"', "[protect] metadata: 'all' is not one of keep, copyright, none"),
+        (
+            'metadata = "all"',
+            "[protect] metadata: 'all' is not one of keep, no-location, copyright, none",
+        ),
         ('device = "tpu"', "[protect] device: 'tpu' is not a device"),
     ],
 )

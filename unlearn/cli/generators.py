@@ -19,11 +19,9 @@ _COLUMNS = (
     "size",
     "method",
     "rho",
-    "facts",
-    "working size",
     "classes",
     "licence",
-    "sha256",
+    "facts",
 )
 
 NameArgument = Annotated[
@@ -180,10 +178,8 @@ def _row(entry: "Entry") -> dict[str, str]:
         "method": header.method,
         "rho": header.rho or "none",
         "facts": ", ".join(f"{name} {value}" for name, value in header.facts.items()),
-        "working size": f"{header.working_size} px",
         "classes": str(len(header.classes) or "any"),
         "licence": header.licence,
-        "sha256": entry.sha256[:SHORT_HASH],
     }
 
 
