@@ -28,7 +28,8 @@ from unlearn.protection.run import protect
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 
-PLAIN = Motifs(mask=None)
+PLAIN = Motifs(period=2, cell=10, kind="opponent", mask=None)
+MASKED = replace(PLAIN, mask=Mask())
 kinds = pytest.mark.parametrize("kind", ["random", "opponent", "gratings"])
 
 
@@ -151,9 +152,9 @@ def test_a_mask_is_small_on_plain_areas_and_whole_on_texture():
     share = shown(images, Mask())
     assert torch.equal(share[..., :100], torch.full((1, 1, 224, 100), 0.375))
     assert torch.equal(share[..., 120:], torch.ones(1, 1, 224, 104))
-    masked = noise(Motifs(), images, [1])
+    masked = noise(MASKED, images, [1])
     assert torch.equal(masked, noise(PLAIN, images, [1]) * share)
-    assert torch.equal(masked.abs().max(), torch.tensor(float(Motifs().radius)))
+    assert torch.equal(masked.abs().max(), torch.tensor(float(MASKED.radius)))
 
 
 def test_the_share_that_a_mask_allows_is_that_of_numpy():
@@ -169,8 +170,8 @@ def test_the_share_that_a_mask_allows_is_that_of_numpy():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"period": 0}, "0 cells of 10 px"),
-        ({"cell": 0}, "2 cells of 0 px"),
+        ({"period": 0}, "0 cells of 7 px"),
+        ({"cell": 0}, "4 cells of 0 px"),
         ({"kind": "gratings", "period": 1}, "a period of 1 cell"),
         ({"kind": "grey"}, "kind 'grey' is none of random, opponent, gratings"),
     ],

@@ -68,10 +68,10 @@ class Motifs:
     any_classes: ClassVar[bool] = True
 
     radius: Radius = Radius.of_levels(8)
-    period: int = 2
-    cell: int = 10
-    kind: Kind = "opponent"
-    mask: Mask | None = Mask()
+    period: int = 4
+    cell: int = 7
+    kind: Kind = "gratings"
+    mask: Mask | None = Mask(gain=0.0875)
 
     def __post_init__(self) -> None:
         if self.period < 1 or self.cell < 1:
@@ -129,10 +129,10 @@ class Motifs:
     def recipes(cls) -> Mapping[str, Self]:
         return {
             PAPER: cls(),
-            "gentle": cls(cell=5),
             "strong": cls(mask=None),
-            "random": cls(kind="random", mask=None),
-            "gratings": cls(kind="gratings", period=4, cell=7, mask=Mask(gain=0.0875)),
+            "opponent": cls(period=2, cell=10, kind="opponent", mask=Mask()),
+            "gentle": cls(period=2, cell=5, kind="opponent", mask=Mask()),
+            "random": cls(period=2, cell=10, kind="random", mask=None),
         }
 
     @classmethod
