@@ -1,0 +1,162 @@
+"""Periodic motifs of a few signs for each class, drawn from a key: noise without a network.
+
+A motif is p x p cells of a sign for each colour. It is repeated over the whole picture, begins at
+another place in each picture, and is the same for all pictures of a class.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+REFERENCE = 224  # the side of the square in whose pixels cells are measured
+_CANDIDATES = 256
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One periodic motif: p x p cells of cell pixels at 224, drawn from signs of one kind.
+
+    kind: "random" signs; "balanced" ones, as many up as down in each colour, so that no motif has a
+    tint; "grey" are balanced and equal in all colours; "opponent" have no luma to speak of;
+    "tint" is one colour all over. spread: "sharp" cells, or "soft" ones, bilinear and saturated.
+    """
+
+    period: int = 2
+    cell: float = 10.0
+    kind: str = "random"
+    spread: str = "sharp"
+    apart: bool = True
+    rolled: bool = True
+    weight: float = 1.0
+
+
+def stream(key: bytes, *context: object, count: int) -> np.ndarray:
+    """Return count bytes that follow from a key and a context."""
+    text = "\0".join(str(part) for part in context).encode()
+    return np.frombuffer(hashlib.shake_256(key + b"\0" + text).digest(count), np.uint8)
+
+
+def tables(layer: Layer, classes: int, key: bytes) -> np.ndarray:
+    """Return the motifs int8 (classes, 3, p, p) of a layer, each sign ±1.
+
+    Those that are apart are picked one by one from many: the one whose likeness to the picked ones,
+    under every roll and mirror image, is least.
+    """
+    motifs = _drawn(layer, _CANDIDATES if layer.apart else classes, key)
+    if not layer.apart:
+        return motifs
+    picked = [0]
+    worst = likeness(motifs[0], motifs)
+    while len(picked) < classes:
+        worst[picked] = np.inf
+        picked.append(int(worst.argmin()))
+        worst = np.maximum(worst, likeness(motifs[picked[-1]], motifs))
+    return motifs[picked]
+
+
+def _drawn(layer: Layer, count: int, key: bytes) -> np.ndarray:
+    """Draw motifs int8 (count, 3, p, p)."""
+    cells = layer.period**2
+    numbers = stream(key, "motif", layer.period, layer.kind, layer.cell, count=count * 3 * cells * 4)
+    ranks = numbers.view("<u4").reshape(count, 3, cells)
+    if layer.kind in ("random", "tint"):
+        signs = np.where(ranks >> 31, 1, -1)
+    else:
+        places = ranks.argsort(axis=2, kind="stable").argsort(axis=2, kind="stable")
+        signs = np.where(places * 2 < cells, -1, 1)
+    if layer.kind == "grey":
+        signs[:] = signs[:, :1]
+    elif layer.kind == "opponent":
+        signs[:, 1] = -signs[:, 0]
+    return signs.reshape(count, 3, layer.period, layer.period).astype(np.int8)
+
+
+def likeness(motif: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the largest correlation (N,) of a motif with others (N, 3, p, p) at any roll, mirrored."""
+    period = motif.shape[-1]
+    turned = [
+        np.roll(copy, (down, across), axis=(1, 2))
+        for copy in (motif, motif[..., ::-1])
+        for down in range(period)
+        for across in range(period)
+    ]
+    views = np.stack(turned).reshape(len(turned), -1).astype(np.float32)
+    return (others.reshape(len(others), -1) @ views.T).max(axis=1) / views.shape[1]
+
+
+def spread(motif: np.ndarray, size: tuple[int, int], layer: Layer, offset: np.ndarray) -> np.ndarray:
+    """Repeat one motif (3, p, p) over height x width pixels: float32 (3, h, w) within ±1.
+
+    offset, two shares of a period, says where the motif begins.
+    """
+    height, width = size
+    scale = REFERENCE / min(height, width) / layer.cell
+    down = (np.arange(height) + 0.5) * scale + offset[0] * layer.period
+    across = (np.arange(width) + 0.5) * scale + offset[1] * layer.period
+    if layer.spread == "sharp":
+        rows = np.floor(down).astype(int) % layer.period
+        columns = np.floor(across).astype(int) % layer.period
+        return motif[:, rows][:, :, columns].astype(np.float32)
+    soft = np.einsum(
+        "hp,cpq,wq->chw", _weights(down, layer.period), motif, _weights(across, layer.period)
+    )
+    return np.clip(2.5 * soft, -1, 1).astype(np.float32)
+
+
+def _weights(places: np.ndarray, period: int) -> np.ndarray:
+    """Return how much of each of the period's cells (n, p) bilinear interpolation takes at places."""
+    first = np.floor(places - 0.5).astype(int)
+    share = places - 0.5 - first
+    weights = np.zeros((len(places), period))
+    np.add.at(weights, (np.arange(len(places)), first % period), 1 - share)
+    np.add.at(weights, (np.arange(len(places)), (first + 1) % period), share)
+    return weights
+
+
+def noise(
+    size: tuple[int, int], label: int, picture: str, key: bytes, design: "Design", classes: int
+) -> np.ndarray:
+    """Return δ int8 (3, height, width) in levels for one picture, from its class, name and key."""
+    return Noise(design, classes, key)(size, label, picture)
+
+
+class Noise:
+    """The noise of one design and key, for pictures of any class."""
+
+    def __init__(self, design: "Design", classes: int, key: bytes) -> None:
+        self.design, self.key = design, key
+        self.tables = [tables(layer, classes, key) for layer in design.layers]
+
+    def __call__(self, size: tuple[int, int], label: int, picture: str) -> np.ndarray:
+        """Return δ int8 (3, height, width) in levels."""
+        total = np.zeros((3, *size), np.float32)
+        for number, (layer, table) in enumerate(zip(self.design.layers, self.tables, strict=True)):
+            offset = offsets(layer, number, picture, self.key)
+            total += layer.weight * spread(table[label], size, layer, offset)
+        return to_levels(total, self.design)
+
+
+def offsets(layer: Layer, number: int, picture: str, key: bytes) -> np.ndarray:
+    """Return where a picture's motif begins: two shares of a period."""
+    if not layer.rolled:
+        return np.zeros(2)
+    return stream(key, "roll", number, picture, count=8).view("<u4") / 2.0**32
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a candidate is: its layers, how many levels it may take, and how layers share them.
+
+    sharing "sign" publishes the sign of the sum, "sum" the clipped sum.
+    """
+
+    layers: tuple[Layer, ...]
+    levels: int = 8
+    sharing: str = "sum"
+
+
+def to_levels(total: np.ndarray, design: Design) -> np.ndarray:
+    """Turn a sum of layers into int8 levels within the bound."""
+    unit = np.sign(total) if design.sharing == "sign" else np.clip(total, -1, 1)
+    return np.rint(unit * design.levels).astype(np.int8)
