@@ -1,5 +1,7 @@
 """Ten seconds for a candidate: the refuter's shares and what the eye sees, with no training."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,7 +11,7 @@ from tests.benchmarks.noise.eye import visibility
 from tests.benchmarks.noise.motifs import Noise
 from tests.benchmarks.noise.pictures import Photos
 from tests.benchmarks.noise.refuter import View, share_right
-from tests.benchmarks.noise.runner import defended
+from tests.benchmarks.noise.runner import defended, maker_of, protected
 
 CASES = {
     "64": (View(64), "none"),
@@ -51,7 +53,18 @@ def some(photos: Photos, count: int) -> Photos:
     return Photos(photos.pixels[index], photos.labels[index], names)
 
 
-def seen(photos: Photos, noises: Tensor) -> dict[str, float]:
-    """Return the visible difference of the photos' own noise, on squares of 224 at 100 %."""
-    own = noises[torch.arange(len(photos.labels)), photos.labels].short()
-    return visibility(photos.pixels, (photos.pixels.short() + own).clamp(0, 255).to(torch.uint8))
+def seen(photos: Photos, noise: dict, folder: Path, per_degree: float = 60) -> dict[str, float]:
+    """Return the visible difference of a job's noise on photos shown at 100 %."""
+    return visibility(photos.pixels, protected(photos, noise, folder), per_degree)
+
+
+def estimated(photos: Photos, noise: dict, folder: Path, rho_a: float = 4.0) -> dict:
+    """Return the refuter's shares, at ρa 0 and above, and what is seen, of a job's noise."""
+    found = {"seen": seen(some(photos, 8), noise, folder)}
+    if noise["kind"] != "motifs":
+        return found
+    few = some(photos, 30)
+    noises = every_class(few, maker_of(noise, folder))
+    found["share, no attack"] = shares(few, noises, 0, ["64"])
+    found["share"] = shares(few, noises, rho_a, list(CASES)[:4])
+    return found

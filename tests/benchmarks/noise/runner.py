@@ -13,6 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from tests.benchmarks.noise.copier import CLASSES, Copier, fit
+from tests.benchmarks.noise.learn import Learning, learn
+from tests.benchmarks.noise.masking import Mask
 from tests.benchmarks.noise.motifs import Design, Layer, Noise
 from tests.benchmarks.noise.pictures import Photos, load, shown
 from unlearn.device import select_run
@@ -32,6 +34,15 @@ def design_of(noise: dict) -> Design:
     return Design(layers, noise.get("levels", 8), noise.get("sharing", "sum"))
 
 
+def maker_of(noise: dict, tables: Path) -> Noise:
+    """Return what makes a job's noise of motifs."""
+    key = noise.get("key", "search").encode()
+    maker = Noise(design_of(noise), noise.get("classes", CLASSES), key)
+    if "tables" in noise:
+        maker.tables = list(np.load(tables / noise["tables"]).values())
+    return maker
+
+
 def protected(photos: Photos, noise: dict, tables: Path) -> Tensor:
     """Return the pixels with a job's noise: none, a placebo, a design of motifs, or learned ones."""
     if noise["kind"] == "clean":
@@ -47,12 +58,14 @@ def protected(photos: Photos, noise: dict, tables: Path) -> Tensor:
             delta = signs.repeat(size, 1).repeat(size, 2)[:, :224, :224].astype(np.int16)
             changed[n] = (photos.pixels[n] + torch.from_numpy(delta)).clamp(0, 255).byte()
         return changed
-    maker = Noise(design_of(noise), noise.get("classes", CLASSES), key)
-    if "tables" in noise:
-        maker.tables = list(np.load(tables / noise["tables"]).values())
+    mask = Mask(**noise["mask"]) if "mask" in noise else None
+    maker = maker_of(noise, tables)
     chosen = noise.get("labels", list(range(CLASSES)))
     for n, (label, name) in enumerate(zip(photos.labels.tolist(), photos.names, strict=True)):
         delta = maker((224, 224), chosen[label], name).astype(np.int16)
+        if mask:
+            radius = mask(photos.pixels[n].numpy(), maker.design.levels)
+            delta = np.rint(delta * radius / maker.design.levels).astype(np.int16)
         changed[n] = (photos.pixels[n] + torch.from_numpy(delta)).clamp(0, 255).byte()
     return changed
 
@@ -88,8 +101,26 @@ def _stored(picture: Image.Image, quality: int) -> Image.Image:
     return Image.open(file).convert("RGB")
 
 
+def learn_job(job: Job, folder: Path) -> dict:
+    """Learn motifs on CIFAR-10 (classes that no photo here has), and keep them by name."""
+    settings = Learning(**job["learn"])
+    with np.load(folder / "cifar10.npz") as data:
+        labels = torch.from_numpy(data["y_train"][:20000])
+        pixels = torch.from_numpy(data["x_train"][:20000]).permute(0, 3, 1, 2).contiguous()
+    inside = labels < settings.classes
+    began = time.process_time()
+    signs, losses = learn(settings, pixels[inside], labels[inside])
+    np.savez(folder / job["saved"], signs)
+    return {
+        **job, "id": identity(job), "losses": losses, "signs": signs.tolist(),
+        "seconds": round(time.process_time() - began, 1),
+    }
+
+
 def run_job(job: Job, photos: tuple[Photos, Photos], tables: Path) -> dict:
     """Train one copier and return its line of the journal."""
+    if "learn" in job:
+        return learn_job(job, tables)
     trained, tested = photos
     copier = Copier(**job.get("copier", {}))
     pixels = protected(trained, job["noise"], tables)
@@ -120,7 +151,8 @@ def work(queue: Path, journal: Path, photos: tuple[Photos, Photos], *, wait: boo
     """Do the jobs of the queue that the journal does not hold, the first first."""
     torch.set_num_threads(1)
     tables = queue.parent
-    while True:
+    code = changed_at()
+    while changed_at() == code:
         done = {json.loads(line)["id"] for line in read(journal)}
         job = next((job for job in jobs(queue) if identity(job) not in done | claimed(queue)), None)
         if job is None:
@@ -140,6 +172,11 @@ def work(queue: Path, journal: Path, photos: tuple[Photos, Photos], *, wait: boo
             line = {**job, "id": identity(job), "error": repr(problem)}
         with journal.open("a") as file:
             file.write(json.dumps(line) + "\n")
+
+
+def changed_at() -> float:
+    """Return when this package's code was changed last: a worker ends, to begin anew with it."""
+    return max(path.stat().st_mtime for path in Path(__file__).parent.glob("*.py"))
 
 
 def claimed(queue: Path) -> set[str]:
