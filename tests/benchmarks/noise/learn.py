@@ -42,6 +42,7 @@ class Learning:
     balanced: bool = True
     seed: int = 0
     batch: int = 64
+    source: str = "cifar10"
 
 
 def coverage(

@@ -18,7 +18,9 @@ class Layer:
     """One periodic motif: p x p cells of cell pixels at 224, drawn from signs of one kind.
 
     kind: "random" signs; "balanced" ones, as many up as down in each colour, so that no motif has a
-    tint; "grey" are balanced and equal in all colours; "opponent" have no luma to speak of;
+    tint; "grey" are balanced and equal in all colours; "opponent" ones have red
+    against green, so little luma, and no tint; "tinted opponent" ones may have one;
+    "single" ones are opponent, and blue goes with red or with green;
     "tint" is one colour all over. spread: "sharp" cells, or "soft" ones, bilinear and saturated.
     """
 
@@ -60,14 +62,17 @@ def _drawn(layer: Layer, count: int, key: bytes) -> np.ndarray:
     cells = layer.period**2
     numbers = stream(key, "motif", layer.period, layer.kind, layer.cell, count=count * 3 * cells * 4)
     ranks = numbers.view("<u4").reshape(count, 3, cells)
-    if layer.kind in ("random", "tint"):
+    if layer.kind in ("random", "tint", "tinted opponent"):
         signs = np.where(ranks >> 31, 1, -1)
     else:
         places = ranks.argsort(axis=2, kind="stable").argsort(axis=2, kind="stable")
         signs = np.where(places * 2 < cells, -1, 1)
     if layer.kind == "grey":
         signs[:] = signs[:, :1]
-    elif layer.kind == "opponent":
+    elif layer.kind == "single":
+        signs[:, 1] = -signs[:, 0]
+        signs[:, 2] = np.where(ranks[:, 2, :1] >> 31, 1, -1) * signs[:, 0]
+    elif layer.kind in ("opponent", "tinted opponent"):
         signs[:, 1] = -signs[:, 0]
     return signs.reshape(count, 3, layer.period, layer.period).astype(np.int8)
 

@@ -101,12 +101,14 @@ def _stored(picture: Image.Image, quality: int) -> Image.Image:
     return Image.open(file).convert("RGB")
 
 
-def learn_job(job: Job, folder: Path) -> dict:
-    """Learn motifs on CIFAR-10 (classes that no photo here has), and keep them by name."""
+def learn_job(job: Job, photos: Photos, folder: Path) -> dict:
+    """Learn motifs on CIFAR-10, whose classes no photo here has, or on the photos; keep them."""
     settings = Learning(**job["learn"])
-    with np.load(folder / "cifar10.npz") as data:
-        labels = torch.from_numpy(data["y_train"][:20000])
-        pixels = torch.from_numpy(data["x_train"][:20000]).permute(0, 3, 1, 2).contiguous()
+    pixels, labels = photos.pixels, photos.labels
+    if settings.source == "cifar10":
+        with np.load(folder / "cifar10.npz") as data:
+            labels = torch.from_numpy(data["y_train"][:20000])
+            pixels = torch.from_numpy(data["x_train"][:20000]).permute(0, 3, 1, 2).contiguous()
     inside = labels < settings.classes
     began = time.process_time()
     signs, losses = learn(settings, pixels[inside], labels[inside])
@@ -120,7 +122,7 @@ def learn_job(job: Job, folder: Path) -> dict:
 def run_job(job: Job, photos: tuple[Photos, Photos], tables: Path) -> dict:
     """Train one copier and return its line of the journal."""
     if "learn" in job:
-        return learn_job(job, tables)
+        return learn_job(job, photos[0], tables)
     trained, tested = photos
     copier = Copier(**job.get("copier", {}))
     pixels = protected(trained, job["noise"], tables)
