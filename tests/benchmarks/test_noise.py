@@ -35,6 +35,17 @@ def test_motifs_of_a_kind_are_what_they_are_called():
     assert tint.shape == (5, 3, 1, 1)
 
 
+def test_gratings_are_balanced_and_none_is_another_rolled_or_mirrored():
+    motifs = tables(Layer(4, kind="gratings"), 32, KEY)
+    assert set(np.unique(motifs)) == {-1, 1}
+    assert (motifs.sum(axis=(2, 3)) == 0).all()
+    assert all(likeness(motifs[n], motifs[n + 1 :]).max() < 1 for n in range(31))
+    green = tables(Layer(4, kind="gratings", axes="mg"), 8, KEY)
+    assert (green[:, 0] == -green[:, 1]).all()
+    with pytest.raises(ValueError, match="8 gratings cannot tell 9 classes apart"):
+        tables(Layer(4, kind="gratings", axes="mg"), 9, KEY)
+
+
 def test_picked_motifs_are_no_more_alike_than_the_first_drawn():
     def most(motifs):
         return max(

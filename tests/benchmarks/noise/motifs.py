@@ -11,6 +11,10 @@ import numpy as np
 
 REFERENCE = 224  # the side of the square in whose pixels cells are measured
 _CANDIDATES = 256
+# Waves across and down for each four cells, then the signs of red, green and blue: what copiers
+# find soonest comes first. Magenta-green has the least luma, grey the most.
+_WAVES = ((0, 2), (2, 0), (2, 2), (0, 1), (1, 0), (1, 1), (1, 2), (2, 1))
+_AXES = {"mg": (1, -1, 1), "rc": (1, -1, -1), "yb": (1, 1, -1), "grey": (1, 1, 1)}
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,8 @@ class Layer:
     tint; "grey" are balanced and equal in all colours; "opponent" ones have red
     against green, so little luma, and no tint; "tinted opponent" ones may have one;
     "single" ones are opponent, and blue goes with red or with green;
-    "tint" is one colour all over. spread: "sharp" cells, or "soft" ones, bilinear and saturated.
+    "gratings" are stripes and checks of one spatial frequency and one colour axis each, which key and
+    class choose; "tint" is one colour all over. spread: "sharp" cells, or "soft" ones, bilinear and saturated.
     """
 
     period: int = 2
@@ -31,6 +36,7 @@ class Layer:
     apart: bool = True
     rolled: bool = True
     weight: float = 1.0
+    axes: str = "mg rc yb grey"
 
 
 def stream(key: bytes, *context: object, count: int) -> np.ndarray:
@@ -45,6 +51,8 @@ def tables(layer: Layer, classes: int, key: bytes) -> np.ndarray:
     Those that are apart are picked one by one from many: the one whose likeness to the picked ones,
     under every roll and mirror image, is least.
     """
+    if layer.kind == "gratings":
+        return gratings(layer, classes, key)
     motifs = _drawn(layer, _CANDIDATES if layer.apart else classes, key)
     if not layer.apart:
         return motifs
@@ -55,6 +63,22 @@ def tables(layer: Layer, classes: int, key: bytes) -> np.ndarray:
         picked.append(int(worst.argmin()))
         worst = np.maximum(worst, likeness(motifs[picked[-1]], motifs))
     return motifs[picked]
+
+
+def gratings(layer: Layer, classes: int, key: bytes) -> np.ndarray:
+    """Return motifs int8 (classes, 3, 4, 4): the first of all gratings, in an order of the key's."""
+    axes = [_AXES[name] for name in layer.axes.split()]
+    codes = [(wave, axis) for axis in axes for wave in _WAVES]
+    if classes > len(codes):
+        raise ValueError(f"{len(codes)} gratings cannot tell {classes} classes apart")
+    ranks = stream(key, "gratings", classes, count=classes * 4).view("<u4")
+    place = np.arange(layer.period)
+    motifs = []
+    for number in ranks.argsort(kind="stable"):
+        (across, down), axis = codes[number]
+        angle = (across * place[None, :] + down * place[:, None]) * np.pi / 2 + np.pi / 4
+        motifs.append(np.array(axis)[:, None, None] * np.where(np.cos(angle) > 0, 1, -1))
+    return np.stack(motifs).astype(np.int8)
 
 
 def _drawn(layer: Layer, count: int, key: bytes) -> np.ndarray:
