@@ -48,9 +48,7 @@ def test_gratings_are_balanced_and_none_is_another_rolled_or_mirrored():
 
 def test_picked_motifs_are_no_more_alike_than_the_first_drawn():
     def most(motifs):
-        return max(
-            likeness(motifs[n], motifs[n + 1 :]).max() for n in range(len(motifs) - 1)
-        )
+        return max(likeness(motifs[n], motifs[n + 1 :]).max() for n in range(len(motifs) - 1))
 
     assert most(tables(Layer(2), 5, KEY)) <= most(tables(Layer(2, apart=False), 5, KEY))
 
@@ -101,8 +99,9 @@ def test_fine_noise_is_seen_less_than_coarse_though_it_differs_as_much():
     grey = torch.full((1, 3, 96, 96), 128, dtype=torch.uint8)
     seen = {}
     for cell in (2, 16):
-        signs = spread(np.array([[[1, -1], [-1, 1]]] * 3), (96, 96), Layer(2, cell * 224 / 96),
-                       np.zeros(2))
+        signs = spread(
+            np.array([[[1, -1], [-1, 1]]] * 3), (96, 96), Layer(2, cell * 224 / 96), np.zeros(2)
+        )
         changed = (grey + 8 * torch.from_numpy(signs)).to(torch.uint8)
         seen[cell] = visibility(grey, changed)
     assert seen[2]["unfiltered"] == pytest.approx(seen[16]["unfiltered"], rel=0.05)

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.noise table docs/results/noise.jsonl
     python -m tests.benchmarks.noise run docs/results/noise.jsonl --photos imagenette5 --out here
     python -m tests.benchmarks.noise run jobs.jsonl --photos imagenette5 --out here --only "p2"
-    python -m tests.benchmarks.noise estimate docs/results/noise.jsonl --photos imagenette5 --out here
+    python -m tests.benchmarks.noise estimate jobs.jsonl --photos imagenette5 --out here
 
 A line of a journal is a job and what came of it, so a journal is also a list of jobs. `run` writes
 here/journal.jsonl and goes on where it stopped. Learned motifs need here/cifar10.npz, and are

@@ -21,8 +21,8 @@ CLASSES = 5
 class Copier:
     """How a copier trains. view is what its network sees; a rho_a above 0 trains it adversarially.
 
-    adversary "pgd" takes steps inside the ball; "nfgsm" one step from noise of twice the radius, not
-    clipped (N-FGSM; de Jorge et al., 2022).
+    adversary "pgd" takes steps inside the ball; "nfgsm" one step from noise of twice the radius,
+    not clipped (N-FGSM; de Jorge et al., 2022).
     """
 
     view: int = 64
@@ -87,9 +87,7 @@ def fit(
     stream = torch.Generator().manual_seed(seed)
     steps = len(pixels) // copier.batch
     total = steps * copier.epochs
-    optimiser = torch.optim.SGD(
-        model.parameters(), lr=copier.rate, momentum=0.9, weight_decay=5e-4
-    )
+    optimiser = torch.optim.SGD(model.parameters(), lr=copier.rate, momentum=0.9, weight_decay=5e-4)
     outcome, began, done = Outcome(), time.process_time(), 0
     for _ in range(copier.epochs):
         order = torch.randperm(len(pixels), generator=stream)
@@ -147,7 +145,10 @@ def attacked(
     with frozen(model, precision) as frozen_model:
         return images + pgd(
             lambda x: F.cross_entropy(frozen_model(x), labels, reduction="none"),
-            images, config, "maximise", rng,
+            images,
+            config,
+            "maximise",
+            rng,
         )
 
 

@@ -1,4 +1,4 @@
-"""What a person sees of a change: CIEDE2000 on the plain third, as it is and as seen at a distance."""
+"""What a person sees of a change: CIEDE2000 on the plain third, bare and as seen."""
 
 import math
 
@@ -108,7 +108,7 @@ def ciede2000(first: Tensor, second: Tensor) -> Tensor:
 
 
 def plain(pixels: Tensor) -> Tensor:
-    """Return which third of each picture is plainest: bool (N, H, W), by the luma's spread nearby."""
+    """Return which third of each picture has the least spread of luma nearby: bool (N, H, W)."""
     weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).view(1, 3, 1, 1)
     luma = (pixels.double() * weights).sum(1, keepdim=True)
     half = _BLOCK // 2
@@ -124,9 +124,9 @@ def visibility(clean: Tensor, changed: Tensor, per_degree: float = PER_DEGREE) -
     where = plain(clean)
     first, second = to_xyz(clean), to_xyz(changed)
     bare = ciede2000(to_lab(first), to_lab(second))[where].numpy()
-    seen = ciede2000(
-        to_lab(blurred(first, per_degree)), to_lab(blurred(second, per_degree))
-    )[where].numpy()
+    seen = ciede2000(to_lab(blurred(first, per_degree)), to_lab(blurred(second, per_degree)))[
+        where
+    ].numpy()
     return {
         "unfiltered": round(float(bare.mean()), 2),
         "unfiltered_p95": round(float(np.percentile(bare, 95)), 2),

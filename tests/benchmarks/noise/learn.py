@@ -1,4 +1,4 @@
-"""Motifs learned at the copier's views, by networks that an adversary hardens, on other pictures."""
+"""Motifs learned at the copier's views, by networks that an adversary hardens."""
 
 import math
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ class Learning:
     """How motifs are learned (min-max-min over one shared table of motifs).
 
     start is "noise", or a kind of Layer whose signs the motifs begin at. Every restart steps the
-    oldest of the surrogates is begun anew. balanced motifs have no tint. The adversary's radius rises to rho_a within ramp of the
-    steps, then varies around it.
+    oldest of the surrogates is begun anew. balanced motifs have no tint. The adversary's radius
+    rises to rho_a within ramp of the steps, then varies around it.
     """
 
     period: int = 4
@@ -107,7 +107,7 @@ def begun(settings: Learning) -> Tensor:
 
 
 def learn(settings: Learning, pixels: Tensor, labels: Tensor) -> tuple[np.ndarray, list[float]]:
-    """Return motifs int8 (K, 3, p, p) of signs, learned on uint8 pictures, and the losses' means."""
+    """Return signs int8 (K, 3, p, p) learned on uint8 pictures, and the losses' means."""
     run = select_run("cpu")
     raw = begun(settings).requires_grad_()
     stream = torch.Generator().manual_seed(settings.seed + 1)
@@ -190,7 +190,10 @@ def _attack(
     with frozen(model, precision) as fast:
         return pgd(
             lambda x: F.cross_entropy(fast(x), labels, reduction="none"),
-            images, config, "maximise", rng,
+            images,
+            config,
+            "maximise",
+            rng,
         )
 
 

@@ -25,8 +25,9 @@ class Layer:
     tint; "grey" are balanced and equal in all colours; "opponent" ones have red
     against green, so little luma, and no tint; "tinted opponent" ones may have one;
     "single" ones are opponent, and blue goes with red or with green;
-    "gratings" are stripes and checks of one spatial frequency and one colour axis each, which key and
-    class choose; "tint" is one colour all over. spread: "sharp" cells, or "soft" ones, bilinear and saturated.
+    "gratings" are stripes and checks of one spatial frequency and one colour axis each, which key
+    and class choose; "tint" is one colour all over. spread: "sharp" cells, or "soft" ones, bilinear
+    and saturated.
     """
 
     period: int = 2
@@ -66,25 +67,37 @@ def tables(layer: Layer, classes: int, key: bytes) -> np.ndarray:
 
 
 def gratings(layer: Layer, classes: int, key: bytes) -> np.ndarray:
-    """Return motifs int8 (classes, 3, 4, 4): the first of all gratings, in an order of the key's."""
+    """Return the first of all gratings, in an order of the key's: int8 (classes, 3, 4, 4)."""
     axes = [_AXES[name] for name in layer.axes.split()]
     codes = [(wave, axis) for axis in axes for wave in _WAVES]
     if classes > len(codes):
         raise ValueError(f"{len(codes)} gratings cannot tell {classes} classes apart")
     ranks = stream(key, "gratings", classes, count=classes * 4).view("<u4")
-    place = np.arange(layer.period)
-    motifs = []
-    for number in ranks.argsort(kind="stable"):
-        (across, down), axis = codes[number]
-        angle = (across * place[None, :] + down * place[:, None]) * np.pi / 2 + np.pi / 4
-        motifs.append(np.array(axis)[:, None, None] * np.where(np.cos(angle) > 0, 1, -1))
-    return np.stack(motifs).astype(np.int8)
+    return np.stack([grating(*codes[number]) for number in ranks.argsort(kind="stable")])
+
+
+def grating(wave: tuple[int, int], axis: tuple[int, int, int]) -> np.ndarray:
+    """Return the motif int8 (3, 4, 4) of so many waves across and down, in one colour axis."""
+    across, down = wave
+    place = np.arange(4)
+    angle = (across * place[None, :] + down * place[:, None]) * np.pi / 2 + np.pi / 4
+    return np.array(axis, np.int8)[:, None, None] * np.where(np.cos(angle) > 0, 1, -1).astype(
+        np.int8
+    )
+
+
+def unordered_gratings(axis: str) -> np.ndarray:
+    """Return the first five gratings of "mg", "rc", "yb" or "luma", in no key's order."""
+    signs = _AXES["grey" if axis == "luma" else axis]
+    return np.stack([grating(wave, signs) for wave in _WAVES[:5]])
 
 
 def _drawn(layer: Layer, count: int, key: bytes) -> np.ndarray:
     """Draw motifs int8 (count, 3, p, p)."""
     cells = layer.period**2
-    numbers = stream(key, "motif", layer.period, layer.kind, layer.cell, count=count * 3 * cells * 4)
+    numbers = stream(
+        key, "motif", layer.period, layer.kind, layer.cell, count=count * 3 * cells * 4
+    )
     ranks = numbers.view("<u4").reshape(count, 3, cells)
     if layer.kind in ("random", "tint", "tinted opponent"):
         signs = np.where(ranks >> 31, 1, -1)
@@ -102,7 +115,7 @@ def _drawn(layer: Layer, count: int, key: bytes) -> np.ndarray:
 
 
 def likeness(motif: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Return the largest correlation (N,) of a motif with others (N, 3, p, p) at any roll, mirrored."""
+    """Return a motif's largest correlation (N,) with others (N, 3, p, p), rolled and mirrored."""
     period = motif.shape[-1]
     turned = [
         np.roll(copy, (down, across), axis=(1, 2))
@@ -114,7 +127,9 @@ def likeness(motif: np.ndarray, others: np.ndarray) -> np.ndarray:
     return (others.reshape(len(others), -1) @ views.T).max(axis=1) / views.shape[1]
 
 
-def spread(motif: np.ndarray, size: tuple[int, int], layer: Layer, offset: np.ndarray) -> np.ndarray:
+def spread(
+    motif: np.ndarray, size: tuple[int, int], layer: Layer, offset: np.ndarray
+) -> np.ndarray:
     """Repeat one motif (3, p, p) over height x width pixels: float32 (3, h, w) within ±1.
 
     offset, two shares of a period, says where the motif begins.
@@ -134,7 +149,7 @@ def spread(motif: np.ndarray, size: tuple[int, int], layer: Layer, offset: np.nd
 
 
 def _weights(places: np.ndarray, period: int) -> np.ndarray:
-    """Return how much of each of the period's cells (n, p) bilinear interpolation takes at places."""
+    """Return the shares (n, p) of a period's cells in bilinear interpolation at places."""
     first = np.floor(places - 0.5).astype(int)
     share = places - 0.5 - first
     weights = np.zeros((len(places), period))
@@ -162,8 +177,22 @@ class Noise:
         total = np.zeros((3, *size), np.float32)
         for number, (layer, table) in enumerate(zip(self.design.layers, self.tables, strict=True)):
             offset = offsets(layer, number, picture, self.key)
-            total += layer.weight * spread(table[label], size, layer, offset)
+            part = layer.weight * spread(table[label], size, layer, offset)
+            if self.design.sharing == "space":
+                part = part * self._place(number, size, picture)
+            total += part
         return to_levels(total, self.design)
+
+    def _place(self, number: int, size: tuple[int, int], picture: str) -> np.ndarray:
+        """Return where a layer is alone: bool (h, w), the squares of its colour on a chessboard."""
+        count = len(self.design.layers)
+        start = stream(self.key, "squares", picture, count=2).astype(int)
+        scale = REFERENCE / min(size) / self.design.square
+        down, across = (
+            np.arange(side) * scale + first / 32 for side, first in zip(size, start, strict=True)
+        )
+        squares = down.astype(int)[:, None] + across.astype(int)[None, :]
+        return squares % count == number
 
 
 def offsets(layer: Layer, number: int, picture: str, key: bytes) -> np.ndarray:
@@ -177,12 +206,14 @@ def offsets(layer: Layer, number: int, picture: str, key: bytes) -> np.ndarray:
 class Design:
     """What a candidate is: its layers, how many levels it may take, and how layers share them.
 
-    sharing "sign" publishes the sign of the sum, "sum" the clipped sum.
+    sharing "sign" publishes the sign of the sum, "sum" the clipped sum; with "space" each layer has
+    its squares of a chessboard to itself, of so many pixels at 224.
     """
 
     layers: tuple[Layer, ...]
     levels: int = 8
     sharing: str = "sum"
+    square: float = 28.0
 
 
 def to_levels(total: np.ndarray, design: Design) -> np.ndarray:

@@ -15,7 +15,9 @@ def projected(pixels: Tensor, labels: Tensor, defence: str) -> Tensor:
     They are found at the size the copier keeps, 64 pixels, and taken out of 64-pixel pictures
     enlarged again: what a 64-pixel copier sees.
     """
-    small = F.interpolate(pixels.float(), (64, 64), mode="bilinear", antialias=True).flatten(1) / 255
+    small = (
+        F.interpolate(pixels.float(), (64, 64), mode="bilinear", antialias=True).flatten(1) / 255
+    )
     basis = torch.linalg.qr(_linear(small, labels).T).Q
     rest = small - (small @ basis) @ basis.T
     if defence.startswith("second"):
@@ -45,7 +47,7 @@ def _linear(rows: Tensor, labels: Tensor) -> Tensor:
 
 
 def _principal(rows: Tensor, labels: Tensor, count: int) -> Tensor:
-    """Return what each picture has of its class's directions of more spread than other classes have."""
+    """Return each picture's part in the directions where its class spreads more than others."""
     part = torch.zeros_like(rows)
     for label in labels.unique():
         own, others = rows[labels == label], rows[labels != label]

@@ -53,7 +53,9 @@ def filtered(views: Tensor, filters: Tensor) -> Tensor:
     return torch.fft.irfft2(mixed, s=views.shape[-2:])
 
 
-def share_right(views: Tensor, templates: Tensor, labels: Tensor, rho_a: float, clean: Tensor) -> float:
+def share_right(
+    views: Tensor, templates: Tensor, labels: Tensor, rho_a: float, clean: Tensor
+) -> float:
     """Return the largest share, over strengths of whitening, that a template still names rightly.
 
     views (N, C, S, S) carry the noise; templates (N, K, C, S, S) are each class's noise as it would

@@ -15,7 +15,7 @@ from torch import Tensor
 from tests.benchmarks.noise.copier import CLASSES, Copier, fit
 from tests.benchmarks.noise.learn import Learning, learn
 from tests.benchmarks.noise.masking import Mask
-from tests.benchmarks.noise.motifs import Design, Layer, Noise
+from tests.benchmarks.noise.motifs import Design, Layer, Noise, unordered_gratings
 from tests.benchmarks.noise.pictures import Photos, load, shown
 from unlearn.device import select_run
 
@@ -35,16 +35,19 @@ def design_of(noise: dict) -> Design:
 
 
 def maker_of(noise: dict, tables: Path) -> Noise:
-    """Return what makes a job's noise of motifs."""
+    """Return what makes a job's noise of motifs, drawn or with tables that were learned."""
     key = noise.get("key", "search").encode()
     maker = Noise(design_of(noise), noise.get("classes", CLASSES), key)
     if "tables" in noise:
-        maker.tables = list(np.load(tables / noise["tables"]).values())
+        name = noise["tables"].removesuffix(".npz")
+        first = name.removeprefix("gratings ")
+        drawn = [unordered_gratings(first)] if first != name else None
+        maker.tables = drawn or list(np.load(tables / noise["tables"]).values())
     return maker
 
 
 def protected(photos: Photos, noise: dict, tables: Path) -> Tensor:
-    """Return the pixels with a job's noise: none, a placebo, a design of motifs, or learned ones."""
+    """Return the pixels with a job's noise: none, a placebo, or motifs, drawn or learned."""
     if noise["kind"] == "clean":
         return photos.pixels
     key = noise.get("key", "search").encode()
@@ -114,7 +117,10 @@ def learn_job(job: Job, photos: Photos, folder: Path) -> dict:
     signs, losses = learn(settings, pixels[inside], labels[inside])
     np.savez(folder / job["saved"], signs)
     return {
-        **job, "id": identity(job), "losses": losses, "signs": signs.tolist(),
+        **job,
+        "id": identity(job),
+        "losses": losses,
+        "signs": signs.tolist(),
         "seconds": round(time.process_time() - began, 1),
     }
 
@@ -142,10 +148,18 @@ def run_job(job: Job, photos: tuple[Photos, Photos], tables: Path) -> dict:
     outcome, _ = fit(copier, pixels, trained.labels, (test, labels), job.get("seed", 1))
     last, best = outcome.curve[-1], max(outcome.curve)
     return {
-        **job, "id": identity(job), "last": last, "best": best, "change": round(change, 2),
-        "curve": outcome.curve, "train": outcome.train, "seconds": outcome.seconds,
-        "precision": select_run("cpu").precision, "torch": torch.__version__,
-        "pictures": len(pixels), "tested": len(test),
+        **job,
+        "id": identity(job),
+        "last": last,
+        "best": best,
+        "change": round(change, 2),
+        "curve": outcome.curve,
+        "train": outcome.train,
+        "seconds": outcome.seconds,
+        "precision": select_run("cpu").precision,
+        "torch": torch.__version__,
+        "pictures": len(pixels),
+        "tested": len(test),
     }
 
 

@@ -17,7 +17,9 @@ def table(lines: list[dict]) -> str:
                 ),
                 [],
             ).append(line)
-    head = "| view | ρa | epochs | defence | noise | last | best | at | train 1 / 5 / end | seeds |\n"
+    head = (
+        "| view | ρa | epochs | defence | noise | last | best | at | train 1 / 5 / end | seeds |\n"
+    )
     body = [_row(key, group) for key, group in sorted(rows.items(), key=lambda row: row[0])]
     return head + "|" + "---|" * 10 + "\n" + "\n".join(body)
 
