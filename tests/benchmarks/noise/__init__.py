@@ -1,0 +1,1 @@
+"""The search for noise that holds on photos: candidates, copiers, a refuter and the eye."""
