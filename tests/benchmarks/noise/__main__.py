@@ -20,7 +20,17 @@ from tests.benchmarks.noise.pictures import load
 from tests.benchmarks.noise.runner import identity, read, work
 from tests.benchmarks.noise.table import table
 
-RESULTS = ("id", "last", "best", "change", "curve", "train", "seconds", "precision", "torch")
+RESULTS: tuple[str, ...] = (
+    "id",
+    "last",
+    "best",
+    "change",
+    "curve",
+    "train",
+    "seconds",
+    "precision",
+    "torch",
+)
 RESULTS += ("pictures", "tested", "error", "losses", "signs")
 
 

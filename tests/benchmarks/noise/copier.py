@@ -3,6 +3,7 @@
 import math
 import time
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from unlearn.attack import Pgd, frozen, pgd
 from unlearn.device import select_run
 from unlearn.models import build_classifier
+from unlearn.models.folding import Precision
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 
@@ -39,12 +41,14 @@ class Copier:
 def network(view: int, classes: int = CLASSES) -> nn.Module:
     """Return resnet-small with a stem of stride 2 for views of 64 pixels, of 4 for 224."""
     model = build_classifier("resnet-small", classes)
-    width = model.body[0].out_channels
+    body = cast(nn.Sequential, model.body)
+    width = cast(nn.Conv2d, body[0]).out_channels
     if view > 100:
-        model.body[0] = nn.Conv2d(3, width, 7, stride=4, padding=3, bias=False)
+        stem = nn.Conv2d(3, width, 7, stride=4, padding=3, bias=False)
     else:
-        model.body[0] = nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False)
-    nn.init.kaiming_normal_(model.body[0].weight, mode="fan_out", nonlinearity="relu")
+        stem = nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+    body[0] = stem
     return model.to(memory_format=torch.channels_last)
 
 
@@ -127,7 +131,12 @@ def greyed(images: Tensor, chance: float, stream: torch.Generator) -> Tensor:
 
 
 def attacked(
-    model: nn.Module, images: Tensor, labels: Tensor, copier: Copier, precision: str, seed: int
+    model: nn.Module,
+    images: Tensor,
+    labels: Tensor,
+    copier: Copier,
+    precision: Precision,
+    seed: int,
 ) -> Tensor:
     """Return images moved to where the model errs more, by the copier's adversary."""
     ball = copier.rho_a / 255
@@ -153,7 +162,7 @@ def attacked(
 
 
 @torch.no_grad()
-def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor, precision: str) -> float:
+def accuracy(model: nn.Module, pixels: Tensor, labels: Tensor, precision: Precision) -> float:
     """Return the share of clean pictures that the model puts into the right class."""
     hits = 0
     with frozen(model, precision) as frozen_model:

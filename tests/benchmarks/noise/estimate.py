@@ -25,7 +25,7 @@ CASES = {
 
 def every_class(photos: Photos, maker: Noise) -> Tensor:
     """Return int8 (N, K, 3, S, S): what each picture's noise would be if it were of each class."""
-    size = tuple(photos.pixels.shape[-2:])
+    size = photos.pixels.shape[-2], photos.pixels.shape[-1]
     return torch.from_numpy(
         np.stack([[maker(size, k, name) for k in range(CLASSES)] for name in photos.names])
     )

@@ -1,6 +1,7 @@
 """What a person sees of a change: CIEDE2000 on the plain third, bare and as seen."""
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -112,7 +113,12 @@ def plain(pixels: Tensor) -> Tensor:
     weights = torch.tensor([0.299, 0.587, 0.114], dtype=torch.float64).view(1, 3, 1, 1)
     luma = (pixels.double() * weights).sum(1, keepdim=True)
     half = _BLOCK // 2
-    window = {"kernel_size": _BLOCK + 1, "stride": 1, "padding": half, "count_include_pad": False}
+    window: dict[str, Any] = {
+        "kernel_size": _BLOCK + 1,
+        "stride": 1,
+        "padding": half,
+        "count_include_pad": False,
+    }
     spread = F.avg_pool2d(luma**2, **window) - F.avg_pool2d(luma, **window) ** 2
     flat = spread[:, 0].flatten(1)
     bar = flat.kthvalue(max(1, flat.shape[1] // 3), dim=1).values

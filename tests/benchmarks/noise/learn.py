@@ -12,6 +12,7 @@ from tests.benchmarks.noise.copier import network
 from tests.benchmarks.noise.motifs import REFERENCE, Layer, tables
 from unlearn.attack import Pgd, frozen, pgd
 from unlearn.device import select_run
+from unlearn.models.folding import Precision
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 
@@ -180,7 +181,7 @@ def _radius(settings: Learning, step: int, stream: torch.Generator) -> float:
 
 
 def _attack(
-    model: nn.Module, images: Tensor, labels: Tensor, radius: float, precision: str, seed: int
+    model: nn.Module, images: Tensor, labels: Tensor, radius: float, precision: Precision, seed: int
 ) -> Tensor:
     """Return PGD-3 of a radius in levels."""
     if radius < 0.05:
