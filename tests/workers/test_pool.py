@@ -1,10 +1,15 @@
 """Worker processes, whatever program asks for them."""
 
+import math
+import multiprocessing
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from unlearn.workers.pool import Pool
 
 CHECKOUT = Path(__file__).parents[2]
 UNGUARDED = f"""
@@ -30,3 +35,22 @@ def test_no_worker_begins_the_program_anew_that_asked_for_it(tmp_path, way):
     )
     assert done.stdout.split("\n") == ["begun", "[2.0, 3.0, 4.0]", "True", ""]
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.timeout(60)
+def test_a_worker_that_started_too_late_to_be_ended_holds_up_no_restart():
+    with Pool(1) as pool:
+        assert pool.submit(math.sqrt, 4).result() == 2
+        (first,) = pool._processes()
+        late = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
+        late.start()
+        end, asked = late.terminate, []
+        late.terminate = lambda: end() if asked else asked.append("too early")
+        pool._executor._processes[late.pid] = late
+        first.kill()
+        while not pool._executor._broken:
+            time.sleep(0.01)
+        assert pool.restart() == "the system ended it, probably for want of memory"
+        assert asked
+        assert not late.is_alive()
+        assert pool.submit(math.sqrt, 9).result() == 3

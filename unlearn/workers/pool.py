@@ -30,6 +30,9 @@ _shared: Final[list[Any]] = []  # of a worker process: what all its jobs have in
 _HALF_CLOSED: Final = (OSError, AttributeError, TypeError, ValueError)
 
 
+_AGAIN_SECONDS: Final = 0.1
+
+
 class Pool:
     """So many worker processes, started when first needed; 0 does the work in this process.
 
@@ -98,7 +101,7 @@ class Pool:
         """Give up the workers and return why one ended; new ones start with the next task."""
         processes, executor = self._processes(), self._executor
         if executor is not None and executor._broken:
-            executor.shutdown(wait=True)  # only then are all exit codes known
+            _wait_for_the_broken(executor)  # only then are all exit codes known
         reason = why_ended([process.exitcode for process in processes])
         self._end_workers(now=True)
         return reason
@@ -190,6 +193,21 @@ def _main_module_hidden() -> Iterator[None]:
             yield
         finally:
             sys.modules["__main__"] = main
+
+
+def _wait_for_the_broken(executor: ProcessPoolExecutor) -> None:
+    """Wait until a broken executor has ended its workers.
+
+    It ends each once, and then waits for all. A worker that was just being started is not among
+    those it ended, and would be waited for without end.
+    """
+    manager: Any = executor._executor_manager_thread
+    while manager is not None and manager.is_alive():
+        for process in list((executor._processes or {}).values()):
+            with contextlib.suppress(OSError):
+                process.terminate()
+        manager.join(_AGAIN_SECONDS)
+    executor.shutdown(wait=True)
 
 
 def _done_here(task: Callable[[J], T], job: J) -> "Future[T]":
