@@ -139,7 +139,8 @@ class Clusters:
             groups=3,
             views=Views(flip=False, pad=1),
             schedule=Schedule(steps=3, batch_size=4, learning_rate=0.05),
-            pattern_schedule=Schedule(steps=2, batch_size=4, learning_rate=1.0, optimiser="adam"),
+            # All pictures in each step: a group that no step saw would have next to no noise.
+            pattern_schedule=Schedule(steps=2, batch_size=64, learning_rate=1.0, optimiser="adam"),
         )
 
 
