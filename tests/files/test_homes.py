@@ -9,31 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.protecting import CHECKOUT, FakeGenerator, make_generator_file, make_picture
+from tests.support.protecting import CHECKOUT
+from tests.support.protecting import protect_here as protect
 from unlearn.cli.app import run
 from unlearn.errors import EnvironmentProblem
 from unlearn.files import homes
 from unlearn.protection import key as key_module
-from unlearn.protection import run as workflow
 from unlearn.protection.key import default_path, load_key
 from unlearn.settings_file import VARIABLE
 
 VARIABLES = ("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A folder with a picture and a generator that needs no network."""
-    monkeypatch.chdir(tmp_path)
-    make_picture(tmp_path / "x.png", 1)
-    make_generator_file(tmp_path / "fake.safetensors")
-    monkeypatch.setattr(workflow, "load_generator", lambda *_: (FakeGenerator(), "cpu"))
-    return tmp_path
-
-
-def protect(*more):
-    line = ["protect", "x.png", "--out", "o", "-g", "fake.safetensors", "--preview", "0"]
-    return run([*line, "--workers", "0", *more])
 
 
 @pytest.fixture

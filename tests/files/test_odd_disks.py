@@ -7,29 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.protecting import FakeGenerator, make_generator_file, make_picture
-from unlearn.cli.app import run
+from tests.support.protecting import protect_here as protect
 from unlearn.errors import EnvironmentProblem
 from unlearn.files import lock, replace
 from unlearn.files.lock import locked
 from unlearn.files.replace import replace_file
-from unlearn.protection import run as workflow
 from unlearn.protection.key import load_key
-
-
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    """A folder with a picture and a generator that needs no network."""
-    monkeypatch.chdir(tmp_path)
-    make_picture(tmp_path / "x.png", 1)
-    make_generator_file(tmp_path / "fake.safetensors")
-    monkeypatch.setattr(workflow, "load_generator", lambda *_: (FakeGenerator(), "cpu"))
-    return tmp_path
-
-
-def protect(*more):
-    line = ["protect", "x.png", "--out", "o", "-g", "fake.safetensors", "--preview", "0"]
-    return run([*line, "--workers", "0", *more])
 
 
 def test_a_file_system_without_renaming_over_a_name_keeps_one_of_both(tmp_path, monkeypatch):

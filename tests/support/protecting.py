@@ -205,6 +205,14 @@ def protect_line(photos: Path, out: Path, key: Path) -> list[str]:
     return [*line, "--key", str(key), "-g", str(generator), "--workers", "1"]
 
 
+def protect_here(*more: str) -> int:
+    """Protect the picture of the fixture `here` through the command line; return its exit code."""
+    from unlearn.cli.app import run
+
+    line = ["protect", "x.png", "--out", "o", "-g", "fake.safetensors", "--preview", "0"]
+    return run([*line, "--workers", "0", *more])
+
+
 def main() -> None:
     """Run the command line with the fake generator; FAKE_DELAY slows it down."""
     from unlearn.cli.app import run
