@@ -63,6 +63,7 @@ _ALL = (
     "randaugment",
     "ueraser",
     "projection",
+    "projection2",
     "label-noise",
 )
 

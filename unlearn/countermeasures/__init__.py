@@ -7,7 +7,7 @@ from unlearn.countermeasures.compression import JPEG10, JPEG75, RESIZE256
 from unlearn.countermeasures.filters import BITS2, BLUR, GAUSSIAN_NOISE, GREY, MEDIAN
 from unlearn.countermeasures.labels import LABEL_NOISE
 from unlearn.countermeasures.mixing import CUTMIX, CUTOUT, MIXUP
-from unlearn.countermeasures.projection import PROJECTION
+from unlearn.countermeasures.projection import PROJECTION, PROJECTION2
 from unlearn.countermeasures.randaugment import RANDAUGMENT
 from unlearn.countermeasures.stopping import EARLY_STOPPING
 from unlearn.countermeasures.ueraser import UERASER
@@ -31,6 +31,7 @@ COUNTERMEASURES: dict[str, Countermeasure] = {
     "randaugment": RANDAUGMENT,
     "ueraser": UERASER,
     "projection": PROJECTION,
+    "projection2": PROJECTION2,
     "label-noise": LABEL_NOISE,
     "early-stopping": EARLY_STOPPING,
 }
