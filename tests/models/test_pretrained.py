@@ -9,10 +9,21 @@ import torch
 from torchvision import models
 from torchvision.transforms.functional import normalize
 
-from tests.support.making import flags_of, make_images, make_labels, make_rng, numbers_of, seeded
+from tests.support.making import (
+    flags_of,
+    make_data,
+    make_images,
+    make_labels,
+    make_rng,
+    numbers_of,
+    seeded,
+)
 from unlearn.attack import frozen
+from unlearn.device import select_run
 from unlearn.errors import EnvironmentProblem, UsageProblem
-from unlearn.models import pretrained
+from unlearn.generators.artefact import generator_from
+from unlearn.methods import METHODS
+from unlearn.models import check_architecture, check_picture_size, pretrained
 from unlearn.models.folding import folded
 from unlearn.models.pretrained import build_pretrained, default_weights
 from unlearn.objectives import cross_entropy
@@ -314,3 +325,39 @@ def test_the_fast_copy_of_a_probe_follows_its_head(probe):
     with torch.no_grad():
         probe.head.weight.add_(0.1)
         assert torch.allclose(folded(probe.eval(), "fp32")(images), probe(images), atol=1e-4)
+
+
+@pytest.fixture
+def own_weights(tmp_path):
+    """The artefact of a plainly trained resnet-small, as `tap` leaves one."""
+    data = make_data(8, size=16)
+    generator = generator_from(data, METHODS["tap"].example(), "resnet-small", select_run("cpu"))
+    path = tmp_path / "cifar.safetensors"
+    generator.save(path)
+    return path, generator.module
+
+
+@pytest.mark.parametrize("kind", ["finetune", "probe"])
+def test_a_network_of_the_tool_begins_with_weights_that_it_trained(kind, own_weights):
+    path, trained = own_weights
+    check_architecture(f"{kind}:resnet-small")
+    check_picture_size(f"{kind}:resnet-small", 64)
+    model, images = build(f"{kind}:resnet-small", path, classes=3).eval(), make_images(2, 32)
+    trained = trained.float().eval()
+    assert torch.allclose(model.features(images), trained.features(images), atol=1e-6)
+    assert model(images).shape == (2, 3)
+    assert any(p.requires_grad for p in model.body.parameters()) == (kind == "finetune")
+
+
+def test_a_network_of_the_tool_needs_a_file_of_its_own_kind(own_weights, weights):
+    text = failure(UsageProblem, name="finetune:resnet-small", weights=None)
+    assert text == "finetune:resnet-small: nobody offers such weights; use --weights FILE"
+    path, _ = own_weights
+    assert "not weights of resnet18-thin: " in failure(name="probe:resnet18-thin", weights=path)
+    assert "not weights of resnet-small: " in failure(name="finetune:resnet-small", weights=weights)
+
+
+def test_a_name_that_torchvision_has_too_stays_torchvisions():
+    with pytest.raises(UsageProblem, match="torchvision has no classifier"):
+        check_architecture("finetune:resnet-tiny")
+    check_architecture("finetune:resnet18")

@@ -19,7 +19,7 @@ from unlearn.models.resnet import (
 from unlearn.models.vgg import vgg16_cifar, vgg16_imagenet
 from unlearn.models.vit import vit_cifar, vit_imagenet
 from unlearn.models.wide_resnet import wide_resnet34
-from unlearn.models.zoo import check_zoo_name, from_zoo
+from unlearn.models.zoo import check_zoo_name, from_zoo, zoo_names
 
 ARCHITECTURES: dict[str, Callable[[int], Classifier]] = {
     "resnet18": resnet18_cifar,
@@ -59,7 +59,8 @@ def check_architecture(name: str) -> None:
 
     Names are those of ARCHITECTURES, and torchvision:NAME, finetune:NAME and probe:NAME.
     """
-    if name.startswith(_ZOO) or is_pretrained(name):
+    name = _fresh(name)
+    if name.startswith(_ZOO):
         check_zoo_name(name.partition(":")[2])
     elif name not in ARCHITECTURES:
         raise UsageProblem(
@@ -68,16 +69,23 @@ def check_architecture(name: str) -> None:
         )
 
 
+def _fresh(name: str) -> str:
+    """Return the name that a network of pretrained weights has with fresh ones; others stay."""
+    if not is_pretrained(name):
+        return name
+    plain = name.partition(":")[2]
+    return plain if plain in ARCHITECTURES and plain not in zoo_names() else _ZOO + plain
+
+
 def check_picture_size(name: str, size: int) -> None:
     """Raise UsageProblem for a network that cannot take pictures of size x size pixels.
 
     Shapes alone go through the network, no numbers, so that it costs a fraction of a second.
     """
     check_architecture(name)
-    fresh = _ZOO + name.partition(":")[2] if is_pretrained(name) else name
     try:
         with torch.device("meta"), torch.no_grad():
-            build_classifier(fresh, 1).eval()(torch.empty(1, 3, size, size))
+            build_classifier(_fresh(name), 1).eval()(torch.empty(1, 3, size, size))
     except NotImplementedError:
         return  # RegNets plan their widths with numbers; they take any size
     except (RuntimeError, AssertionError, ValueError) as error:

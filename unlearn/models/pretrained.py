@@ -17,7 +17,7 @@ from torchvision import models
 
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.models.classifier import Classifier, Normalise
-from unlearn.models.zoo import Body, check_zoo_name, zoo_body
+from unlearn.models.zoo import Body, check_zoo_name, zoo_body, zoo_names
 
 _FINETUNE, _PROBE = "finetune:", "probe:"
 _OLD_NAMES = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12]\.)")  # in DenseNets' files of 2017
@@ -32,12 +32,18 @@ def build_pretrained(name: str, classes: int, weights: Path | None, *, offline: 
     """Return a pretrained body with a fresh head: finetune:NAME, or probe:NAME with a frozen body.
 
     weights is a state dict of torchvision's NAME, .safetensors or .pth; the classes of its head do
-    not matter. Without it torchvision downloads its default weights, unless they are cached.
+    not matter. Without it torchvision downloads its default weights, unless they are cached. For
+    names that only this tool has, such as resnet-small, it is a Classifier's, and must be given.
     Raises UsageProblem for names and EnvironmentProblem for weights that cannot be had or used.
     """
     if not is_pretrained(name):
         raise UsageProblem(f"{name!r} is no pretrained network; use finetune:NAME or probe:NAME")
+    from unlearn.models import ARCHITECTURES  # imports this module
+
     zoo_name = name.partition(":")[2]
+    own = None if zoo_name in zoo_names() else ARCHITECTURES.get(zoo_name)
+    if own:
+        return _own(name, own(classes), weights)
     check_zoo_name(zoo_name)
     if weights is None:
         source, state = downloaded(zoo_name, offline=offline)
@@ -49,6 +55,20 @@ def build_pretrained(name: str, classes: int, weights: Path | None, *, offline: 
     expected = default_weights(zoo_name).transforms()
     normalise = Normalise(expected.mean, expected.std)
     return Classifier(network, body.feature_count, classes, normalise)
+
+
+def _own(name: str, classifier: Classifier, weights: Path | None) -> Classifier:
+    """Return a classifier of this tool whose body has weights that the tool trained."""
+    if weights is None:
+        raise UsageProblem(f"{name}: nobody offers such weights; use --weights FILE")
+    state = read_weights(weights)
+    for key in [key for key in state if key.startswith("body.")]:
+        state[key.removeprefix("body.")] = state.pop(key)
+    body = Body(classifier.body, classifier.head.in_features, ("head",))
+    _load(body, state, f"{weights}: not weights of {name.partition(':')[2]}")
+    if name.startswith(_PROBE):
+        classifier.body = FrozenBody(classifier.body)
+    return classifier
 
 
 class FrozenBody(nn.Module):

@@ -29,9 +29,14 @@ def from_zoo(name: str, classes: int) -> Classifier:
     return Classifier(body.network, body.feature_count, classes)
 
 
+def zoo_names() -> set[str]:
+    """Return the names of torchvision's networks with a linear head."""
+    return set(models.list_models(module=models)) - _WITHOUT_LINEAR_LAYER
+
+
 def check_zoo_name(name: str) -> None:
     """Raise UsageProblem unless torchvision has a network of this name with a linear head."""
-    names = set(models.list_models(module=models)) - _WITHOUT_LINEAR_LAYER
+    names = zoo_names()
     if name not in names:
         close = difflib.get_close_matches(name, sorted(names))
         meant = f"; did you mean {' or '.join(close)}?" if close else ""
