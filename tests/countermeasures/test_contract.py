@@ -1,20 +1,22 @@
 """What every countermeasure promises, whatever it does."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from PIL import Image
 
 from tests.support.making import make_data, make_images, make_rng
-from unlearn.countermeasures import COUNTERMEASURES, find
+from unlearn.countermeasures import COUNTERMEASURES, SUITES, expanded, find
 from unlearn.errors import UsageProblem
 from unlearn.rng import Rng
 
 every = pytest.mark.parametrize("name", COUNTERMEASURES)
 MIXING = {"mixup", "cutmix"}
-OF_THE_SET = {"projection", "projection2"}  # what they take out depends on all pictures
+OF_THE_SET = {"projection", "projection2", "notch"}  # what they take out depends on all pictures
 NAMES = (
-    "none grey jpeg75 jpeg10 bits2 resize256 blur median gaussian-noise cutout mixup cutmix "
-    "randaugment ueraser projection projection2 label-noise early-stopping"
+    "none grey jpeg75 jpeg10 bits2 resize256 blur median gaussian-noise crop8 whole cutout mixup "
+    "cutmix randaugment ueraser projection projection2 notch label-noise early-stopping"
 )
 
 
@@ -175,3 +177,21 @@ def test_an_unknown_name_is_refused_with_a_suggestion():
 def test_diffusion_by_name_alone_points_to_its_page():
     with pytest.raises(UsageProblem, match=r"docs/purification\.md"):
         find("diffusion")
+
+
+def test_suites_are_lists_of_known_names_and_those_of_photos_are_the_documented_ones():
+    assert SUITES["all"] == tuple(COUNTERMEASURES)
+    page = (Path(__file__).parents[2] / "docs" / "countermeasures.md").read_text()
+    rows = [line.split("`")[1] for line in page.splitlines() if line.startswith("| `")]
+    assert rows == [*COUNTERMEASURES, "diffusion"]
+    suite = next(line for line in page.splitlines() if line.startswith("`photos` is "))
+    assert suite.split("`")[3::2] == list(SUITES["photos"])
+
+
+def test_a_suite_is_replaced_by_its_members_once():
+    assert expanded(["grey", "photos", "jpeg10"]) == (
+        "grey",
+        *(name for name in SUITES["photos"] if name != "grey"),
+        "jpeg10",
+    )
+    assert expanded(["unknown"]) == ("unknown",)

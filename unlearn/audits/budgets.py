@@ -64,6 +64,9 @@ _ALL = (
     "ueraser",
     "projection",
     "projection2",
+    "notch",
+    "crop8",
+    "whole",
     "label-noise",
 )
 

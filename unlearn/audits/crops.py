@@ -19,11 +19,13 @@ def cropped(pixels: Tensor, size: int, smallest_crop: float, rng: Rng) -> Tensor
     """Return one random view of each picture: pixels uint8 (N, 3, S, S) -> images (N, 3, s, s).
 
     Pictures of that size are flipped and cropped after padding by 4, as on CIFAR; larger ones get
-    antialiased random resized crops, as on ImageNet.
+    antialiased random resized crops, as on ImageNet; at a smallest crop of 1 they are shown whole.
     """
     if pixels.shape[-1] == size:
         return _PADDED(to_images(pixels), rng)
     boxes, flips = draw_boxes(rng, pixels.shape[-1], smallest_crop)
+    if smallest_crop == 1:
+        boxes = torch.tensor([0, 0, *pixels.shape[-2:]], device=boxes.device).expand_as(boxes)
     return resized(pixels, boxes, flips, size) / WHITE
 
 

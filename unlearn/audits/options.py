@@ -147,7 +147,8 @@ class AuditOptions:
         Option(
             "What the copier tries, by commas: none, grey, jpeg75, jpeg10, bits2, resize256, "
             "blur, median, gaussian-noise, cutout, mixup, cutmix, randaugment, ueraser, "
-            "projection, projection2, label-noise, early-stopping, diffusion; or all.",
+            "projection, projection2, notch, crop8, whole, label-noise, early-stopping, diffusion; "
+            "all; or photos, the suite of docs/countermeasures.md.",
             details="'diffusion' needs '--purifier', and 'all' is all but it. They are tried at "
             "the smallest ρa, each with a clean control that suffers the same.",
             panel=VICTIMS,

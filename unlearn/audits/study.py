@@ -30,7 +30,7 @@ from unlearn.audits.report import Subject
 from unlearn.audits.runner import CellsProgress
 from unlearn.audits.worker import CellJob, stored_name
 from unlearn.config import to_plain
-from unlearn.countermeasures import COUNTERMEASURES
+from unlearn.countermeasures import expanded
 from unlearn.datasets import stored
 from unlearn.device import Run, select_run
 from unlearn.errors import UsageProblem
@@ -186,10 +186,8 @@ def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
 
 
 def _countermeasures(options: AuditOptions, budget: Budget) -> tuple[str, ...]:
-    """Return the countermeasures to try; "all" is every one that needs no file."""
-    if options.countermeasures == ("all",):
-        return tuple(COUNTERMEASURES)
-    return _distinct(options.countermeasures or budget.countermeasures)
+    """Return the countermeasures to try, those of suites one by one."""
+    return expanded(options.countermeasures or budget.countermeasures)
 
 
 def _training(options: AuditOptions, budget: Budget, side: int) -> Training:

@@ -105,6 +105,7 @@ def step_losses(
 ) -> StepLosses:
     """Return what a victim minimises: crop, countermeasure, adversary, cross entropy."""
     run, countermeasure = surroundings.run, surroundings.countermeasure
+    smallest_crop = float(countermeasure.smallest_crop or training.smallest_crop)
     adversary = None
     if cell.rho_a.value:
         step = Radius(cell.rho_a.value * training.step_share)
@@ -112,7 +113,7 @@ def step_losses(
 
     def losses(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         rng, side = batch.rng, training.image_size
-        images = cropped(batch.pixels, side, training.smallest_crop, rng.fork(_CROPS))
+        images = cropped(batch.pixels, side, smallest_crop, rng.fork(_CROPS))
         targets = F.one_hot(batch.labels, classes).float()
         images, targets = countered(countermeasure, model, run, images, targets, rng)
         if adversary:

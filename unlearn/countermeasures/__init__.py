@@ -1,12 +1,15 @@
 """Countermeasures by name: what a copier may do about the noise in the pictures."""
 
 import difflib
+from collections.abc import Iterable
 
 from unlearn.countermeasures.base import Countermeasure
 from unlearn.countermeasures.compression import JPEG10, JPEG75, RESIZE256
+from unlearn.countermeasures.cropping import CROP8, WHOLE
 from unlearn.countermeasures.filters import BITS2, BLUR, GAUSSIAN_NOISE, GREY, MEDIAN
 from unlearn.countermeasures.labels import LABEL_NOISE
 from unlearn.countermeasures.mixing import CUTMIX, CUTOUT, MIXUP
+from unlearn.countermeasures.notch import NOTCH
 from unlearn.countermeasures.projection import PROJECTION, PROJECTION2
 from unlearn.countermeasures.randaugment import RANDAUGMENT
 from unlearn.countermeasures.stopping import EARLY_STOPPING
@@ -25,6 +28,8 @@ COUNTERMEASURES: dict[str, Countermeasure] = {
     "blur": BLUR,
     "median": MEDIAN,
     "gaussian-noise": GAUSSIAN_NOISE,
+    "crop8": CROP8,
+    "whole": WHOLE,
     "cutout": CUTOUT,
     "mixup": MIXUP,
     "cutmix": CUTMIX,
@@ -32,9 +37,33 @@ COUNTERMEASURES: dict[str, Countermeasure] = {
     "ueraser": UERASER,
     "projection": PROJECTION,
     "projection2": PROJECTION2,
+    "notch": NOTCH,
     "label-noise": LABEL_NOISE,
     "early-stopping": EARLY_STOPPING,
 }
+
+# Lists by a name of their own. That of photos is the copier's suite of docs/countermeasures.md.
+SUITES: dict[str, tuple[str, ...]] = {
+    "all": tuple(COUNTERMEASURES),
+    "photos": (
+        "none",
+        "grey",
+        "jpeg75",
+        "resize256",
+        "crop8",
+        "whole",
+        "early-stopping",
+        "projection",
+        "projection2",
+        "notch",
+    ),
+}
+
+
+def expanded(names: Iterable[str]) -> tuple[str, ...]:
+    """Return names with those of suites replaced by their members, each once, in their order."""
+    members = (member for name in names for member in SUITES.get(name, (name,)))
+    return tuple(dict.fromkeys(members))
 
 
 def find(name: str) -> Countermeasure:
@@ -51,4 +80,4 @@ def find(name: str) -> Countermeasure:
     raise UsageProblem(f'unknown countermeasure "{name}"; {hint}')
 
 
-__all__ = ["COUNTERMEASURES", "NONE", "Countermeasure", "find"]
+__all__ = ["COUNTERMEASURES", "NONE", "SUITES", "Countermeasure", "expanded", "find"]

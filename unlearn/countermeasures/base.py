@@ -38,7 +38,8 @@ class Countermeasure:
     each every batch after flip and crop, to images and targets of the same shape and range. With
     draws above 1 a victim draws `each` so often and keeps, image by image, the draw with the
     highest loss (UEraser-max). clean is the share of the held-out clean pictures that the copier
-    owns, to stop early with.
+    owns, to stop early with. smallest_crop takes the place of the training's, where pictures are
+    shown through random crops.
     """
 
     name: str
@@ -48,3 +49,4 @@ class Countermeasure:
     each: Each = _as_drawn
     draws: int = 1
     clean: Fraction = Fraction(0)
+    smallest_crop: Fraction | None = None
