@@ -53,9 +53,9 @@ def some(photos: Photos, count: int) -> Photos:
     return Photos(photos.pixels[index], photos.labels[index], names)
 
 
-def seen(photos: Photos, noise: dict, folder: Path, per_degree: float = 60) -> dict[str, float]:
+def seen(photos: Photos, noise: dict, folder: Path) -> dict[str, float]:
     """Return the visible difference of a job's noise on photos shown at 100 %."""
-    return visibility(photos.pixels, protected(photos, noise, folder), per_degree)
+    return visibility(photos.pixels, protected(photos, noise, folder))
 
 
 def estimated(photos: Photos, noise: dict, folder: Path, rho_a: float = 4.0) -> dict:
