@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.benchmarks.noise import attackers
 from tests.benchmarks.noise.copier import Copier, crops, network
 from tests.benchmarks.noise.eye import visibility
 from tests.benchmarks.noise.learn import Learning, coverage, rendered
@@ -143,3 +144,27 @@ def test_learned_tables_take_the_place_of_drawn_ones():
     maker = Noise(Design((Layer(2),)), 5, KEY)
     maker.tables = [np.ones((5, 3, 2, 2), np.int8)]
     assert (maker((8, 8), 0, "x") == 8).all()
+
+
+def plain_photos(count=6):
+    """Return smooth pictures (N, 3, 112, 112) that differ, and labels of three classes."""
+    slopes = torch.linspace(60, 190, 112)
+    shifts = torch.arange(count)[:, None, None, None] * 5
+    pixels = (slopes[:, None] * 0.5 + slopes * 0.4 + shifts).expand(-1, 3, -1, -1)
+    return pixels.to(torch.uint8).contiguous(), torch.arange(count) % 3
+
+
+@pytest.mark.parametrize("defence", ["subtract-nokey", "subtract-key"])
+def test_who_has_the_tool_subtracts_its_gratings_with_and_without_the_key(defence):
+    pixels, labels = plain_photos()
+    noisy = attackers.protected(pixels, labels, 7)
+    assert not torch.equal(noisy, pixels)
+    rest = attackers.attacked(noisy, labels, defence, 7)
+    assert attackers.removed(pixels, noisy, rest) > 0.9
+
+
+def test_the_wrong_key_subtracts_other_motifs():
+    pixels, labels = plain_photos()
+    noisy = attackers.protected(pixels, labels, 7)
+    rest = attackers.attacked(noisy, labels, "subtract-key", 8)
+    assert attackers.removed(pixels, noisy, rest) < 0.5

@@ -5,6 +5,7 @@ import io
 import json
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tests.benchmarks.noise import attackers
 from tests.benchmarks.noise.copier import CLASSES, Copier, fit
 from tests.benchmarks.noise.learn import Learning, learn
 from tests.benchmarks.noise.masking import Mask
@@ -50,6 +52,8 @@ def protected(photos: Photos, noise: dict, tables: Path) -> Tensor:
     """Return the pixels with a job's noise: none, a placebo, or motifs, drawn or learned."""
     if noise["kind"] == "clean":
         return photos.pixels
+    if noise["kind"] == "product":
+        return attackers.protected(photos.pixels, photos.labels, noise["key"])
     key = noise.get("key", "search").encode()
     changed = torch.empty_like(photos.pixels)
     if noise["kind"] == "placebo":
@@ -73,10 +77,14 @@ def protected(photos: Photos, noise: dict, tables: Path) -> Tensor:
     return changed
 
 
-def defended(pixels: Tensor, labels: Tensor, defence: str) -> Tensor:
-    """Return what a copier makes of stored pictures before training."""
-    if defence == "none":
+def defended(pixels: Tensor, labels: Tensor, defence: str, key: int = 0) -> Tensor:
+    """Return what a copier makes of stored pictures before training; key is of subtract-key."""
+    if defence in ("none", "crop8"):
         return pixels
+    if defence in ("subtract-nokey", "subtract-key", "notch"):
+        return attackers.attacked(pixels, labels, defence, key)
+    if defence == "projection2":  # at 112 pixels, as the audit's copier keeps photos
+        return attackers.attacked(shown(pixels, 112), labels, defence, key)
     if defence == "grey":
         return _each(pixels, lambda picture: picture.convert("L").convert("RGB"))
     if defence.startswith("jpeg"):
@@ -131,13 +139,15 @@ def run_job(job: Job, photos: tuple[Photos, Photos], tables: Path) -> dict:
         return learn_job(job, photos[0], tables)
     trained, tested = photos
     copier = Copier(**job.get("copier", {}))
+    if job.get("defence") == "crop8":
+        copier = replace(copier, smallest=0.08)
     pixels = protected(trained, job["noise"], tables)
     change = sum(
         (a.short() - b.short()).abs().float().mean().item()
         for a, b in zip(pixels[::50], trained.pixels[::50], strict=True)
     ) / len(pixels[::50])
     defence = job.get("defence", "none")
-    pixels = defended(pixels, trained.labels, defence)
+    pixels = defended(pixels, trained.labels, defence, job["noise"].get("key", 0))
     test = tested.pixels
     if defence == "grey":
         test = defended(test, tested.labels, defence)
