@@ -11,9 +11,8 @@ from torch import nn
 from unlearn.attack import Pgd, frozen, pgd
 from unlearn.audits.plan import AuditPlan, Cell, Training
 from unlearn.device import Run
-from unlearn.models import build_classifier
+from unlearn.models import build_classifier, fresh_name
 from unlearn.models.classifier import channels_last
-from unlearn.models.pretrained import is_pretrained
 from unlearn.objectives import cross_entropy
 from unlearn.radius import Radius
 from unlearn.rng import Rng
@@ -57,8 +56,7 @@ def seen(training: Training, cell: Cell, pictures: int) -> tuple[int, int]:
 
 def _rates(name: str, classes: int, training: Training, run: Run) -> tuple[float, float]:
     """Return the seconds a picture of an attack's pass and of an update, measured."""
-    if is_pretrained(name):
-        name = "torchvision:" + name.partition(":")[2]
+    name = fresh_name(name)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

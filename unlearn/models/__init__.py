@@ -59,7 +59,7 @@ def check_architecture(name: str) -> None:
 
     Names are those of ARCHITECTURES, and torchvision:NAME, finetune:NAME and probe:NAME.
     """
-    name = _fresh(name)
+    name = fresh_name(name)
     if name.startswith(_ZOO):
         check_zoo_name(name.partition(":")[2])
     elif name not in ARCHITECTURES:
@@ -69,7 +69,7 @@ def check_architecture(name: str) -> None:
         )
 
 
-def _fresh(name: str) -> str:
+def fresh_name(name: str) -> str:
     """Return the name that a network of pretrained weights has with fresh ones; others stay."""
     if not is_pretrained(name):
         return name
@@ -85,7 +85,7 @@ def check_picture_size(name: str, size: int) -> None:
     check_architecture(name)
     try:
         with torch.device("meta"), torch.no_grad():
-            build_classifier(_fresh(name), 1).eval()(torch.empty(1, 3, size, size))
+            build_classifier(fresh_name(name), 1).eval()(torch.empty(1, 3, size, size))
     except NotImplementedError:
         return  # RegNets plan their widths with numbers; they take any size
     except (RuntimeError, AssertionError, ValueError) as error:
