@@ -31,7 +31,7 @@ from unlearn.errors import NothingFound, UsageProblem
 from unlearn.objectives import cross_entropy
 from unlearn.rng import Rng, content_ids
 from unlearn.tensors import to_images
-from unlearn.training import SILENT, Batches, Schedule, Stage, accuracy, predict, train
+from unlearn.training import SILENT, Batches, Enough, Schedule, Stage, accuracy, predict, train
 
 SHORT = Schedule(steps=12, batch_size=8, learning_rate=0.05)
 
@@ -135,6 +135,26 @@ def test_training_follows_the_recurrence_of_momentum_descent(momentum, weight_de
         speed = momentum * speed + (place - 3) + weight_decay * place
         place -= rate * speed
     assert float(model.place.detach()) == pytest.approx(place, abs=1e-6)
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 0.5, 1.0, 100.0])
+def test_a_step_is_no_longer_than_its_gradient_may_be(clip_norm):
+    model, schedule = Point(2.0), Schedule(1, 2, 0.25, 0.0, 0.0, clip_norm=clip_norm)
+    train(model, lambda m, _: {"loss": 8 * m.place}, make_data(2), schedule, CPU)
+    length = 0.25 * min(8.0, clip_norm or 8.0)
+    assert float(model.place.detach()) == pytest.approx(2.0 - length, abs=1e-5)
+
+
+def test_losses_end_a_training_that_has_reached_its_goal():
+    def losses(model, batch):
+        if batch.step == 2:
+            raise Enough
+        return {"loss": model.place}
+
+    recorder, model = Recorder(), Point(1.0)
+    train(model, losses, make_data(4), Schedule(5, 4), CPU, recorder)
+    assert recorder.finished == [1, 2]
+    assert not model.training
 
 
 def test_a_linear_loss_moves_by_the_sum_of_the_rates():

@@ -52,6 +52,10 @@ class Pgd:
         )
         return Pgd(radius, Radius(step), self.steps, self.views, self.random_start)
 
+    def below(self, radius: Radius) -> "Pgd":
+        """Return the same attack, in a ball half of a radius that is no larger than its own."""
+        return self if self.radius < radius else self.within(Radius(radius.value / 2))
+
 
 def pgd(
     losses: Losses,
@@ -68,10 +72,7 @@ def pgd(
     zero (Eq. 2; inner maximum of Eq. 3; Algorithm 1, lines 7-15).
     """
     if start is None:
-        start = torch.zeros_like(images)
-        if config.random_start:
-            ball = float(config.radius)
-            start = rng.uniform(*images.shape[1:], low=-ball, high=ball)
+        start = usual_start(images, config, rng)
     least, largest = bounds(images, config.radius)
     delta = start.clamp(least, largest)
     step = float(config.step) * (1 if goal == "maximise" else -1)
@@ -82,6 +83,14 @@ def pgd(
             gradient += _gradient(losses, images, delta)
         delta.add_(gradient.sign_(), alpha=step).clamp_(least, largest)
     return delta
+
+
+def usual_start(images: Tensor, config: Pgd, rng: Rng) -> Tensor:
+    """Draw where pgd begins unless it is told: uniformly in the ball, or at zero."""
+    ball = float(config.radius)
+    if not config.random_start:
+        return torch.zeros_like(images)
+    return rng.uniform(*images.shape[1:], low=-ball, high=ball)
 
 
 def gaussian_start(images: Tensor, radius: Radius, rng: Rng) -> Tensor:

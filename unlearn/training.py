@@ -32,6 +32,10 @@ class Batch:
     rng: Rng
 
 
+class Enough(Exception):
+    """Raised by losses where a training has reached its goal before the end of its schedule."""
+
+
 StepLosses = Callable[[nn.Module, Batch], dict[str, Tensor]]  # scalar terms; "loss" is minimised
 
 
@@ -41,8 +45,9 @@ class Schedule:
 
     The rate is multiplied by decay every decay_every of the steps, or falls to zero along half a
     cosine (Loshchilov and Hutter, 2017); drops are shares of the steps at which it is multiplied by
-    decay instead. adam knows no momentum setting (Kingma and Ba, 2015). The defaults are those of
-    the paper's generator. Raises UsageProblem for schedules that take no step.
+    decay instead. adam knows no momentum setting (Kingma and Ba, 2015). clip_norm is the largest
+    ℓ2 norm of a step's gradient, 0 for any. The defaults are those of the paper's generator. Raises
+    UsageProblem for schedules that take no step.
     """
 
     steps: int = 5000
@@ -54,6 +59,7 @@ class Schedule:
     decay: float = 0.1
     shape: Literal["steps", "cosine"] = "steps"
     drops: tuple[Fraction, ...] = ()
+    clip_norm: float = 0.0
     optimiser: Literal["sgd", "adam"] = "sgd"
 
     def __post_init__(self) -> None:
@@ -164,9 +170,15 @@ def train(
         index = batches.at(step)
         rng = Rng(streams.keys[index], run.seed).fork(step)
         optimiser.param_groups[0]["lr"] = schedule.rate(step)
-        terms = losses(model, Batch(data.pixels[index], data.labels[index], index, step, rng))
+        batch = Batch(data.pixels[index], data.labels[index], index, step, rng)
+        try:
+            terms = losses(model, batch)
+        except Enough:
+            break
         optimiser.zero_grad(set_to_none=True)
         terms["loss"].backward()
+        if schedule.clip_norm:
+            nn.utils.clip_grad_norm_(model.parameters(), schedule.clip_norm)
         optimiser.step()
         state.finished = step + 1
         observer.stepped(state, terms)

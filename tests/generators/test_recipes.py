@@ -81,7 +81,7 @@ def test_a_whole_final_attack_can_be_taken_back():
         ),
         (
             Wanted(settings=("noise.zzz=1",)),
-            "unknown field 'zzz'; known: attack, shared, views,",
+            "unknown field 'zzz'; known: against, attack, shared, views,",
         ),
         (
             Wanted(settings=("joint",)),

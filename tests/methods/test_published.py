@@ -57,7 +57,7 @@ def published_step(method, module, batch):
 def test_every_later_option_is_off_by_default():
     method = MinMaxMin()
     off = {"final": None, "final_views": None, "joint": False}
-    off_in_stage_one = {"window": 0, "shared": Radius.of_levels(0)}
+    off_in_stage_one = {"window": 0, "shared": Radius.of_levels(0), "against": None}
     assert {name: getattr(method, name) for name in off} == off
     assert {name: getattr(method.noise, name) for name in off_in_stage_one} == off_in_stage_one
     assert {field.name for field in fields(method)} == PUBLISHED | off.keys()

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unlearn.attack import pgd
+
 ROOT = Path(__file__).parents[2]
 FACTS = ROOT / "tests" / "methods" / "facts"
 EXACT = {"rtol": 0, "atol": 1e-9}
@@ -42,6 +44,19 @@ class Oracle:
         """The small network with its stored weights."""
         return SmallNetwork({name: self[f"w_{name}"] for name in WEIGHTS})
 
+    @property
+    def run_network(self) -> "NormedNetwork":
+        """The network of the end-to-end run, as it begins."""
+        return NormedNetwork(self.run_weights("init"))
+
+    def run_weights(self, when: str) -> dict[str, Tensor]:
+        """Weights and statistics at the "init" or "final" state of the end-to-end run."""
+        first = f"e2e_{when}_w_"
+        names = [name.removeprefix(first) for name in self.arrays if name.startswith(first)]
+        self[f"{first}fc_bias"]  # skips the test where there are none
+        layered = {name: ".".join(name.split("_", 1)) for name in names}
+        return {layered[name]: self[first + name] for name in names}
+
 
 WEIGHTS = ("conv1_weight", "conv1_bias", "conv2_weight", "conv2_bias", "fc_weight", "fc_bias")
 
@@ -52,11 +67,11 @@ class SmallNetwork(nn.Module):
     def __init__(self, weights: dict[str, Tensor]) -> None:
         super().__init__()
         for name, weight in weights.items():
-            self.register_buffer(name, weight)
+            self.register_parameter(name, nn.Parameter(weight.clone(), requires_grad=False))
 
     def weights(self, layer: str) -> tuple[Tensor, Tensor]:
         """Return weight and bias of a layer."""
-        return self.get_buffer(f"{layer}_weight"), self.get_buffer(f"{layer}_bias")
+        return self.get_parameter(f"{layer}_weight"), self.get_parameter(f"{layer}_bias")
 
     def features(self, images: Tensor) -> Tensor:
         inner = torch.tanh(F.conv2d(images, *self.weights("conv1"), padding=1))
@@ -65,6 +80,49 @@ class SmallNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return F.linear(self.features(images), *self.weights("fc"))
+
+
+class NormedNetwork(nn.Module):
+    """The network of the end-to-end runs, with batch norm; it sees pictures less 1/2."""
+
+    def __init__(self, weights: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(3, 5, 3, padding=1), nn.BatchNorm2d(5)
+        self.conv2, self.bn2 = nn.Conv2d(5, 6, 3, padding=1), nn.BatchNorm2d(6)
+        self.fc = nn.Linear(6, len(weights["fc.bias"]))
+        self.to(torch.float64).load_state_dict(weights, strict=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        inner = F.avg_pool2d(torch.tanh(self.bn1(self.conv1(images - 0.5))), 4)
+        return self.fc(torch.tanh(self.bn2(self.conv2(inner))).mean(dim=(2, 3)))
+
+
+def clipping_pgd(losses, images, config, goal, rng, start=None):
+    """The pgd of authors who clip noisy pictures, not noise: beyond 0 and 1 no gradient is left."""
+    patch = pytest.MonkeyPatch()
+
+    def ball_alone(images, radius):
+        patch.undo()  # an attack within the losses keeps the pictures' range
+        ball = torch.full_like(images, float(radius))
+        return -ball, ball
+
+    patch.setattr("unlearn.attack.bounds", ball_alone)
+    return pgd(lambda noisy: losses(noisy.clamp(0, 1)), images, config, goal, rng, start)
+
+
+def exact_images(pixels: Tensor) -> Tensor:
+    """What to_images is, in float64."""
+    return pixels.to(torch.float64) / 255
+
+
+class FixedBatches:
+    """The order of the runs: the first four pictures, the next up to four, and so on."""
+
+    def __init__(self, count: int, batch_size: int, *_: object) -> None:
+        self.parts = torch.arange(count).split(batch_size)[:2]
+
+    def at(self, step: int) -> Tensor:
+        return self.parts[step % 2]
 
 
 def whole(name: str) -> Path | None:

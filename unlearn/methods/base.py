@@ -43,9 +43,14 @@ class Cost:
     a_picture: int = 0
 
     @classmethod
-    def of(cls, pictures: int, final: int, *trainings: tuple[Schedule, int]) -> "Cost":
-        """Return the cost of schedules, each with the passes that a picture takes in its steps."""
-        training = sum(
+    def of(
+        cls, pictures: int, final: int, *trainings: tuple[Schedule, int], besides: int = 0
+    ) -> "Cost":
+        """Return the cost of schedules, each with the passes that a picture takes in its steps.
+
+        besides counts what other passes there are, of all pictures together.
+        """
+        training = besides + sum(
             schedule.steps * min(schedule.batch_size, pictures) * passes
             for schedule, passes in trainings
         )

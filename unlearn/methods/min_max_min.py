@@ -70,16 +70,13 @@ class MinMaxMin:
     def passes_per_step(self) -> int:
         """Forward+backward passes of a network for each picture of a training step."""
         extra = bool(self.randomness_weight) + bool(self.noise.shared.value)
-        return self.noise.attack.passes + self.adversary.passes + 1 + extra
+        return self.noise.passes + self.adversary.passes + 1 + extra
 
     def at(self, bound: Radius) -> Self:
         """Return the method for noise of another radius ρu; ρa is halved if as large."""
         if bound == self.bound:
             return self
-        adversary = self.adversary
-        if adversary.radius >= bound:
-            adversary = adversary.within(Radius(bound.value / 2))
-        final = self.final and self.final.within(bound)
+        final, adversary = self.final and self.final.within(bound), self.adversary.below(bound)
         return replace(self, noise=self.noise.within(bound), final=final, adversary=adversary)
 
     def build(self, spec: Spec) -> nn.Module:
@@ -112,7 +109,7 @@ class MinMaxMin:
 
     def cost(self, pictures: int) -> Cost:
         training = (self.schedule, self.passes_per_step)
-        return Cost.of(pictures, self.published.attack.passes, training)
+        return Cost.of(pictures, self.published.passes, training)
 
     def facts(self) -> Mapping[str, str]:
         return {"rho-a": str(self.adversary.radius)}
@@ -194,11 +191,12 @@ def _attack(
 def _check(method: MinMaxMin) -> None:
     """Raise UsageProblem for settings that contradict each other or themselves."""
     bound, window = method.bound, method.noise.window
-    if method.adversary.radius >= bound:
-        raise UsageProblem(
-            f"rho-a {method.adversary.radius} must be below rho {bound}: noise no "
-            "stronger than the adversary can suppress nothing that is learnable"
-        )
+    for adversary in (method.adversary, method.noise.against or method.adversary):
+        if adversary.radius >= bound:
+            raise UsageProblem(
+                f"rho-a {adversary.radius} must be below rho {bound}: noise no "
+                "stronger than the adversary can suppress nothing that is learnable"
+            )
     if window < 0 or (window and window % 2 == 0):
         raise UsageProblem(f"a window of {window} has no centre; use an odd number, or 0")
     if method.noise.shared > bound:

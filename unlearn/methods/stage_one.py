@@ -1,4 +1,7 @@
-"""Stage 1 of min-max-min: noise that lowers a surrogate's loss over random views (Eq. 2)."""
+"""Stage 1 of min-max-min: noise that lowers a surrogate's loss over random views (Eq. 2).
+
+REM and SEM make their noise like it, against an adversary or random noise in every view.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -6,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearn.attack import Pgd, pgd
+from unlearn.attack import Pgd, pgd, usual_start
 from unlearn.objectives import cross_entropy
 from unlearn.radius import Radius
 from unlearn.rng import Rng
@@ -27,11 +30,23 @@ class StageOne:
     # Of a part that all pictures of a class share: it is learned along, one signed step a batch,
     # and each picture's own noise starts from it.
     shared: Radius = _NONE
+    # An adversary in every view, whom the noise is made against: REM's, or without steps the random
+    # noise of SEM. The gradient reaches the noise through the view, not through this attack.
+    against: Pgd | None = None
+
+    @property
+    def passes(self) -> int:
+        """Forward+backward passes of the network for each image."""
+        return self.attack.passes * (1 + (self.against.passes if self.against else 0))
 
     def within(self, radius: Radius) -> "StageOne":
-        """Return the same for noise of another radius; the shared part keeps its share."""
+        """Return the same for noise of another radius; the shared part keeps its share.
+
+        An adversary as strong as the noise gets half of its radius.
+        """
         shared = Radius(self.shared.value * radius.value / self.attack.radius.value)
-        return replace(self, attack=self.attack.within(radius), shared=shared)
+        against = self.against and self.against.below(radius)
+        return replace(self, attack=self.attack.within(radius), shared=shared, against=against)
 
     def minimum(
         self,
@@ -57,12 +72,33 @@ class StageOne:
 
         def losses(noisy: Tensor) -> Tensor:
             colour = (seen(noisy) if self.window else noisy).expand(-1, 3, -1, -1)
-            views = torch.cat([self.views(colour, rng) for _ in range(together)])
-            errors = cross_entropy(network(views), labels.repeat(together))
+            views, targets = self._views(network, colour, labels, rng, together)
+            errors = cross_entropy(network(views), targets)
             return errors.view(together, -1).sum(dim=0)
 
         delta = pgd(losses, images, attack, "minimise", rng, start)
         return project(without_casts(delta, self.window), images, attack.radius)
+
+    def _views(
+        self, network: nn.Module, images: Tensor, labels: Tensor, rng: Rng, count: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return so many random views of each image, attacked if against somebody, and labels."""
+        views, starts = [], []
+        for _ in range(count):
+            views.append(self.views(images, rng))
+            if self.against:
+                starts.append(usual_start(views[-1], self.against, rng))
+        seen, targets = torch.cat(views), labels.repeat(count)
+        if self.against:
+            seen = seen + pgd(
+                lambda x: cross_entropy(network(x), targets),
+                seen.detach(),
+                self.against,
+                "maximise",
+                rng,
+                torch.cat(starts),
+            )
+        return seen, targets
 
     def move_shared(
         self, network: nn.Module, shared: Tensor, images: Tensor, labels: Tensor, rng: Rng
@@ -84,7 +120,11 @@ class StageOne:
         """Return the parts of the labels, sized and coloured like the images, if there are."""
         if shared is None:
             return None
-        part = shared[labels]
-        if part.shape[-2:] != images.shape[-2:]:
-            part = F.interpolate(part, images.shape[-2:], mode="bilinear", align_corners=False)
-        return part if images.shape[1] == 3 else part.mean(dim=1, keepdim=True)
+        return resized(shared[labels], images)
+
+
+def resized(noise: Tensor, images: Tensor) -> Tensor:
+    """Return noise (N, 3, H, W), sized and coloured like images, C = 3 or 1."""
+    if noise.shape[-2:] != images.shape[-2:]:
+        noise = F.interpolate(noise, images.shape[-2:], mode="bilinear", align_corners=False)
+    return noise if images.shape[1] == 3 else noise.mean(dim=1, keepdim=True)

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from unlearn.attack import Pgd, frozen, pgd
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
+from unlearn.errors import UsageProblem
+from unlearn.methods.base import Spec
+from unlearn.models import build_classifier
 from unlearn.models.classifier import Classifier
 from unlearn.objectives import cross_entropy
 from unlearn.tensors import to_images
@@ -15,6 +18,15 @@ from unlearn.training import Batch, StepLosses
 from unlearn.views import Views
 
 _TOGETHER = 512
+
+
+def classifier_for(method: str, spec: Spec) -> Classifier:
+    """Return a fresh network; raises UsageProblem for one class, of which there is no mistake."""
+    if spec.classes < 2:
+        raise UsageProblem(
+            f"{method} makes classes easy to tell apart for a network; it needs at least 2"
+        )
+    return build_classifier(spec.architecture, spec.classes)
 
 
 def supervised(run: Run, views: Views, adversary: Pgd | None = None) -> StepLosses:
