@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from tests.support.making import (
     make_labels,
     make_method,
     make_pgd,
+    make_pixels,
     make_stripes,
     noise_of,
     numbers_of,
@@ -29,11 +31,13 @@ from tests.support.making import (
 )
 from unlearn.checkpoint import Checkpoint
 from unlearn.config import from_plain, to_plain
+from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import UsageProblem
 from unlearn.generators.artefact import NoiseGenerator, generator_from
 from unlearn.generators.model_card import model_card
 from unlearn.generators.recipes import settings_of, with_settings
 from unlearn.methods import METHODS, Cost, Spec
+from unlearn.methods.em import Em
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.run import protect
 from unlearn.radius import WIDEST, Radius
@@ -55,6 +59,7 @@ SMALL |= {
         joint=True,
         schedule=Schedule(steps=5, batch_size=4, learning_rate=0.05),
     ),
+    "em, shared by class": replace(Em.example(), shared=True, part=Fraction(1, 2)),
 }
 SPEC = Spec("resnet-small", len(CLASSES), 8)
 every = pytest.mark.parametrize("name", SMALL)
@@ -254,6 +259,37 @@ def test_fitting_takes_the_steps_that_it_costs_and_is_repeatable_bit_by_bit(name
     assert same_numbers(numbers_of(module), numbers_of(fit(SMALL[name])))
     assert not any(part.training for part in module.modules())
     assert all(torch.isfinite(tensor).all() for tensor in module.state_dict().values())
+
+
+# What methods learn from: one picture, one class, uneven classes, odd sizes, no whole batches.
+ODD = {
+    "one picture": (11, [0, 0, 0, 1]),
+    "one class": (8, [5]),
+    "uneven classes": (7, [1, 9, 1, 2]),
+    "two classes of odd pictures": (13, [4, 3]),
+    "more classes than a batch": (8, [1] * 9),
+}
+
+
+@every
+@pytest.mark.parametrize("odd", ODD)
+def test_a_method_learns_from_odd_sets_or_says_why_not(name, odd):
+    size, counts = ODD[odd]
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    names = tuple(f"class {number}" for number in range(len(counts)))
+    data = LabelledPictures(make_pixels(len(labels), size), labels, names)
+    try:
+        module = seeded(lambda: SMALL[name].build(Spec("resnet-small", len(counts), size)))
+        SMALL[name].fit(module, data, CPU, SILENT)
+    except UsageProblem as problem:
+        assert odd.startswith("one")
+        assert len(str(problem).split()) > 5  # noqa: PT017
+        return
+    made = noise_of(
+        SMALL[name], module, to_images(data.pixels), labels, Rng.for_images(0, data.ids)
+    )
+    assert torch.isfinite(made).all()
+    assert (made.flatten(1).abs().amax(dim=1) > 1 / 255).all()
 
 
 @every

@@ -2,6 +2,7 @@
 
 from unlearn.methods.base import Cost, Method, NoiseMaker, Spec
 from unlearn.methods.clusters import Clusters
+from unlearn.methods.em import Em
 from unlearn.methods.entf import EntF
 from unlearn.methods.lsp import Lsp
 from unlearn.methods.min_max_min import MinMaxMin
@@ -10,6 +11,7 @@ from unlearn.methods.tap import Tap
 
 METHODS: dict[str, type[Method]] = {
     MinMaxMin.name: MinMaxMin,
+    Em.name: Em,
     Tap.name: Tap,
     EntF.name: EntF,
     Lsp.name: Lsp,
