@@ -7,11 +7,14 @@ from unlearn.methods.entf import EntF
 from unlearn.methods.lsp import Lsp
 from unlearn.methods.min_max_min import MinMaxMin
 from unlearn.methods.motifs import Motifs
+from unlearn.methods.rem import Rem, Sem
 from unlearn.methods.tap import Tap
 
 METHODS: dict[str, type[Method]] = {
     MinMaxMin.name: MinMaxMin,
     Em.name: Em,
+    Rem.name: Rem,
+    Sem.name: Sem,
     Tap.name: Tap,
     EntF.name: EntF,
     Lsp.name: Lsp,
