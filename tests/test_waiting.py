@@ -25,6 +25,8 @@ from unlearn.countermeasures import COUNTERMEASURES
 from unlearn.device import Run
 from unlearn.generators.artefact import NoiseGenerator
 from unlearn.methods import Spec
+from unlearn.methods.em import Em
+from unlearn.methods.rem import Rem
 from unlearn.radius import Radius
 from unlearn.training import SILENT, Schedule, train
 from unlearn.views import Views
@@ -42,6 +44,12 @@ METHODS = {
     "files": {"views": Views(pad=1, **FILES), "attack": make_pgd(8, 2, steps=1, views=9)},
     "without_randomness": {"randomness_weight": 0.0},
     "together": TOGETHER,
+}
+SWEEPING = replace(Em.example(), every=1, schedule=STEPS)
+OTHERS = {
+    "em": SWEEPING,
+    "em_by_class": replace(SWEEPING, shared=True),
+    "rem": replace(Rem.example(), schedule=STEPS),
 }
 VICTIMS = {
     "plain": (make_cell(), TRAINING),
@@ -82,7 +90,8 @@ class Started:
 def generator_fit(name):
     """Return what trains a generator in some run and calls a function after each step."""
     attacks = {"attack": make_pgd(8, 2, steps=1), "adversary": make_pgd(4, 2, steps=1)}
-    method = make_method(**(attacks | {"schedule": STEPS} | METHODS[name]))
+    changes = attacks | {"schedule": STEPS} | METHODS.get(name, {})
+    method = OTHERS.get(name) or make_method(**changes)
 
     def fit(run, call):
         method.fit(method.build(Spec("resnet-small", 4, 8)), make_data(14), run, Steps(call))
@@ -114,7 +123,8 @@ def waits_of_the_second_step(monkeypatch, fit, precision):
 
 
 @pytest.mark.parametrize(
-    ("name", "precision"), [("together", "fp32"), *((name, "bf16") for name in METHODS)]
+    ("name", "precision"),
+    [("together", "fp32"), *((name, "bf16") for name in METHODS | OTHERS)],
 )
 def test_a_step_of_a_generator_waits_for_nothing(monkeypatch, name, precision):
     assert waits_of_the_second_step(monkeypatch, generator_fit(name), precision) == []
@@ -175,7 +185,7 @@ def test_the_noise_of_a_picture_waits_at_its_beginning_and_end_only(monkeypatch)
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("fit", [*map(generator_fit, METHODS), *map(victim_fit, VICTIMS)])
+@pytest.mark.parametrize("fit", [*map(generator_fit, METHODS | OTHERS), *map(victim_fit, VICTIMS)])
 def test_cuda_itself_finds_nothing_that_waits(fit, precision):
     def call(finished):
         torch.cuda.set_sync_debug_mode("error" if finished == 1 else "default")

@@ -1,6 +1,8 @@
 """The defects of the authors' published code, each with a test that it cannot come back."""
 
 import math
+from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 import torch
@@ -25,6 +27,8 @@ from tests.support.making import (
     property_test,
 )
 from unlearn.attack import frozen, pgd
+from unlearn.methods.em import Em
+from unlearn.methods.rem import Rem, Sem
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, project, to_delta, to_images, to_levels
@@ -32,6 +36,7 @@ from unlearn.training import Batches, Schedule, train
 from unlearn.views import Views
 
 STILL = Views(flip=False, pad=0)
+EIGHT = Radius.of_levels(8)
 
 
 def step(method, module=None):
@@ -229,3 +234,64 @@ def test_attacks_run_in_eval_mode_and_the_step_in_train_mode(monkeypatch):
 def test_networks_of_other_seeds_share_no_weights():
     one, other = make_network(seed=0), make_network(seed=1)
     assert not torch.equal(one.body[0].weight, other.body[0].weight)
+
+
+# The code of REM and SEM clips pictures like that of min-max-min, so that saturated values keep
+# their random start; the script that should make SEM for ImageNet makes REM.
+
+
+@pytest.mark.parametrize("method", [Rem.example(), Sem.example()])
+@pytest.mark.parametrize(("level", "inwards"), [(255, -1), (0, 1)])
+def test_saturated_pixels_get_live_noise_of_rem_and_sem(method, level, inwards):
+    images = to_images(torch.full((4, 3, 8, 8), level, dtype=torch.uint8))
+    method = replace(method, attack=make_pgd(8, 2, steps=10), views=STILL)
+    noise = [
+        to_levels(noise_of(method, make_network().eval(), images, labels, make_rng(4)), EIGHT)
+        for labels in (make_labels(4), make_labels(4).flip(0))
+    ]
+    for levels in noise:
+        assert torch.all(levels * inwards >= 0)
+        assert float((levels * inwards == 8).float().mean()) > 0.25
+    assert float((noise[0] != noise[1]).float().mean()) > 0.3
+
+
+@pytest.mark.parametrize("size", [8, 32, 224])
+def test_sem_attacks_nothing_while_it_makes_noise_and_rem_does(size, attacks):
+    images, labels, module = make_images(1, size), make_labels(1), make_small_net().eval()
+    for method, steps in ((Sem.example(), {0, 3}), (Rem.example(), {2, 3})):
+        attacks.clear()
+        noise_of(method, module, images, labels, make_rng(1))
+        assert {call["config"].steps for call in attacks} == steps
+
+
+# EM's loader sets negative noise to 0 and cuts levels off; its loader for ImageNet takes the noise
+# of a picture from the place of its class; its training goes on for ever where mistakes stay.
+
+
+@property_test
+@given(st.integers(0, 2**40))
+def test_noise_of_both_signs_is_published_and_rounded(seed):
+    noise = make_rng(2, seed).uniform(3, 6, 6, low=-float(EIGHT), high=float(EIGHT))
+    middle = torch.full(noise.shape, 128, dtype=torch.uint8)
+    moved = add_levels(middle, to_levels(noise, EIGHT)).int() - 128
+    assert float((moved - 255 * noise).abs().max()) <= 0.5 + 1e-5
+
+
+def test_pictures_of_one_class_have_noise_of_their_own_unless_they_share_it():
+    images, labels = make_images(3), torch.zeros(3, dtype=torch.int64)
+    noise = noise_of(Em.example(), make_network(), images, labels, make_rng(3))
+    assert len(noise.flatten(1).unique(dim=0)) == 3
+
+
+def test_a_training_that_keeps_making_mistakes_ends_with_its_schedule():
+    class Finished:
+        def started(self, state):
+            pass
+
+        def stepped(self, state, terms):
+            self.steps = state.finished
+
+    watch = Finished()
+    method = replace(Em.example().at(Radius.of_levels(0)), enough=Fraction(1, 1000))
+    method.fit(make_network(), make_data(8), CPU, watch)
+    assert watch.steps == method.schedule.steps
