@@ -88,6 +88,8 @@ class AuditKeywords(TypedDict, total=False):
     rho: Ball | None
     generator: Place
     method: str | None
+    recipe: str | None
+    train_steps: int | None
     key: Place | None
     out: Place
     resume: bool

@@ -147,7 +147,7 @@ def test_a_method_is_trained_once_on_the_training_pictures(options, monkeypatch)
     small = replace(
         MinMaxMin.recipes()["error-minimising"], schedule=Schedule(steps=2, batch_size=4)
     )
-    monkeypatch.setattr(study, "trained_by", lambda name, budget: (small, "resnet-small"))
+    monkeypatch.setattr(study, "trained_by", lambda *_: (small, "resnet-small"))
     options = replace(options, method="min-max-min")
     audit(options, ignore)
     artefact = options.out / "generator.safetensors"

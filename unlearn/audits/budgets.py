@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from unlearn.audits.plan import NONE, Decay, Training
 from unlearn.errors import UsageProblem
-from unlearn.generators.recipes import recipe_of
+from unlearn.generators.recipes import recipe_of, with_at_most
 from unlearn.methods import Method
 from unlearn.methods.base import PAPER
 
@@ -133,11 +133,15 @@ def budget_of(name: str) -> Budget:
     return BUDGETS[name]
 
 
-def trained_by(name: str, budget: str) -> tuple[Method, str]:
+def trained_by(
+    name: str, budget: str, recipe: str | None = None, steps: int | None = None
+) -> tuple[Method, str]:
     """Return a method's recipe and network: as published, or small for the quick budget.
 
-    Raises UsageProblem for an unknown method.
+    No training takes more than so many steps. Raises UsageProblem for an unknown method or recipe.
     """
     quick = budget == "quick"
-    recipe = recipe_of(name, preferred=("quick", PAPER) if quick else (PAPER,))
-    return recipe, "resnet-small" if quick else "resnet18"
+    method = recipe_of(name, recipe, ("quick", PAPER) if quick else (PAPER,))
+    if steps is not None:
+        method = with_at_most(method, steps)
+    return method, "resnet-small" if quick else "resnet18"

@@ -257,6 +257,25 @@ class AuditOptions:
             metavar="NAME",
         ),
     ] = None
+    recipe: Annotated[
+        str | None,
+        Option(
+            "Recipe of the methods that are trained here.",
+            panel=NOISE,
+            metavar="NAME",
+            default_text="quick in the quick budget, else paper",
+        ),
+    ] = None
+    train_steps: Annotated[
+        int | None,
+        Option(
+            "Train generators for at most N steps.",
+            panel=NOISE,
+            metavar="N",
+            minimum=1,
+            default_text="the recipe's",
+        ),
+    ] = None
     key: KeyOption = None
     out: Annotated[
         Path,

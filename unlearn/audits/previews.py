@@ -22,7 +22,7 @@ def preview_sheets(copies: Copies, folder: Path) -> tuple[tuple[str, bytes], ...
         name = copies.clean.names[number] if copies.files else f"picture {number}"
         target = folder / f"{len(sheets) + 1}.png"
         try:
-            source, protected = _pair(copies, number)
+            source, protected = pair(copies, number)
             preview_sheet(source, protected, target, printable(name))
         except PictureError:
             continue  # a sheet less is no reason to lose an audit
@@ -36,7 +36,7 @@ def _spread(copies: Copies) -> list[int]:
     return [labels.index(label) for label in sorted(set(labels))[:_SHEETS]]
 
 
-def _pair(copies: Copies, number: int) -> tuple[Picture, Picture]:
+def pair(copies: Copies, number: int) -> tuple[Picture, Picture]:
     """Return a clean picture and its protected one, at full size."""
     if copies.files:
         files = (copies.clean.files[number], copies.files[number])

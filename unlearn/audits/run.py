@@ -60,7 +60,7 @@ def conclude(study: Study, results: tuple[Result, ...]) -> AuditReport:
         subject=subject,
         results=results,
         flags=find_flags(plan, subject, results),
-        environment=_environment(study),
+        environment=environment(study),
         previews=preview_sheets(study.copies, out / "preview"),
     )
     for name, render in REPORTS.items():
@@ -77,7 +77,7 @@ def _started(out: Path) -> str:
     return str(json.loads(path.read_text()))
 
 
-def _environment(study: Study) -> Mapping[str, str]:
+def environment(study: Study) -> Mapping[str, str]:
     """Return versions and settings that a reader needs to repeat the audit."""
     options, run = study.options, study.run
     name = torch.cuda.get_device_name(run.device) if run.device.type == "cuda" else "CPU"

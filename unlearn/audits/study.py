@@ -117,15 +117,19 @@ def prepare(options: AuditOptions, plan: AuditPlan, report: Report) -> Study:
     """
     run = select_run(options.device, options.precision, compiled=options.compiled)
     if not options.resume:
-        _forget(options.out)
+        forget(options.out)
     cap = options.pictures or budget_of(options.budget).pictures
     clean = gather(options.clean, plan.training.source_size, options.test, cap, options.labels)
     for text in clean.said:
         report(Notice(text))
-    copies = _copies(options, clean, run, report)
+    return study_of(options, plan, run, _copies(options, clean, run, report))
+
+
+def study_of(options: AuditOptions, plan: AuditPlan, run: Run, copies: Copies) -> Study:
+    """Store every set of checked copies and count the cost; raises UsageProblem as `audit` says."""
     sets = _store(options, plan, copies)
     subject = _subject(options, copies)
-    fingerprint = _fingerprint(options, plan, subject, run)
+    fingerprint = fingerprint_of(options, plan, subject.fingerprint, run)
     journal = Journal(options.out / "journal.jsonl", fingerprint)
     return Study(
         options=options,
@@ -155,6 +159,10 @@ def _check(options: AuditOptions) -> None:
         )
     for name in _countermeasures(options, budget):
         countermeasure_of(name, options.purifier)
+    if options.method is not None:
+        trained_by(options.method, options.budget, options.recipe, options.train_steps)
+    elif options.recipe or options.train_steps:
+        raise UsageProblem("--recipe and --train-steps are for --method and --compare")
     for folder in (options.clean, options.protected):
         how = folder and overlaps(options.out, folder)
         if folder and how in ("is", "is inside"):
@@ -209,7 +217,7 @@ def _training(options: AuditOptions, budget: Budget, side: int) -> Training:
     return training
 
 
-def _forget(out: Path) -> None:
+def forget(out: Path) -> None:
     """Remove the journal and the states of an earlier audit, nothing else."""
     for path in (out / "journal.jsonl", out / "started.json", *(out / "state").glob("*")):
         path.unlink(missing_ok=True)
@@ -224,6 +232,16 @@ def _copies(options: AuditOptions, clean: CleanPictures, run: Run, report: Repor
                 f"leave out {printable(options.protected)}"
             )
         return check_files(clean, options.protected, options.rho, "copies as given")
+    return made(clean, fitted(options, clean, run), report)
+
+
+def made(clean: CleanPictures, options: ProtectOptions, report: Report) -> Copies:
+    """Return copies of the training pictures, protected now and checked."""
+    return make_files(clean, options, report) if clean.names else make_arrays(clean, options)
+
+
+def fitted(options: AuditOptions, clean: CleanPictures, run: Run) -> ProtectOptions:
+    """Return how the pictures are protected, with the generator of a method trained on them."""
     protecting = ProtectOptions(
         inputs=(str(clean.folder),),
         out=options.out / "protected",
@@ -238,10 +256,12 @@ def _copies(options: AuditOptions, clean: CleanPictures, run: Run, report: Repor
         workers=options.workers,
         allow_unbounded=True,  # the audit says what was measured
     )
-    if options.method is not None:
-        recipe, architecture = trained_by(options.method, options.budget)
-        protecting = fit_generator(clean, protecting, recipe, architecture, run)
-    return make_files(clean, protecting, report) if clean.names else make_arrays(clean, protecting)
+    if options.method is None:
+        return protecting
+    recipe, architecture = trained_by(
+        options.method, options.budget, options.recipe, options.train_steps
+    )
+    return fit_generator(clean, protecting, recipe, architecture, run)
 
 
 def _store(options: AuditOptions, plan: AuditPlan, copies: Copies) -> Path:
@@ -299,12 +319,12 @@ def _called(folder: Path) -> str:
     return f"{path.parent.name}/{path.name}" if part_of(path.name) else path.name
 
 
-def _fingerprint(options: AuditOptions, plan: AuditPlan, subject: Subject, run: Run) -> str:
-    """Return the fingerprint of all that decides the numbers."""
+def fingerprint_of(options: AuditOptions, plan: AuditPlan, pictures: str, run: Run) -> str:
+    """Return the fingerprint of all that decides the numbers, by that of the pictures."""
     files = [file_sha256(path) for path in _own_files(options)]
     decides = {
         "plan": to_plain(plan),
-        "pictures": subject.fingerprint,
+        "pictures": pictures,
         "precision": run.precision,
         "device": run.device.type,
         "torch": torch.__version__,

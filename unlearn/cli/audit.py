@@ -10,14 +10,17 @@ from unlearn.audits.options import AuditOptions
 from unlearn.cli.console import Output
 from unlearn.cli.meter import Meter, duration_text
 from unlearn.errors import UsageProblem
-from unlearn.options import OUTPUT, Option
+from unlearn.options import NOISE, OUTPUT, Option
 from unlearn.radius import parse_fraction
 
 if TYPE_CHECKING:
+    from unlearn.audits.comparison.values import Part
     from unlearn.audits.report import AuditReport
     from unlearn.audits.runner import CellsProgress
     from unlearn.audits.study import Study
     from unlearn.protection.events import Event
+
+_STOPPED = "Stopped; the same line with the same --out goes on with what is left"
 
 
 def read_accuracy(text: str) -> float:
@@ -42,8 +45,26 @@ FailAboveOption = Annotated[
     ),
 ]
 
+CompareOption = Annotated[
+    tuple[str, ...] | None,
+    Option(
+        "Compare methods, by commas, NAME or NAME:RECIPE: each trains a generator on these "
+        "pictures and is tried by the same copiers.",
+        details="See [Comparing methods](#comparing-methods).",
+        panel=NOISE,
+        metavar="LIST",
+        commas=True,
+    ),
+]
 
-def audit(options: AuditOptions, *, fail_above: FailAboveOption = None, output: Output) -> int:
+
+def audit(
+    options: AuditOptions,
+    *,
+    compare: CompareOption = None,
+    fail_above: FailAboveOption = None,
+    output: Output,
+) -> int:
     """Train the copier's models on clean and on protected pictures, and report what they learned.
 
     unlearn audit ./photos ./protected
@@ -53,8 +74,15 @@ def audit(options: AuditOptions, *, fail_above: FailAboveOption = None, output: 
     Clean and placebo controls are trained beside. The report says how well each victim tells clean
     held-out pictures apart, which is what a copier wants: lower is better protection.
     """
-    command = shlex.join(["unlearn", *sys.argv[1:]])
-    return _run(replace(options, command=command), output, fail_above)
+    options = replace(options, command=shlex.join(["unlearn", *sys.argv[1:]]))
+    if compare is None:
+        return _run(options, output, fail_above)
+    if fail_above is not None or options.protected or options.method:
+        raise UsageProblem(
+            "--compare makes copies with methods of its own; leave out PROTECTED, --method and "
+            "--fail-above"
+        )
+    return _compare(options, compare, output)
 
 
 def _run(options: AuditOptions, output: Output, fail_above: float | None) -> int:
@@ -66,12 +94,29 @@ def _run(options: AuditOptions, output: Output, fail_above: float | None) -> int
     with output.meter("Auditing", None) as meter:
         report = workflow.audit(options, _Teller(output, meter).hear)
     if report is None:
-        output.notice("Stopped; the same line with the same --out goes on with what is left")
+        output.notice(_STOPPED)
         return 130
     output.emit(as_object(report))
     print_report(report, output)
     output.result(f"Report       {options.out / 'report.html'}  (also .json, .csv)")
     return _verdict(report, fail_above, output)
+
+
+def _compare(options: AuditOptions, methods: tuple[str, ...], output: Output) -> int:
+    """Run the comparison with progress on standard error, and print its account."""
+    from unlearn.audits.comparison import run as workflow
+    from unlearn.audits.comparison.plain import as_object
+    from unlearn.cli.comparison_text import print_comparison
+
+    with output.meter("Comparing", None) as meter:
+        found = workflow.compare(options, methods, _Teller(output, meter).hear)
+    if found is None:
+        output.notice(_STOPPED)
+        return 130
+    output.emit(as_object(found))
+    print_comparison(found, output)
+    output.result(f"Report       {options.out / 'comparison.html'}  (also .json, .csv)")
+    return 0
 
 
 def _verdict(report: "AuditReport", fail_above: float | None, output: Output) -> int:
@@ -96,14 +141,21 @@ class _Teller:
         self.output = output
         self.meter = meter
 
-    def hear(self, event: "Event | Study | CellsProgress") -> None:
+    def hear(self, event: "Event | Study | CellsProgress | Part") -> None:
         """Tell one event."""
+        from unlearn.audits.comparison.values import Part
         from unlearn.audits.runner import CellsProgress
         from unlearn.audits.study import Study
         from unlearn.protection.events import Notice, Progress, Started
 
         if isinstance(event, Study):
             self._begin(event)
+        elif isinstance(event, Part):
+            self.output.notice(
+                f"{event.name}: {event.victims} victims, about {duration_text(event.seconds)}, "
+                "judged by a short trial"
+            )
+            self.meter.begin("Training victims", "victims")
         elif isinstance(event, CellsProgress):
             self._cells(event)
         elif isinstance(event, Progress):

@@ -10,6 +10,7 @@ from unlearn.errors import UsageProblem
 from unlearn.generators.options import MethodOptions
 from unlearn.methods import METHODS, Method
 from unlearn.methods.base import PAPER
+from unlearn.training import Schedule
 
 _PREFERRED = ("fast", PAPER)  # what is taken where no recipe is named
 _SCHEDULE = "schedule"
@@ -65,6 +66,13 @@ def with_epochs(method: Method, epochs: float, pictures: int) -> Method:
         raise UsageProblem(f"{method.name} has no {_SCHEDULE}: it trains nothing for any epochs")
     steps = max(1, ceil(epochs * pictures / min(pictures, schedule["batch_size"])))
     return with_settings(method, [f"{_SCHEDULE}.steps={steps}"])
+
+
+def with_at_most(method: Method, steps: int) -> Method:
+    """Return a method whose trainings take at most so many steps each, and are alike otherwise."""
+    found = {field.name: getattr(method, field.name) for field in fields(method)}  # type: ignore[arg-type]
+    lengths = {name: one.steps for name, one in found.items() if isinstance(one, Schedule)}
+    return with_settings(method, [f"{k}.steps={min(n, steps)}" for k, n in lengths.items()])
 
 
 def trained_plain(method: Method) -> Plain:

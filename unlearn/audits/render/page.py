@@ -62,9 +62,9 @@ class FlagView:
 
 def as_html(report: AuditReport) -> str:
     """Return the page; every text in it is escaped, and what cannot be printed is spelt out."""
-    return _template().render(
+    return template("page.html").render(
         report=report,
-        style=Markup(_part("page.css")),
+        style=Markup(part("page.css")),
         definition=DEFINITION,
         subject=subject_text(report),
         headline=headline(report),
@@ -78,7 +78,7 @@ def as_html(report: AuditReport) -> str:
         previews=[
             (name, base64.b64encode(content).decode("ascii")) for name, content in report.previews
         ],
-        settings=_settings(report.plan),
+        settings=settings_rows(report.plan),
         pictures=list(_pictures(report)),
         environment=[pair for pair in report.environment.items() if pair[1]],
         countermeasures=_countermeasures(report.plan),
@@ -87,22 +87,24 @@ def as_html(report: AuditReport) -> str:
 
 
 @cache
-def _template() -> Template:
+def template(name: str) -> Template:
+    """Return a page's template, in which every text is escaped."""
     environment = Environment(
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_printable,
+        finalize=shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.from_string(_part("page.html"))
+    return environment.from_string(part(name))
 
 
-def _part(name: str) -> str:
+def part(name: str) -> str:
+    """Return the text of a file beside this one."""
     return files("unlearn.audits.render").joinpath(name).read_text(encoding="utf-8")
 
 
-def _printable(value: object) -> object:
+def shown(value: object) -> object:
     """Return a text that can be printed, its numbers kept together; mark-up is ours already."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
@@ -222,7 +224,7 @@ def _meanings(report: AuditReport) -> Pairs:
     ]
 
 
-def _settings(plan: AuditPlan) -> Pairs:
+def settings_rows(plan: AuditPlan) -> Pairs:
     """Return the plan as a list."""
     training = plan.training
     length = (

@@ -52,8 +52,8 @@ def as_object(report: AuditReport) -> dict[str, Any]:
         "settings": to_plain(report.plan),
         "subject": to_plain(report.subject),
         "definition": DEFINITION,
-        "chance": _rounded(report.chance),
-        "results": [_result(result, report.chance) for result in report.results],
+        "chance": rounded(report.chance),
+        "results": [result_row(result, report.chance) for result in report.results],
         "summaries": _summaries(report),
         "flags": [asdict(flag) | {"page": f"{FLAGS_PAGE}#{flag.name}"} for flag in report.flags],
         "environment": dict(report.environment),
@@ -72,8 +72,8 @@ def as_json(report: AuditReport) -> str:
 
 def results_csv(report: AuditReport) -> str:
     """Return results.csv: a row a cell, columns as in the JSON."""
-    rows = [_result(result, report.chance) for result in report.results]
-    return _csv(list(_RESULT_COLUMNS), (row.values() for row in rows))
+    rows = [result_row(result, report.chance) for result in report.results]
+    return as_csv(list(_RESULT_COLUMNS), (row.values() for row in rows))
 
 
 def curves_csv(report: AuditReport) -> str:
@@ -83,14 +83,14 @@ def curves_csv(report: AuditReport) -> str:
             **_setting(result.cell),
             "seed": result.cell.seed,
             "epoch": point.epoch,
-            "accuracy": _rounded(point.accuracy),
-            "train_accuracy": _rounded(point.train_accuracy),
+            "accuracy": rounded(point.accuracy),
+            "train_accuracy": rounded(point.train_accuracy),
         }
         for result in report.results
         for point in result.curve
     ]
     columns = [*_CELL_COLUMNS, "epoch", "accuracy", "train_accuracy"]
-    return _csv(columns, (row.values() for row in rows))
+    return as_csv(columns, (row.values() for row in rows))
 
 
 def _setting(cell: Cell) -> dict[str, Any]:
@@ -104,15 +104,16 @@ def _setting(cell: Cell) -> dict[str, Any]:
     }
 
 
-def _result(result: Result, chance: float) -> dict[str, Any]:
+def result_row(result: Result, chance: float) -> dict[str, Any]:
+    """Return a victim and what it learned, by column."""
     return {
         **_setting(result.cell),
         "seed": result.cell.seed,
-        "accuracy_last": _rounded(result.accuracy_last),
-        "accuracy_best": _rounded(result.accuracy_best),
+        "accuracy_last": rounded(result.accuracy_last),
+        "accuracy_best": rounded(result.accuracy_best),
         "best_epoch": result.best_epoch,
-        "train_accuracy": _rounded(result.train_accuracy),
-        "chance": _rounded(chance),
+        "train_accuracy": rounded(result.train_accuracy),
+        "chance": rounded(chance),
         "trained": result.trained,
         "tested": result.tested,
     }
@@ -131,24 +132,25 @@ def _summary(row: Row, chance: float) -> dict[str, Any]:
         "seeds": summary.count,
         "last": _estimate(summary.last),
         "best": _estimate(summary.best),
-        "train": _rounded(summary.train),
-        "minus_clean": _rounded(row.minus_clean),
-        "minus_remainder": _rounded(row.minus_remainder),
-        "chance": _rounded(chance),
+        "train": rounded(summary.train),
+        "minus_clean": rounded(row.minus_clean),
+        "minus_remainder": rounded(row.minus_remainder),
+        "chance": rounded(chance),
         "trained": summary.trained,
         "tested": summary.tested,
     }
 
 
 def _estimate(estimate: Estimate) -> dict[str, float | None]:
-    return {name: _rounded(value) for name, value in asdict(estimate).items()}
+    return {name: rounded(value) for name, value in asdict(estimate).items()}
 
 
-def _rounded(value: float | None) -> float | None:
+def rounded(value: float | None) -> float | None:
+    """Return a number with as many places as reports have."""
     return None if value is None else round(value, _PLACES)
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+def as_csv(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
     """Return a table with a header; texts are made printable, so that any file can hold them."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")

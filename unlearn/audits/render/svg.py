@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 WIDTH = 420
-_LEFT, _RIGHT, _BOTTOM = 54, 14, 52
-_PLOT_HEIGHT = 250
+LEFT, RIGHT, BOTTOM = 54, 14, 52
+PLOT_HEIGHT = 250
 _LEGEND_ROW, _LEGEND_COLUMNS, _KEY = 24, 2, 34  # a row's height, entries in it, a key's length
 _DODGE = 8  # pixels between points that share their place on the axis
 _MARKERS_APART = 42  # a curve is marked so often, in pixels, that its shape can be told
@@ -91,17 +91,17 @@ def curve_chart(chart: Chart) -> Markup:
 def _lines(chart: Chart, *, dodge: bool) -> Markup:
     """Draw axes, chance, series and legend."""
     top = _legend_height(chart) + 36
-    frame = _Frame(top, *_span(chart))
-    drawn = [*_axes(chart, frame), _chance(chart, frame)]
+    frame = Frame(top, *span(chart))
+    drawn = [*axes(chart, frame), chance_line(chart, frame)]
     for number, series in enumerate(chart.series):
         shift = (number - (len(chart.series) - 1) / 2) * _DODGE if dodge else 0.0
         first = number * _STAGGER if len(series.places) > 1 else 0.0
         drawn += _series(series, frame, shift, None if dodge else first)
-    return _picture(chart, top + _PLOT_HEIGHT + _BOTTOM, [*_legend(chart), *drawn])
+    return picture(chart, top + PLOT_HEIGHT + BOTTOM, [*_legend(chart), *drawn])
 
 
 @dataclass(frozen=True)
-class _Frame:
+class Frame:
     """Where the plot lies, and how values become places in it."""
 
     top: float
@@ -110,13 +110,13 @@ class _Frame:
 
     def x(self, value: float) -> float:
         share = (value - self.low) / (self.high - self.low)
-        return _LEFT + share * (WIDTH - _LEFT - _RIGHT)
+        return LEFT + share * (WIDTH - LEFT - RIGHT)
 
     def y(self, accuracy: float) -> float:
-        return self.top + (1 - min(1.0, max(0.0, accuracy))) * _PLOT_HEIGHT
+        return self.top + (1 - min(1.0, max(0.0, accuracy))) * PLOT_HEIGHT
 
 
-def _span(chart: Chart) -> tuple[float, float]:
+def span(chart: Chart) -> tuple[float, float]:
     """Return the ends of the x axis, a little beyond the outermost places."""
     places = [place for place, _ in chart.ticks]
     places += [place.x for series in chart.series for place in series.places]
@@ -124,31 +124,31 @@ def _span(chart: Chart) -> tuple[float, float]:
     return min(places) - margin, max(places) + margin
 
 
-def _axes(chart: Chart, frame: _Frame) -> Iterator[Markup]:
+def axes(chart: Chart, frame: Frame) -> Iterator[Markup]:
     """Yield grid, ticks and titles of both axes."""
     yield tag("text", "accuracy", x=0, y=frame.top - 16, class_="title")
     for percent in (0, 25, 50, 75, 100):
         y = frame.y(percent / 100)
-        yield tag("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y, y2=y, class_="grid")
-        yield tag("text", f"{percent} %", x=_LEFT - 6, y=y + 5, text_anchor="end")
+        yield tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="grid")
+        yield tag("text", f"{percent} %", x=LEFT - 6, y=y + 5, text_anchor="end")
     bottom = frame.y(0)
     for place, text in chart.ticks:
         x = frame.x(place)
         yield tag("line", x1=x, x2=x, y1=bottom, y2=bottom + 5, class_="axis")
         yield tag("text", text, x=x, y=bottom + 21, text_anchor="middle")
-    yield tag("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=bottom, y2=bottom, class_="axis")
-    middle = (_LEFT + WIDTH - _RIGHT) / 2
+    yield tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=bottom, y2=bottom, class_="axis")
+    middle = (LEFT + WIDTH - RIGHT) / 2
     yield tag("text", chart.x_title, x=middle, y=bottom + 43, text_anchor="middle", class_="title")
 
 
-def _chance(chart: Chart, frame: _Frame) -> Markup:
+def chance_line(chart: Chart, frame: Frame) -> Markup:
     """Return the line of guessing."""
     y = frame.y(chart.chance)
-    return tag("line", x1=_LEFT, x2=WIDTH - _RIGHT, y1=y, y2=y, class_="chance")
+    return tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="chance")
 
 
 def _series(
-    series: Series, frame: _Frame, shift: float, marked_after: float | None
+    series: Series, frame: Frame, shift: float, marked_after: float | None
 ) -> Iterator[Markup]:
     """Yield a series' line, whiskers and markers: all, or now and then after so many pixels."""
     points = [(frame.x(place.x) + shift, frame.y(place.accuracy)) for place in series.places]
@@ -159,13 +159,13 @@ def _series(
     for place, (x, y) in zip(series.places, points, strict=True):
         if place.spread:
             ends = frame.y(place.accuracy - place.spread), frame.y(place.accuracy + place.spread)
-            yield _whisker(series.kind, (x, x), ends)
+            yield whisker(series.kind, (x, x), ends)
         if marked_after is None or x >= wanted:
-            yield _marker(series.kind, x, y)
+            yield marker(series.kind, x, y)
             wanted = x + _MARKERS_APART
 
 
-def _whisker(kind: str, across: tuple[float, float], along: tuple[float, float]) -> Markup:
+def whisker(kind: str, across: tuple[float, float], along: tuple[float, float]) -> Markup:
     """Return a line with a cap at both ends, upright or lying."""
     (x1, x2), (y1, y2) = across, along
     cap = "v8m0 -4" if y1 == y2 else "h8m-4 0"
@@ -174,7 +174,7 @@ def _whisker(kind: str, across: tuple[float, float], along: tuple[float, float])
     return tag("path", d=path, class_=f"whisker {kind}")
 
 
-def _marker(kind: str, x: float, y: float) -> Markup:
+def marker(kind: str, x: float, y: float) -> Markup:
     """Return the shape of an arm."""
     moved = f"translate({x:.1f} {y:.1f})"
     return tag("path", d=_SHAPES[kind], transform=moved, class_=f"mark {kind}")
@@ -199,7 +199,7 @@ def _legend(chart: Chart) -> Iterator[Markup]:
         ends = {"x1": left, "x2": left + _KEY, "y1": middle, "y2": middle}
         dash = DASHES[series.kind]
         yield tag("line", class_=f"line {series.kind}", stroke_dasharray=dash, **ends)
-        yield _marker(series.kind, left + _KEY / 2, middle)
+        yield marker(series.kind, left + _KEY / 2, middle)
         yield tag("text", series.name, x=left + _KEY + 8, y=middle + 5)
     yield tag("line", x1=x, x2=x + _KEY, y1=y, y2=y, class_="chance")
     yield tag("text", _chance_name(chart), x=x + _KEY + 8, y=y + 5)
@@ -225,7 +225,7 @@ def bar_chart(chart: Chart) -> Markup:
         drawn += _group(chart, place, name, top + number * group)
     title = {"x": _along(0.5), "y": bottom + 42, "text_anchor": "middle", "class_": "title"}
     drawn.append(tag("text", chart.x_title, **title))
-    return _picture(chart, bottom + _BOTTOM, drawn)
+    return picture(chart, bottom + BOTTOM, drawn)
 
 
 def _along(accuracy: float) -> float:
@@ -249,7 +249,7 @@ def _bar(chart: Chart, kind: str, value: Place, y: float) -> Iterator[Markup]:
     spread, middle = value.spread or 0.0, y + _BAR / 2
     ends = _along(value.accuracy - spread), _along(value.accuracy + spread)
     if spread:
-        yield _whisker("ink", ends, (middle, middle))
+        yield whisker("ink", ends, (middle, middle))
     yield tag("text", f"{100 * value.accuracy:.1f} %", x=ends[1] + 7, y=middle + 5)
 
 
@@ -281,7 +281,7 @@ def _bar_legend(chart: Chart) -> Iterator[Markup]:
     yield tag("text", _chance_name(chart), x=x + _KEY + 8, y=y + 5)
 
 
-def _picture(chart: Chart, height: float, drawn: Sequence[Markup]) -> Markup:
+def picture(chart: Chart, height: float, drawn: Sequence[Markup]) -> Markup:
     """Return the whole drawing with its name and description for those who do not see it."""
     names = f"{chart.identifier}-title {chart.identifier}-description"
     return tag(
