@@ -18,8 +18,9 @@ from unlearn.datasets import stored
 from unlearn.datasets.cifar import as_png
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import UsageProblem
-from unlearn.generators.artefact import NoiseGenerator, header_of
+from unlearn.generators.artefact import NoiseGenerator, generator_from, header_of
 from unlearn.methods import MinMaxMin, Spec
+from unlearn.methods.lsp import Lsp
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.run import protect
 from unlearn.radius import Radius
@@ -141,6 +142,26 @@ def test_the_copies_of_an_archive_are_made_once(archive, tmp_path, monkeypatch):
     once = make_arrays(clean, options).data.pixels
     monkeypatch.setattr(copies, "load_generator", None)
     assert torch.equal(make_arrays(clean, options).data.pixels, once)
+
+
+def test_copies_made_in_batches_are_those_made_one_by_one_but_for_rounding(archive, tmp_path):
+    clean, options = gather(archive, None, None, None), protecting(tmp_path)
+    alone, together = (make_arrays(clean, options, batch).data for batch in (1, 6))
+    assert torch.equal(alone.ids, together.ids)
+    differ = (alone.pixels != together.pixels).float().mean()
+    assert differ < 0.01
+    other = make_arrays(clean, replace(options, seed=1), 6).data
+    assert (alone.pixels != other.pixels).float().mean() > 0.1
+
+
+def test_noise_without_a_bound_is_not_cut_to_one(archive, tmp_path):
+    clean, options = gather(archive, None, None, None), protecting(tmp_path)
+    method = Lsp(strength=Radius.of_levels(20))
+    path = tmp_path / "wide.safetensors"
+    generator_from(clean.train, method, "none", CPU).save(path)
+    found = [make_arrays(clean, replace(options, generator=str(path)), n) for n in (1, 6)]
+    assert found[0].largest_change > 20
+    assert torch.equal(found[0].data.pixels, found[1].data.pixels)
 
 
 def test_a_method_is_trained_once_on_the_training_pictures(options, monkeypatch):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
@@ -23,7 +24,7 @@ from unlearn.device import Run, select_run
 from unlearn.errors import PictureError, UnlearnError
 from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
-from unlearn.generators.artefact import generator_from
+from unlearn.generators.artefact import NoiseGenerator, generator_from
 from unlearn.generators.header import read_header
 from unlearn.methods import Method
 from unlearn.pictures.decoded import eight_bit
@@ -34,6 +35,8 @@ from unlearn.protection.options import ProtectOptions
 from unlearn.protection.run import load_generator, protect
 from unlearn.protection.settings import Settings
 from unlearn.radius import WIDEST, Radius
+from unlearn.rng import Rng, id_of_digest
+from unlearn.tensors import add_levels, to_images, to_levels
 from unlearn.verification.options import VerifyOptions
 from unlearn.verification.run import VerifyReport, verify
 from unlearn.verification.verdicts import Check
@@ -141,10 +144,12 @@ def _refusal(clean: CleanPictures, folder: Path, wrong: list[Check]) -> str:
     )
 
 
-def make_arrays(clean: CleanPictures, options: ProtectOptions) -> Copies:
+def make_arrays(clean: CleanPictures, options: ProtectOptions, batch: int = 1) -> Copies:
     """Protect an archive's pictures in memory, as their files would be, and check every value.
 
-    What was made before in the same way is taken again.
+    With a batch above 1 so many go through the network at a time, several times as fast; noise then
+    differs from that of files in the last bits. What was made before in the same way is taken
+    again.
     """
     header = read_header(Path(options.generator))
     if header.classes and len(clean.train.classes) > len(header.classes):
@@ -154,30 +159,35 @@ def make_arrays(clean: CleanPictures, options: ProtectOptions) -> Copies:
         )
     key, sha256 = load_key(options.key, create=True), file_sha256(Path(options.generator)) or ""
     bounded, grid = header.rho is not None, options.grid or header.working_size
+    if not bounded:
+        options = replace(options, rho=WIDEST)  # as protect does
     settings = Settings(options, key, sha256, grid, bounded=bounded)
     device = select_run(options.device).words
     made = f"{settings.fingerprint(0, 'PNG')} {clean.train.fingerprint} {device}"
+    made += f" {batch}" if batch > 1 else ""
     kept = options.out / f"{hashlib.sha256(made.encode()).hexdigest()[:16]}.safetensors"
     if not kept.exists():
         kept.parent.mkdir(exist_ok=True)
         targets = targets_of(key, clean.train.classes, len(header.classes))
-        stored.store(_protected(clean, settings, key, targets), kept)
+        stored.store(_protected(clean, settings, key, targets, batch), kept)
     bound = options.rho if bounded else None
     return check_arrays(clean, stored.load(kept), bound, origin_of(options))
 
 
 def _protected(
-    clean: CleanPictures, settings: Settings, key: Key, targets: Mapping[str, int]
+    clean: CleanPictures, settings: Settings, key: Key, targets: Mapping[str, int], batch: int
 ) -> LabelledPictures:
     """Return an archive's pictures as `protect` would write their files; raises NotProtected."""
     data, options = clean.train, settings.options
     generator, device = load_generator(Path(options.generator), options.device)
     noise = KeyedNoise.of(generator, key, settings)
+    if batch > 1 and settings.grid == data.size and isinstance(generator, NoiseGenerator):
+        return _in_batches(data, generator, noise, targets, batch)
 
     def copy(picture: tuple[Tensor, int]) -> Tensor:
         """Return the protected pixels (3, H, W) of one picture with its label."""
         pixels = np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
-        digest = hashlib.sha256(as_png(pixels)).hexdigest()
+        digest = _digest(pixels)
         target = targets[data.classes[picture[1]]]
         copied = noise.protected(pixels, target, digest, settings.grid)
         return torch.from_numpy(eight_bit(copied)).permute(2, 0, 1)
@@ -188,6 +198,34 @@ def _protected(
             return replace(data, pixels=torch.stack(list(pool.map(copy, pairs))))
     except PictureError as error:
         raise NotProtected(f"a picture of {printable(clean.folder)}: {error}") from error
+
+
+def _in_batches(
+    data: LabelledPictures,
+    generator: NoiseGenerator,
+    noise: KeyedNoise,
+    targets: Mapping[str, int],
+    batch: int,
+) -> LabelledPictures:
+    """Return pictures of the working grid's size with their noise, so many at a time."""
+    rows = data.pixels.permute(0, 2, 3, 1).contiguous().numpy()
+    ids = torch.tensor([id_of_digest(_digest(pixels)) for pixels in rows])
+    labels = torch.tensor([targets[data.classes[label]] for label in data.labels.tolist()])
+    maker = generator.at(noise.rho if noise.bounded else None)
+    device, made = generator.run.device, []
+    for part in torch.arange(len(data)).split(batch):
+        rng = Rng.for_images(noise.stream_seed, ids[part].to(device))
+        images = to_images(data.pixels[part]).to(device)
+        delta = maker(images, maker.targets(images, labels[part].to(device), rng), rng)
+        if not torch.isfinite(delta).all():
+            raise NotProtected("the generator made no usable noise")
+        made.append(add_levels(data.pixels[part], to_levels(delta, noise.rho).cpu()))
+    return replace(data, pixels=torch.cat(made))
+
+
+def _digest(pixels: NDArray[np.uint8]) -> str:
+    """Return the SHA-256 of the file that would hold a picture (H, W, 3) of an archive."""
+    return hashlib.sha256(as_png(pixels)).hexdigest()
 
 
 def check_arrays(

@@ -235,9 +235,11 @@ def _copies(options: AuditOptions, clean: CleanPictures, run: Run, report: Repor
     return made(clean, fitted(options, clean, run), report)
 
 
-def made(clean: CleanPictures, options: ProtectOptions, report: Report) -> Copies:
-    """Return copies of the training pictures, protected now and checked."""
-    return make_files(clean, options, report) if clean.names else make_arrays(clean, options)
+def made(clean: CleanPictures, options: ProtectOptions, report: Report, batch: int = 1) -> Copies:
+    """Return copies of the training pictures, protected now and checked; see make_arrays."""
+    if clean.names:
+        return make_files(clean, options, report)
+    return make_arrays(clean, options, batch)
 
 
 def fitted(options: AuditOptions, clean: CleanPictures, run: Run) -> ProtectOptions:

@@ -152,6 +152,7 @@ def test_copies_keep_the_bound_and_the_placebo_is_as_strong_as_it_allows(options
     assert lsp.subject.largest_change == max(
         n for where, n in victims.largest.items() if where.startswith("lsp ")
     )
+    assert lsp.subject.largest_change > 8
     assert lsp.looks.seen > motifs.looks.seen > 0
     assert lsp.looks.left["jpeg75"] > motifs.looks.left["jpeg75"] > 0  # coarse, and fine
 

@@ -8,7 +8,8 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -51,6 +52,7 @@ REPORTS: Final[dict[str, Callable[[Comparison], str]]] = {
     "comparison.html": as_html,
 }
 _RECORD: Final = "record.json"
+_BATCH: Final = 64  # pictures of an archive that get their noise at a time
 
 Report = Callable[[Event | Study | CellsProgress | Part], None]
 
@@ -187,7 +189,8 @@ def _entry(common: _Common, entry: Entry, options: AuditOptions, where: str) -> 
         return entry
     common.report(Notice(f"{where}: {record.passes:,} passes a picture for its noise"))
     try:
-        record, copies = _protected(common, record, options)
+        with _same_threads():
+            record, copies = _protected(common, record, options)
     except (UsageProblem, NotProtected, NothingFound) as problem:
         common.report(Notice(f"{where}: left out: {problem}"))
         return replace(entry, refusal=str(problem))
@@ -208,7 +211,7 @@ def _protected(common: _Common, record: Record, options: AuditOptions) -> tuple[
         record = _keep(options, replace(record, training_seconds=time.process_time() - began))
     fresh = not any(path.is_file() for path in protecting.out.rglob("*"))
     began = time.process_time()
-    copies = made(common.clean, protecting, common.report)
+    copies = made(common.clean, protecting, common.report, _BATCH)
     if fresh:
         record = _keep(options, replace(record, noise_seconds=time.process_time() - began))
     if len(copies.data) != len(common.clean.train):
@@ -227,11 +230,18 @@ def _train(study: Study, arms: Sequence[Arm], report: Report, where: str) -> tup
     seconds = sum(study.costs.by_cell[job.cell] for job in jobs) / max(1, study.workers)
     report(Part(where, len(jobs), seconds))
     (study.options.out / "state").mkdir(exist_ok=True)
+    with _same_threads():
+        return train_cells(jobs, study.costs.by_cell, study.journal, study.workers, report)
+
+
+@contextmanager
+def _same_threads() -> Iterator[None]:
+    """Give torch its threads back, so that no generator depends on what was done before it."""
     threads = torch.get_num_threads()
     try:
-        return train_cells(jobs, study.costs.by_cell, study.journal, study.workers, report)
+        yield
     finally:
-        torch.set_num_threads(threads)  # victims in this process take one, and generators all
+        torch.set_num_threads(threads)
 
 
 def _record(options: AuditOptions, identity: str) -> Record:
