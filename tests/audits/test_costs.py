@@ -1,5 +1,6 @@
 """What an audit says it will cost: passes are counted exactly, seconds grow with the work."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -11,6 +12,7 @@ from unlearn.audits.plan import WHOLE, AuditPlan, Cell, Training
 from unlearn.audits.worker import file_name
 from unlearn.errors import UsageProblem
 from unlearn.methods import MinMaxMin
+from unlearn.methods.motifs import Motifs
 from unlearn.radius import Radius
 
 NONE, FOUR = Radius.of_levels(0), Radius.of_levels(4)
@@ -57,6 +59,16 @@ def test_recipes_are_small_under_the_quick_budget_only():
     assert (quick.schedule.steps, quick.noise.attack.views, network) == (600, 1, "resnet-small")
     with pytest.raises(UsageProblem, match="min-max-min"):
         trained_by("minmax", "quick")
+
+
+def test_a_generator_s_trainings_are_cut_to_so_many_steps_and_to_nothing_else():
+    whole, _ = trained_by("clusters", "quick")
+    cut, _ = trained_by("clusters", "quick", steps=400)
+    lengths = (cut.schedule.steps, cut.pattern_schedule.steps)
+    assert lengths == (400, 300)  # a shorter training stays as it is
+    same = {"schedule": whole.schedule, "pattern_schedule": whole.pattern_schedule}
+    assert replace(cut, **same) == whole
+    assert trained_by("motifs", "quick", "strong", 5)[0] == Motifs.recipes()["strong"]
 
 
 def test_file_names_of_cells_are_plain_and_differ():

@@ -1,6 +1,7 @@
 """Comparisons with numbers that are made, not measured."""
 
 from dataclasses import replace
+from typing import Any
 
 from tests.support.reports import ENVIRONMENT, SUBJECT, result
 from unlearn.audits.comparison.values import Comparison, Entry, Looks, Record
@@ -35,7 +36,7 @@ def results_of(plan: AuditPlan, *arms: str, by: float = 0.0) -> tuple[Result, ..
     return tuple(moved(result(cell), by) for cell in cells)
 
 
-def entry(name: str, by: float = 0.0, **changes: object) -> Entry:
+def entry(name: str, by: float = 0.0, **changes: Any) -> Entry:
     """A finished method whose copiers learned a little more or less than usual."""
     record = Record(
         identity=name,
