@@ -202,7 +202,7 @@ def _figures(found: Comparison) -> Iterator[Figure]:
     """Yield protection against visibility and against cost, for two copiers."""
     measures: tuple[tuple[str, str, Measure, bool], ...] = (
         ("visibility", "CIEDE2000 on plain areas", _visible, False),
-        ("cost", "seconds of the processor for training and noise", _seconds, True),
+        ("cost", "CPU seconds for training and noise", _seconds, True),
     )
     for name, axis, measure, log in measures:
         yield from _figure(found, name, axis, measure, log=log, worst=False)

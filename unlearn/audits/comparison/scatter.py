@@ -25,7 +25,7 @@ from unlearn.audits.render.svg import (
 )
 
 _TOP: Final = 36
-_LETTER, _LINE, _GAP = 7.8, 15.0, 9.0  # of a label in pixels: a letter's width, height, distance
+_LETTER, _LINE, _GAP = 8.6, 15.0, 9.0  # of a label in pixels: a letter's width, height, distance
 _KIND: Final = {True: "protected", False: "remainder"}  # bounded, and not
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -58,6 +58,7 @@ def scatter_chart(chart: Chart, dots: Sequence[Dot], clean: float) -> Markup:
         chance_line(chart, frame),
         tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=y, y2=y, class_="line clean"),
         _front(pareto(dots), frame),
+        *_labels(dots, frame),
     ]
     for dot in dots:
         x, place = frame.x(dot.place.x), dot.place
@@ -65,7 +66,6 @@ def scatter_chart(chart: Chart, dots: Sequence[Dot], clean: float) -> Markup:
             ends = frame.y(place.accuracy - place.spread), frame.y(place.accuracy + place.spread)
             drawn.append(whisker(_KIND[dot.bounded], (x, x), ends))
         drawn.append(marker(_KIND[dot.bounded], x, frame.y(place.accuracy)))
-    drawn += _labels(dots, frame)
     return picture(chart, _TOP + PLOT_HEIGHT + BOTTOM, drawn)
 
 
@@ -86,6 +86,10 @@ def _labels(dots: Sequence[Dot], frame: Frame) -> Iterator[Markup]:
         boxes = [_boxed(x, y, width, across, down) for across, down in _PLACES]
         box = min(boxes, key=lambda box: sum(_shared(box, other) for other in taken) + _out(box))
         taken.append(box)
+        middle = (box[1] + box[3]) / 2
+        if abs(middle - y) > 1.5 * _LINE:  # so far away that it could be another dot's
+            ends = {"x1": x, "x2": min(max(x, box[0]), box[2]), "y1": y, "y2": middle}
+            yield tag("line", class_="chance", **ends)
         yield tag("text", dot.name, x=box[0], y=box[3] - 3)
 
 
