@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shutil
 from dataclasses import replace
 from fractions import Fraction
 
@@ -227,8 +228,8 @@ def test_a_finished_comparison_does_nothing_again_and_takes_another_method(
     first = numbers(options)["methods"]
     victims.trained.clear()
     with monkeypatch.context() as patched:
-        for module, name in ((study, "fit_generator"), (study, "make_arrays")):
-            patched.setattr(module, name, None)
+        for name in ("fitted", "made", "study_of", "strongest_noise"):
+            patched.setattr(comparing, name, None)
         compare(options, METHODS_HERE[:1], ignore)
     assert not victims.trained
     compare(options, METHODS_HERE, ignore)
@@ -259,6 +260,9 @@ def test_other_settings_or_a_changed_method_are_refused_unless_it_starts_over(op
     changed.key.write_bytes(bytes(32))
     with pytest.raises(UsageProblem, match="other settings or pictures"):
         compare(changed, METHODS_HERE[:1], ignore)
+    shutil.rmtree(options.out / "controls")  # the methods know their settings themselves
+    with pytest.raises(UsageProblem, match=r"methods.lsp belongs to a comparison with other"):
+        compare(replace(options, epochs=2), METHODS_HERE[:1], ignore)
     victims.trained.clear()
     compare(replace(options, epochs=2, resume=False), METHODS_HERE[:1], ignore)
     assert len(victims.trained) == 5 + 3
