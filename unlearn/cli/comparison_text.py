@@ -26,8 +26,11 @@ def print_comparison(found: Comparison, output: Output) -> None:
     refused = [entry for entry in found.entries if entry.refusal]
     output.result(*(Text(one_line(f"{e.name}: {e.refusal}"), style="yellow") for e in refused))
     if found.flags:
-        names = dict.fromkeys(f"{name} ({method or 'controls'})" for method, name, _ in found.flags)
-        output.result(Text(one_line(f"Flags, see the report: {', '.join(names)}"), style="yellow"))
+        raised: dict[str, dict[str, None]] = {}
+        for method, name, _ in found.flags:
+            raised.setdefault(name, {})[method or "controls"] = None
+        told = "; ".join(f"{name} ({', '.join(where)})" for name, where in raised.items())
+        output.result(Text(one_line(f"Flags, see the report: {told}"), style="yellow"))
 
 
 def _accuracies(found: Comparison) -> Table:
