@@ -1,6 +1,7 @@
 """Methods by name."""
 
 from unlearn.methods.base import Cost, Method, NoiseMaker, Spec
+from unlearn.methods.casts import Casts
 from unlearn.methods.clusters import Clusters
 from unlearn.methods.em import Em
 from unlearn.methods.entf import EntF
@@ -20,6 +21,7 @@ METHODS: dict[str, type[Method]] = {
     Lsp.name: Lsp,
     Clusters.name: Clusters,
     Motifs.name: Motifs,
+    Casts.name: Casts,
 }
 
 __all__ = ["METHODS", "Cost", "Method", "MinMaxMin", "NoiseMaker", "Spec"]

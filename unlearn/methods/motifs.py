@@ -243,15 +243,21 @@ def shown(images: Tensor, mask: Mask) -> Tensor:
 
     All sums are of whole numbers, so that equal pictures get equal shares everywhere.
     """
-    levels = (images.to(torch.float64) * WHITE).round()
-    if images.shape[1] == 3:
-        weights = torch.tensor(_LUMA, dtype=torch.float64, device=images.device)
-        levels = ((levels * weights[:, None, None]).sum(dim=1, keepdim=True) / 1000).floor()
+    levels = luma_levels(images)
     half = max(1, round(mask.window * min(images.shape[-2:]) / WORKING_SIZE) // 2)
     count = (2 * half + 1) ** 2
     total, squares = summed(levels, half), summed(levels.square(), half)
     deviation = (count * squares - total.square()).clamp(min=0).sqrt() / count
     return (mask.least + mask.gain * deviation).clamp(max=1).to(torch.float32)
+
+
+def luma_levels(images: Tensor) -> Tensor:
+    """Return luma in whole levels float64 (N, 1, H, W) of images [0, 1] of 1 or 3 channels."""
+    levels = (images.to(torch.float64) * WHITE).round()
+    if images.shape[1] == 1:
+        return levels
+    weights = torch.tensor(_LUMA, dtype=torch.float64, device=images.device)
+    return ((levels * weights[:, None, None]).sum(dim=1, keepdim=True) / 1000).floor()
 
 
 def summed(planes: Tensor, half: int) -> Tensor:

@@ -19,6 +19,7 @@ from tests.benchmarks.noise.pictures import Photos, load
 from unlearn.countermeasures import find
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import select_run
+from unlearn.methods.base import Method
 from unlearn.methods.motifs import WORKING_SIZE, Motifs, class_motifs, gratings, shown, summed
 from unlearn.radius import WHITE
 from unlearn.rng import Rng, content_ids
@@ -28,8 +29,8 @@ _TOGETHER = 50
 _CLASSES = 16  # to which the product rounds up: its table depends on no later class
 
 
-def protected(pixels: Tensor, labels: Tensor, key: int, method: Motifs | None = None) -> Tensor:
-    """Return pixels uint8 (N, 3, S, S) with the product's motifs, of a key's stream."""
+def protected(pixels: Tensor, labels: Tensor, key: int, method: Method | None = None) -> Tensor:
+    """Return pixels uint8 (N, 3, S, S) with noise of a method that trains nothing, of a key."""
     maker = (method or Motifs()).ready(nn.Module(), select_run("cpu"))
     changed = torch.empty_like(pixels)
     for n in range(0, len(pixels), _TOGETHER):

@@ -20,6 +20,8 @@ from tests.benchmarks.noise.masking import Mask
 from tests.benchmarks.noise.motifs import Design, Layer, Noise, unordered_gratings
 from tests.benchmarks.noise.pictures import Photos, load, shown
 from unlearn.device import select_run
+from unlearn.generators.recipes import recipe_of
+from unlearn.methods.base import PAPER
 
 Job = dict  # name, noise (see `protected`), copier, seed, defence
 
@@ -52,8 +54,9 @@ def protected(photos: Photos, noise: dict, tables: Path) -> Tensor:
     """Return the pixels with a job's noise: none, a placebo, or motifs, drawn or learned."""
     if noise["kind"] == "clean":
         return photos.pixels
-    if noise["kind"] == "product":
-        return attackers.protected(photos.pixels, photos.labels, noise["key"])
+    if noise["kind"] == "method":
+        method = recipe_of(noise["method"], noise.get("recipe", PAPER))
+        return attackers.protected(photos.pixels, photos.labels, key_number(noise), method)
     key = noise.get("key", "search").encode()
     changed = torch.empty_like(photos.pixels)
     if noise["kind"] == "placebo":
@@ -75,6 +78,14 @@ def protected(photos: Photos, noise: dict, tables: Path) -> Tensor:
             delta = np.rint(delta * radius / maker.design.levels).astype(np.int16)
         changed[n] = (photos.pixels[n] + torch.from_numpy(delta)).clamp(0, 255).byte()
     return changed
+
+
+def key_number(noise: dict) -> int:
+    """Return the seed of a key that a job names by number or by word."""
+    key = noise.get("key", 0)
+    if isinstance(key, int):
+        return key
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
 
 
 def defended(pixels: Tensor, labels: Tensor, defence: str, key: int = 0) -> Tensor:
@@ -147,7 +158,7 @@ def run_job(job: Job, photos: tuple[Photos, Photos], tables: Path) -> dict:
         for a, b in zip(pixels[::50], trained.pixels[::50], strict=True)
     ) / len(pixels[::50])
     defence = job.get("defence", "none")
-    pixels = defended(pixels, trained.labels, defence, job["noise"].get("key", 0))
+    pixels = defended(pixels, trained.labels, defence, key_number(job["noise"]))
     test = tested.pixels
     if defence == "grey":
         test = defended(test, tested.labels, defence)
