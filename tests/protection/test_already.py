@@ -40,6 +40,29 @@ def test_outputs_of_an_earlier_run_are_refused_wherever_under_its_folder(tmp_pat
     assert len(result.failed) == 3
 
 
+def test_outputs_are_known_under_another_name_of_their_folder_and_in_another_folder(tmp_path):
+    make_photos(tmp_path / "photos")
+    first = tmp_path / "protected"
+    run(tmp_path, tmp_path / "photos", out=first)
+    (tmp_path / "web" / "2026").mkdir(parents=True)
+    shutil.copy(first / "a.png", tmp_path / "web" / "2026" / "copied.png")
+    first.rename(tmp_path / "published")
+    for folder, count in (("published", 3), ("web", 1)):
+        result = run(tmp_path, tmp_path / folder, out=tmp_path / "second")
+        reasons = [record.reason for record in result.failed]
+        assert [reason.startswith("is protected already") for reason in reasons] == [True] * count
+        assert not result.protected
+    (tmp_path / "protected.unlearn").rename(tmp_path / "elsewhere")
+    assert run(tmp_path, tmp_path / "published", out=tmp_path / "second").exit_code == 0
+
+
+def test_a_folder_beside_that_cannot_be_read_is_no_manifest(tmp_path):
+    make_photos(tmp_path / "photos")
+    (tmp_path / "a.unlearn" / "manifest.jsonl").mkdir(parents=True)
+    (tmp_path / "b.unlearn").write_text("no folder")
+    assert run(tmp_path, tmp_path / "photos", out=tmp_path / "second").exit_code == 0
+
+
 def test_again_protects_what_is_protected(tmp_path):
     make_photos(tmp_path / "photos")
     first = tmp_path / "protected"

@@ -519,25 +519,44 @@ def test_another_generator_or_key_is_refused(tmp_path, fake):
     assert not default_path().exists()
 
 
-def test_an_output_whose_source_now_fails_goes_away(tmp_path, fake):
-    photos = make_photos(tmp_path / "photos", ["a.jpg", "b.jpg"])
+def test_an_output_whose_source_cannot_be_read_now_stays_and_is_named(tmp_path, fake):
+    photos = make_photos(tmp_path / "photos", ["a.jpg", "b.jpg", "c.jpg"])
     run(tmp_path)
+    before, out = outputs(tmp_path), tmp_path / "protected"
     (photos / "a.jpg").write_bytes(b"\xff\xd8\xff")
-    (photos / "b.jpg").unlink()
-    (photos / "b.jpg").symlink_to(photos / "gone.jpg")
+    for name in ("b.jpg", "c.jpg"):
+        (photos / name).unlink()
+        (photos / name).symlink_to(photos / "gone.jpg")
     heard = Heard()
     result = protect(options_for(tmp_path), heard)
-    assert (result.exit_code, outputs(tmp_path)) == (1, {})
-    assert result.outdated == ("a.png", "b.png")
-    assert heard.notices == ["2 outdated outputs of earlier runs are removed"]
+    assert (result.exit_code, outputs(tmp_path)) == (1, before)
+    assert heard.notices == [
+        "2 outputs of an earlier run stay as they are, since their sources cannot be protected now: "
+        f"{out}/b.png, {out}/c.png",
+        "1 output of an earlier run is outdated; each goes when its picture is done again",
+        f"{out}/a.png is from an earlier run and was left as it is",
+    ]
 
 
-def test_a_forced_redo_that_fails_leaves_no_output(tmp_path, fake, monkeypatch):
+def test_a_source_that_can_be_read_again_is_the_owner_of_its_output(tmp_path, fake):
+    photos = make_photos(tmp_path / "photos", ["a.jpg", "b.jpg"])
+    run(tmp_path)
+    content, before = (photos / "a.jpg").read_bytes(), outputs(tmp_path)
+    (photos / "a.jpg").write_bytes(b"\xff\xd8\xff")
+    run(tmp_path)
+    (photos / "a.jpg").write_bytes(content)
+    result = run(tmp_path)
+    assert (result.exit_code, result.earlier, outputs(tmp_path)) == (0, 2, before)
+
+
+def test_a_forced_redo_that_fails_leaves_what_was_published(tmp_path, fake, monkeypatch):
     make_photos(tmp_path / "photos", ["bad.jpg", "good.jpg"])
     run(tmp_path)
+    before = outputs(tmp_path)
     monkeypatch.setattr(Steps, "write", staticmethod(protecting.failing_write))
     result = run(tmp_path, force=True)
-    assert (result.exit_code, set(outputs(tmp_path))) == (1, {"good.png"})
+    assert (result.exit_code, outputs(tmp_path)["bad.png"]) == (1, before["bad.png"])
+    assert set(outputs(tmp_path)) == {"bad.png", "good.png"}
 
 
 def test_an_outdated_output_under_an_old_name_goes_unless_somebody_edited_it(tmp_path, fake):

@@ -1,6 +1,7 @@
 """Pictures that are protected already: noise on noise leaves the bound against the original."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -8,52 +9,60 @@ from pathlib import Path
 from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
 from unlearn.protection.manifest import FILE_NAME, read_manifest
-from unlearn.protection.plan import Plan, records_folder
+from unlearn.protection.plan import Plan, PlannedPicture
 from unlearn.sources.scan import Refusal
 
 
 def without_protected(plan: Plan) -> Plan:
     """Return the plan with the pictures refused that an earlier run wrote.
 
-    They are known by the manifest beside a folder they are in, whatever they are called now.
+    They are known by any manifest beside a folder they are in, whatever they and that folder are
+    called now.
     """
     find = _finder()
     refused = {
-        picture.name: Refusal(picture.name, _reason(records))
+        picture.name: Refusal(picture.name, _reason(manifest))
         for picture in plan.pictures
-        if (records := find(picture.source)) is not None
+        if (manifest := find(picture)) is not None
     }
     pictures = tuple(picture for picture in plan.pictures if picture.name not in refused)
     return replace(plan, pictures=pictures, refused=(*plan.refused, *refused.values()))
 
 
-def _finder() -> Callable[[Path], Path | None]:
-    """Return a function that finds the records of the run that wrote a file, None if none did."""
+def _finder() -> Callable[[PlannedPicture], Path | None]:
+    """Return a function that finds the manifest of the run that wrote a file, None if none did."""
 
     @cache
-    def written(folder: Path) -> frozenset[str]:
-        """Return the hashes of what runs wrote into a folder."""
-        manifest = read_manifest(records_folder(folder))
-        return frozenset(
-            record.out_sha256
-            for record in (*manifest.outputs.values(), *manifest.records.values())
-            if record is not None and record.out_sha256
-        )
+    def written(folder: Path) -> Mapping[str, tuple[int | None, Path]]:
+        """Return the hashes of what runs wrote whose records lie in a folder, with their sizes."""
+        found: dict[str, tuple[int | None, Path]] = {}
+        for path in sorted(folder.glob(f"*.unlearn/{FILE_NAME}")):
+            with contextlib.suppress(OSError):
+                manifest = read_manifest(path.parent)
+                for record in (*manifest.outputs.values(), *manifest.records.values()):
+                    if record is not None and record.out_sha256:
+                        found[record.out_sha256] = record.bytes, path
+        return found
 
-    def find(path: Path) -> Path | None:
-        """Return where the manifest is that knows a file."""
-        folders = [folder for folder in path.absolute().parents[:-1] if written(folder)]
-        sha256 = file_sha256(path) if folders else None
-        known = (folder for folder in folders if sha256 in written(folder))
-        folder = next(known, None)
-        return None if folder is None else records_folder(folder)
+    @cache
+    def sizes(folder: Path) -> frozenset[int | None]:
+        """Return the sizes of what written returns; most pictures need no hash to tell them."""
+        return frozenset(size for size, _ in written(folder).values())
+
+    def find(picture: PlannedPicture) -> Path | None:
+        """Return the manifest that knows a file."""
+        path = picture.source.absolute()
+        own = {path.stat().st_size, None}
+        folders = [folder for folder in path.parents if not own.isdisjoint(sizes(folder))]
+        sha256 = (picture.claims.sha256 or file_sha256(path) or "") if folders else ""
+        return next((written(f)[sha256][1] for f in folders if sha256 in written(f)), None)
 
     return find
 
 
-def _reason(records: Path) -> str:
+def _reason(manifest: Path) -> str:
     """Return why a picture is refused."""
     return (
-        f"is protected already (see {printable(records / FILE_NAME)}); noise on noise leaves the "
+        f"is protected already (see {printable(manifest)}); noise on noise leaves the "
         "bound against the original. Protect the original, or use --again"
     )

@@ -88,7 +88,6 @@ class Plan:
     skipped: Mapping[str, int]
     labelling: Labelling
     notices: tuple[str, ...]
-    refused_outputs: frozenset[str] = frozenset()  # what earlier runs wrote for those
     manifest: Manifest = field(default_factory=Manifest)  # of earlier runs
 
     @property
@@ -124,12 +123,13 @@ def make_plan(request: PlanRequest) -> Plan:
     pictures, lossy = _pictures(found.sources, labelling.labels, request.format, owners, reserved)
     writable, too_long = _split_long(pictures)
     refused = (*found.refused, *lossy, *too_long)
-    gone = [owners.of_refused(refusal.name, found.inputs) for refusal in refused]
+    earlier = [owners.of_refused(refusal.name, found.inputs) for refusal in refused]
     notices = (
         *labelling.notices,
         *_notices(writable),
         *_changed_formats(found.sources, request.format),
         *_raws(found.raws),
+        *_staying(out, frozenset().union(*earlier)),
     )
     return Plan(
         inputs=found.inputs,
@@ -140,7 +140,6 @@ def make_plan(request: PlanRequest) -> Plan:
         skipped=found.skipped,
         labelling=labelling,
         notices=notices,
-        refused_outputs=frozenset().union(*gone),
         manifest=owners.manifest,
     )
 
@@ -227,6 +226,16 @@ def _raws(names: Sequence[str]) -> tuple[str, ...]:
         f"{many} not protected, but the picture of the same name beside is: "
         f"{_listed(list(map(printable, names)), ', ')}",
     )
+
+
+def _staying(out: Path, names: frozenset[str]) -> tuple[str, ...]:
+    """Return what the person should know about what refused sources have published before."""
+    there = [printable(out / name) for name in sorted(names) if os.path.lexists(out / name)]
+    if not there:
+        return ()
+    many = f"{len(there)} outputs" if len(there) > 1 else "1 output"
+    stay = "stay as they are, since their sources" if len(there) > 1 else "stays, since its source"
+    return (f"{many} of an earlier run {stay} cannot be protected now: {_listed(there, ', ')}",)
 
 
 def _refuse_overlap(found: Scan, out: Path, records: Path) -> None:

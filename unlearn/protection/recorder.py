@@ -28,7 +28,7 @@ class DryRecorder:
 
 
 class ManifestRecorder:
-    """Writes into the manifest, and sees to it that no outdated output stays."""
+    """Writes into the manifest; an outdated output goes as soon as its picture is done again."""
 
     def __init__(
         self, plan: Plan, outdated: Collection[str], writer: ManifestWriter, report: Report
@@ -43,17 +43,19 @@ class ManifestRecorder:
             self._writer.begin(picture.name, out, picture.claims.origin)
 
     def record(self, picture: PlannedPicture, record: PictureRecord) -> None:
-        failed = record.status != "ok"
-        gone = self._outdated.union(picture.outs if failed else ()) - {record.out}
-        for out in picture.claims.removable & gone:
-            (self._plan.out / out).unlink(missing_ok=True)
-        for out in picture.outs if failed else ():
-            self._name_what_stays(picture, out)
+        if record.status == "ok":
+            for out in picture.claims.removable & self._outdated - {record.out}:
+                (self._plan.out / out).unlink(missing_ok=True)
+        else:
+            self._name_what_stays(picture)
         self._writer.record(record)
 
-    def _name_what_stays(self, picture: PlannedPicture, out: str) -> None:
+    def _name_what_stays(self, picture: PlannedPicture) -> None:
         """Say what is left in the place of a failed picture."""
-        path = self._plan.out / out
-        if path.exists():
-            whose = "from another folder" if out in picture.claims.shows else "not from unlearn"
-            self._report(Notice(f"{printable(path)} is {whose} and was left as it is"))
+        for out in sorted({*picture.outs, *picture.claims.removable}):
+            path = self._plan.out / out
+            if path.exists():
+                claims = picture.claims
+                whose = "from another folder" if out in claims.shows else "not from unlearn"
+                whose = "from an earlier run" if out in claims.removable else whose
+                self._report(Notice(f"{printable(path)} is {whose} and was left as it is"))

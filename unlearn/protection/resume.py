@@ -29,9 +29,8 @@ def sort_work(
 ) -> Work:
     """Compare the plan with the disk; a picture is finished if source, settings and output agree.
 
-    An outdated output belongs to a picture that has to be done again, or that can no longer be
-    done. Raises UsageProblem where an output would replace something that unlearn did not write,
-    unless `force`.
+    An outdated output belongs to a picture that has to be done again. Raises UsageProblem where an
+    output would replace something that unlearn did not write, unless `force`.
     """
     current = _current(plan, manifest, fingerprints)
     finished = {} if force else current
@@ -105,7 +104,7 @@ def _outdated(
     """Return earlier outputs that belong to no current picture, and those edited since."""
     kept = {record.out for record in current.values()}
     planned = {out for number in pending for out in plan.pictures[number].outs}
-    candidates = set(plan.refused_outputs)
+    candidates = set[str]()
     for picture in (plan.pictures[number] for number in pending):
         candidates |= picture.claims.removable | (set(picture.outs) & set(picture.claims.shows))
     outdated: list[str] = []

@@ -177,12 +177,10 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectReport:
 
 
 def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) -> ProtectReport:
-    """Remove what is outdated, then do the pictures and their previews."""
+    """Do the pictures and their previews."""
     ground, options = steps.ground, steps.ground.options
     threads = threads_for(device, options.workers)
     _tidy(ground)
-    for out in ground.plan.refused_outputs & set(ground.work.outdated):
-        (ground.plan.out / out).unlink(missing_ok=True)
     for record in refused_records(ground.plan):
         manifest.record(record)
     with (
@@ -259,7 +257,11 @@ def _announce(ground: Groundwork, device: str, report: Report) -> None:
     if ground.manifest.broken_lines:
         notices.append(f"{ground.manifest.broken_lines} broken lines in the manifest are ignored")
     if ground.work.outdated and not ground.options.dry_run:
-        notices.append(f"{len(ground.work.outdated)} outdated outputs of earlier runs are removed")
+        count = len(ground.work.outdated)
+        many = (
+            f"{count} outputs of earlier runs are" if count > 1 else "1 output of an earlier run is"
+        )
+        notices.append(f"{many} outdated; each goes when its picture is done again")
     for out in ground.work.edited:
         notices.append(
             f"{printable(plan.out / out)} is outdated, was changed since, and was left there"
