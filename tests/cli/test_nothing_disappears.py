@@ -249,17 +249,37 @@ def test_nothing_published_disappears_and_no_name_comes_to_hold_another(there, c
     assert (code == 2 and after == before) or set(after.values()) >= case.shows
 
 
-def test_two_albums_of_one_output_are_each_verified_against_their_own(there, capsys):
+@pytest.mark.parametrize(("source", "other"), [("one", "two"), ("two", "one"), ("link", "two")])
+def test_two_albums_of_one_output_are_each_verified_against_their_own(there, capsys, source, other):
     _two_albums(there)
     there.protect("two")
-    there.pictures.clear()
-    assert there.protect("one") == 0
+    Path("link").symlink_to("one")
     capsys.readouterr()
+    assert run(["verify", source, "out"]) == 0
+    said = capsys.readouterr()
+    assert "1 of 1 files" in said.out
+    assert "1 output of another source is in this folder by the manifest, and not compared" in (
+        " ".join(said.err.split())
+    )
+    assert f"/{other}/; name that folder as SRC" in "".join(said.err.split("\n"))
+
+
+def test_what_is_not_the_file_that_another_album_wrote_is_extra(there):
+    _two_albums(there)
+    there.protect("two")
+    shutil.copy("two/IMG_0001.jpg", there.out / "clean.jpg")
     assert run(["verify", "one", "out"]) == 1
-    assert "IMG_0001.jpg, not compared" in capsys.readouterr().out
-    (there.out / "IMG_0001-2.png").unlink()
+    (there.out / "clean.jpg").unlink()
     assert run(["verify", "one", "out"]) == 0
-    assert run(["verify", "two", "out"]) == 1
+    shutil.copy("two/IMG_0001.jpg", there.out / "IMG_0001-2.png")
+    assert run(["verify", "one", "out"]) == 1
+
+
+def test_an_output_whose_source_is_gone_from_the_same_album_is_extra(there):
+    _pair(there)
+    Path("one/b.jpg").unlink()
+    Path("link").symlink_to("one")
+    assert run(["verify", "one", "out"]) == run(["verify", "link", "out"]) == 1
 
 
 def test_the_second_of_two_albums_is_done_once_and_says_what_it_is_called(there, capsys):

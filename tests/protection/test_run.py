@@ -531,8 +531,8 @@ def test_an_output_whose_source_cannot_be_read_now_stays_and_is_named(tmp_path, 
     result = protect(options_for(tmp_path), heard)
     assert (result.exit_code, outputs(tmp_path)) == (1, before)
     assert heard.notices == [
-        "2 outputs of an earlier run stay as they are, since their sources cannot be protected now: "
-        f"{out}/b.png, {out}/c.png",
+        "2 outputs of an earlier run stay as they are, since their sources cannot be protected "
+        f"now: {out}/b.png, {out}/c.png",
         "1 output of an earlier run is outdated; each goes when its picture is done again",
         f"{out}/a.png is from an earlier run and was left as it is",
     ]

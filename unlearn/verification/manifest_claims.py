@@ -1,18 +1,23 @@
 """What a manifest claims about a run, each claim taken only as far as it can do no harm."""
 
-from collections.abc import Mapping
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
+from pathlib import Path
+from typing import Final, Literal
 
 from unlearn.config import from_plain
 from unlearn.errors import UsageProblem
+from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
-from unlearn.protection.manifest import UNBOUNDED, Manifest
+from unlearn.protection.manifest import UNBOUNDED, Manifest, origin_of
 from unlearn.radius import WIDEST, Radius
 from unlearn.sources.scan import Selection
 
 DEFAULT_RADIUS = Radius.of_levels(8)
 Origin = Literal["given", "manifest", "measured", "default"]
+_NAMED: Final = 3  # how many folders a notice lists before it only counts
 
 
 def claimed_radius(manifest: Manifest, given: Radius | None) -> tuple[Radius, Origin]:
@@ -53,6 +58,41 @@ def why_missing(name: str, refused: Mapping[str, str], manifest: Manifest) -> st
     if record and record.status != "ok" and record.reason:
         return f"{record.status}: {record.reason}"
     return refused.get(name, "there is no output")
+
+
+def others_outputs(
+    manifest: Manifest, out: Path, names: Iterable[str], inputs: Sequence[Path]
+) -> dict[str, str]:
+    """Return the outputs whose sources lie under none of the inputs, each with its source's place.
+
+    Only files that are what was written count: whatever else lies in the folder is still extra.
+    """
+    places = (os.path.realpath(path) if path.is_dir() else origin_of(path) for path in inputs)
+    ours = tuple(f"{place.rstrip(os.sep)}{os.sep}" for place in places)
+    found = {}
+    for name in names:
+        record, place = manifest.outputs.get(name), manifest.owners.get(name, ("", None))[1]
+        if record is None or place is None or f"{place}{os.sep}".startswith(ours):
+            continue
+        if file_sha256(out / name) == record.out_sha256:
+            found[name] = place
+    return found
+
+
+def of_others(others: Mapping[str, str], manifest: Manifest) -> tuple[str, ...]:
+    """Return which outputs were not compared, and how to compare them."""
+    if not others:
+        return ()
+    folders = Counter(
+        printable(place.removesuffix(manifest.owners[name][0])) for name, place in others.items()
+    )
+    listed = [f"{count} from {folder}" for folder, count in sorted(folders.items())[:_NAMED]]
+    more = [f"{len(folders) - _NAMED} more folders"] if len(folders) > _NAMED else []
+    belong = "s of other sources are" if len(others) > 1 else " of another source is"
+    return (
+        f"{len(others)} output{belong} in this folder by the manifest, and not compared: "
+        f"{', '.join([*listed, *more])}; name that folder as SRC to compare it",
+    )
 
 
 def notices(manifest: Manifest, radius: Radius, origin: Origin) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ from unlearn.verification.manifest_claims import (
     claimed_selection,
     claimed_shrinking,
     notices,
+    of_others,
+    others_outputs,
     why_missing,
 )
 from unlearn.verification.options import VerifyOptions
@@ -81,9 +83,11 @@ def verify(
     radius, origin = claimed_radius(manifest, options.radius)
     preparation = Preparation(claimed_shrinking(manifest), options.max_pixels)
     checks = _compare(chosen, radius, preparation, options.workers, report)
-    checks += _unpaired(found, outputs, pairs, manifest)
+    others = others_outputs(manifest, out, outputs.pictures.keys() - pairs.values(), found.inputs)
+    alone = _unpaired(found, outputs, pairs, manifest)
+    checks += [check for check in alone if check.output not in others]
     checks.sort(key=lambda check: check.source or check.output or "")
-    said = notices(manifest, radius, origin)
+    said = (*notices(manifest, radius, origin), *of_others(others, manifest))
     return VerifyReport(tuple(checks), radius, origin, len(tasks), len(chosen), said)
 
 
