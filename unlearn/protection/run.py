@@ -52,9 +52,12 @@ _STOPPING = "Stopping after the pictures under way; press Ctrl-C again to stop a
 
 def load_generator(path: Path, device: str) -> tuple[LoadedGenerator, str]:
     """Load a generator and return it with the name of the device it computes on."""
-    import torch
+    try:
+        import torch
 
-    from unlearn.device import select_run
+        from unlearn.device import select_run
+    except ImportError as error:
+        raise EnvironmentProblem(f"PyTorch cannot be loaded: {error}") from error
     from unlearn.generators.artefact import NoiseGenerator
 
     run = select_run(device)

@@ -17,6 +17,7 @@ from functools import partial
 from types import FrameType, ModuleType, TracebackType
 from typing import Any, Final, Self, TypeVar
 
+from unlearn.errors import EnvironmentProblem
 from unlearn.workers.abandoned import run_until
 from unlearn.workers.limits import why_ended
 
@@ -28,7 +29,9 @@ _shared: Final[list[Any]] = []  # of a worker process: what all its jobs have in
 
 # What starting a worker raises when the pool's own thread closes its pipes at that moment.
 _HALF_CLOSED: Final = (OSError, AttributeError, TypeError, ValueError)
-
+# What the system's refusal of semaphores or processes is known by.
+_REFUSED: Final = (OSError, ImportError, NotImplementedError)
+_NO_WORKERS: Final = "worker processes cannot be started here ({}); use --workers 0, or see to that"
 
 _AGAIN_SECONDS: Final = 0.1
 
@@ -64,18 +67,29 @@ class Pool:
         self.close(now=kind is not None)
 
     def submit(self, task: Callable[[J], T], job: J) -> "Future[T]":
-        """Start a task; raises BrokenProcessPool if a worker has died since restart."""
+        """Start a task; raises BrokenProcessPool if a worker has died since restart.
+
+        Raises EnvironmentProblem where the system has no processes to give.
+        """
         if self.workers == 0:
             return _done_here(task, job)
-        if self._executor is None:
-            self._executor = ProcessPoolExecutor(
-                self.workers, multiprocessing.get_context("spawn"), start_worker, (self._shared,)
-            )
+        executor = self._executor = self._executor or self._started()
         with _interrupts_held(), _main_module_hidden():
             try:
-                return self._executor.submit(task, job)
+                return executor.submit(task, job)
             except _HALF_CLOSED as error:
+                if isinstance(error, OSError) and error.errno and not self._processes():
+                    raise EnvironmentProblem(_NO_WORKERS.format(error.strerror)) from error
                 raise BrokenProcessPool("a worker died while another was started") from error
+
+    def _started(self) -> ProcessPoolExecutor:
+        """Return an executor that starts its workers by and by."""
+        context = multiprocessing.get_context("spawn")
+        try:
+            return ProcessPoolExecutor(self.workers, context, start_worker, (self._shared,))
+        except _REFUSED as error:
+            reason = getattr(error, "strerror", None) or f"{error}".split(",")[0]
+            raise EnvironmentProblem(_NO_WORKERS.format(reason)) from error
 
     def submit_shared(self, task: Callable[[Any, J], T], job: J) -> "Future[T]":
         """Start a task that takes what all jobs share, and its own; raises as submit does."""
@@ -98,13 +112,28 @@ class Pool:
         return future
 
     def restart(self) -> str:
-        """Give up the workers and return why one ended; new ones start with the next task."""
+        """Give up the workers and return why one ended; new ones start with the next task.
+
+        Raises EnvironmentProblem if new ones end before they have a task.
+        """
         processes, executor = self._processes(), self._executor
         if executor is not None and executor._broken:
             _wait_for_the_broken(executor)  # only then are all exit codes known
         reason = why_ended([process.exitcode for process in processes])
         self._end_workers(now=True)
+        self._prove()
         return reason
+
+    def _prove(self) -> None:
+        """Start a worker with nothing to do; raises EnvironmentProblem if that ends it."""
+        try:
+            self.submit(_nothing, None).result()
+        except BrokenProcessPool as error:
+            processes = self._processes()
+            self._end_workers(now=True)
+            codes = sorted({str(p.exitcode) for p in processes if p.exitcode not in (None, -15)})
+            why = f"they end at once, with exit code {' and '.join(codes)}"
+            raise EnvironmentProblem(_NO_WORKERS.format(why if codes else "one ended")) from error
 
     def close(self, *, now: bool = False) -> None:
         """End workers and threads: after what they are doing, or at once."""
@@ -225,6 +254,10 @@ def _do(task: Callable[[J], T], job: J, future: "Future[T]") -> None:
         future.set_exception(error)
         if not isinstance(error, Exception):
             raise
+
+
+def _nothing(_job: None) -> None:
+    """Do nothing."""
 
 
 def _with_shared(call: tuple[Callable[[Any, J], T], J]) -> T:
