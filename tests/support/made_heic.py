@@ -167,12 +167,13 @@ def size_of(pixels):
 def made_heic(pixels, *, turn=(), exif=None, xmp=None, icc=None, items=(), references=(), tail=b""):
     """Return a HEIC of uint8 (H, W, 1 or 3).
 
-    `turn` are irot and imir boxes as (name, value); `items` are further ones from 10 on, each
+    `turn` are irot, imir and clap boxes as (name, value); `items` are further ones from 10 on, each
     (type, content, properties, flags); `references` are (type, from, to); the picture is item 1.
     Without pi-heif, which alone reads it, the test that asks is skipped.
     """
     pytest.importorskip("pi_heif", reason="needs pi-heif (the extra heif)")
-    own = picture_properties(pixels) + [box(name, bytes([value])) for name, value in turn]
+    own = picture_properties(pixels)
+    own += [box(name, bytes([v]) if isinstance(v, int) else v) for name, v in turn]
     if icc:
         own[2] = box(b"colr", b"prof" + icc)
     entries = [(1, b"hvc1", coded(pixels), own, 0)]

@@ -181,7 +181,7 @@ def _tiff_entries(picture: Picture, exif: Exif, rows: int, bits: int) -> dict[in
     if picture.metadata.iptc:
         block = write_iptc(picture.metadata.iptc)
         entries[33723] = Entry(UNDEFINED, len(block), block)
-    return entries
+    return {**exif.geo, **entries}
 
 
 def encode_bmp(picture: Picture, file: BinaryIO) -> None:

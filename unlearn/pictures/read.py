@@ -4,6 +4,7 @@ Decode, turn upright, widen to grey or RGB with the alpha apart, shrink. It is a
 the file's bytes and the Preparation, which is what makes the bound provable.
 """
 
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
@@ -89,7 +90,11 @@ def _decode(source: Contents, preparation: Preparation) -> tuple[Image.Image, Fi
         wide = widen(image, raw, container, notices)
         found = read_metadata(image, data, kind.name, container, wide.mode)
     found.notices[:0] = notices
-    return _shrink(_turn(wide, found.orientation), preparation.max_side), found
+    upright = _turn(wide, found.orientation)
+    shrunk = _shrink(upright, preparation.max_side)
+    if shrunk is not upright:
+        found.metadata = replace(found.metadata, moved=True)
+    return shrunk, found
 
 
 def _whole_file(source: Contents, max_pixels: int) -> BinaryIO:

@@ -20,7 +20,7 @@ from unlearn.pictures.decoded import Picture
 from unlearn.pictures.grid import Upsampling, add_noise, picture_grid
 from unlearn.pictures.jpeg.ending import ended
 from unlearn.pictures.jpeg.within import keep_jpeg, refuse_large, refuse_weak
-from unlearn.pictures.metadata.left_out import XMP
+from unlearn.pictures.metadata.left_out import PRIVATE_DATA, REGIONS, XMP
 from unlearn.pictures.preview import Shown, show
 from unlearn.pictures.read import Preparation, decoded, open_picture, prepare
 from unlearn.pictures.survival import Survival, picture_survival
@@ -200,11 +200,14 @@ def _written_as(planned: PlannedPicture, out: str) -> str:
 def _left_out(shared: Shared, source: Picture, format: str) -> tuple[str, ...]:
     """Name what is in the source and, against what was asked for, not in the output."""
     metadata, wanted = source.metadata, shared.metadata
-    chosen = metadata.chosen(wanted, source.size)
-    unread = wanted in ("no-location", "copyright") and metadata.xmp and not chosen.xmp
+    as_stored = format == "JPEG"
+    chosen = metadata.chosen(wanted, source.size, as_stored=as_stored)
     names = [*source.dropped, *chosen.lost(format)]
-    if unread and not metadata.xmp_is_readable:
+    if wanted != "none" and metadata.xmp and not chosen.xmp and not metadata.xmp_is_readable:
         names.append(XMP)
+    if metadata.moved and not as_stored and wanted in ("keep", "no-location"):
+        names += [REGIONS] * metadata.names_regions
+        names += [PRIVATE_DATA] * bool(metadata.exif and metadata.exif.geo and wanted == "keep")
     return tuple(dict.fromkeys(names))
 
 

@@ -44,7 +44,7 @@ SOURCES = {
         made_file("jpeg", SIZE), (0xED, resources((0x0408, bytes(16)), (0x0404, b"")))
     ),
     "private-data in a tiff": lambda: saved(
-        made_image("RGB", SIZE), "TIFF", tiffinfo={34735: "geographic keys"}
+        made_image("RGB", SIZE), "TIFF", tiffinfo={65000: "a scanner's own"}
     ),
     "private-data in a jpeg": lambda: jpeg_segments(made_file("jpeg", SIZE), (0xE7, b"a camera's")),
     "private-data in a png": lambda: with_png_chunks(made_file("png-rgb", SIZE), (b"prVt", b"own")),

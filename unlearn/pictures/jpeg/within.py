@@ -73,7 +73,7 @@ def keep_jpeg(
     )
     across = picture.orientation > 4
     data, keeping = encode_within(before, after, source, grid[::-1] if across else grid, levels)
-    kept = picture.metadata.chosen(metadata, before.shape[1::-1])
+    kept = picture.metadata.chosen(metadata, before.shape[1::-1], as_stored=True)
     return dressed(data, kept, picture.orientation), keeping
 
 

@@ -24,7 +24,10 @@ _LARGEST_OPAQUE = 4_096  # no standard tag but UserComment needs more
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, ARTIST, COPYRIGHT = 274, 282, 283, 315, 33432
 XP_AUTHOR = 40093
 PHOTO_POINTER, GPS_POINTER, _MAKER_NOTE, USER_COMMENT = 34665, 34853, 37500, 37510
+_REGION_TAGS = frozenset({37396, 41492})  # area and location of the subject, in pixels
 _COLOUR_SPACE, _PIXEL_WIDTH, _PIXEL_HEIGHT, INTEROP_POINTER = 40961, 40962, 40963, 40965
+# Of GeoTIFF and GDAL: where on Earth which pixel lies, names of bands, the value of no data.
+_GEO_TAGS = frozenset({33550, 33920, 33922, 34264, 34735, 34736, 34737, 42112, 42113})
 _IMAGE_TAGS = frozenset(
     {
         269,
@@ -43,6 +46,7 @@ _IMAGE_TAGS = frozenset(
         318,
         319,
     }
+    | _GEO_TAGS
     | {18246, 18249, COPYRIGHT, 40091, 40092, 40093, 40094, 40095, PHOTO_POINTER, GPS_POINTER}
 )
 _PHOTO_TAGS = frozenset(range(33434, 42241)) - {34665, 34853, _MAKER_NOTE, 37724}
@@ -76,6 +80,12 @@ class Exif:
     damaged: int = 0
     dropped: tuple[str, ...] = ()
     interop: Directory = field(default_factory=dict)
+    geo: Directory = field(default_factory=dict)  # of a TIFF, which alone can hold them
+
+    @property
+    def names_regions(self) -> bool:
+        """Whether it says where in the picture its subject is."""
+        return not _REGION_TAGS.isdisjoint(self.photo)
 
     @property
     def is_adobe_rgb(self) -> bool:
@@ -111,6 +121,7 @@ def read_exif(block: Data, start: int = 0) -> Exif:
     if not 8 <= start <= len(block) - 6:
         raise ValueError("no EXIF directory")
     image, following = reader.directory(start, _IMAGE_TAGS)
+    geo = {tag: image.pop(tag) for tag in _GEO_TAGS & image.keys()}
     found = Exif(order, image)
     photo, _ = reader.directory(found.number(image.pop(PHOTO_POINTER, None)), _PHOTO_TAGS)
     interop, _ = reader.directory(found.number(photo.pop(INTEROP_POINTER, None)), _INTEROP_TAGS)
@@ -118,7 +129,7 @@ def read_exif(block: Data, start: int = 0) -> Exif:
     if following:
         reader.dropped.append(THUMBNAIL)
     dropped = tuple(dict.fromkeys(reader.dropped))
-    return Exif(order, image, photo, gps, reader.damaged, dropped, interop)
+    return Exif(order, image, photo, gps, reader.damaged, dropped, interop, geo)
 
 
 class _Reader:
@@ -184,7 +195,13 @@ def for_output(exif: Exif, size: tuple[int, int], *, copyright_only: bool = Fals
     for tag, length in zip((_PIXEL_WIDTH, _PIXEL_HEIGHT), size, strict=True):
         if tag in photo:
             photo[tag] = whole(exif.order, LONG, length)
-    return Exif(exif.order, image, photo, exif.gps, interop=exif.interop)
+    return Exif(exif.order, image, photo, exif.gps, interop=exif.interop, geo=exif.geo)
+
+
+def without_regions(exif: Exif) -> Exif:
+    """Return the block without what counts in the pixels of the file it comes from."""
+    photo = {tag: entry for tag, entry in exif.photo.items() if tag not in _REGION_TAGS}
+    return replace(exif, photo=photo, geo={})
 
 
 def swapped(entries: Directory) -> dict[int, Entry]:

@@ -30,7 +30,8 @@ Box = tuple[bytes, bytes]  # its type, and its content without the header
 class Container:
     """The primary picture's size, bits a value and greyness; frames, and what is beside it.
 
-    `cicp` is the content of a PNG's cICP chunk where colours are not those of sRGB.
+    `cicp` is the content of a PNG's cICP chunk where colours are not those of sRGB. `turned` says
+    whether it is shown as it is stored, `cropped` whether only a part of it is.
     """
 
     size: tuple[int, int] | None = None
@@ -39,6 +40,8 @@ class Container:
     frames: int = 1
     beside: tuple[str, ...] = ()
     cicp: bytes | None = None
+    turned: bool = False
+    cropped: bool = False
 
 
 @dataclass
@@ -74,7 +77,11 @@ def read_container(data: Data) -> Container:
     bits, grey, size, cicp = _shape(items)
     beside = list(dict.fromkeys([*_beside(items), *_outside(top)]))
     frames = max((_samples(content) for name, content in top if name == b"moov"), default=1)
-    return Container(size, bits, grey, max(1, frames), tuple(beside), cicp)
+    shown = {
+        name for name, content in items.of(items.primary) if content.strip(b"\0") or name == b"imir"
+    }
+    turned, cropped = not shown.isdisjoint({b"irot", b"imir"}), b"clap" in shown
+    return Container(size, bits, grey, max(1, frames), tuple(beside), cicp, turned, cropped)
 
 
 def _boxes(data: Data) -> Iterator[Box]:

@@ -17,7 +17,14 @@ from unlearn.pictures.choices import MetadataChoice
 from unlearn.pictures.kinds import Data, chunks, holds_picture, tiff_directories
 from unlearn.pictures.metadata.density import Density, read_density
 from unlearn.pictures.metadata.embedded import second_pictures
-from unlearn.pictures.metadata.exif import Exif, for_colour, for_output, read_exif, write_exif
+from unlearn.pictures.metadata.exif import (
+    Exif,
+    for_colour,
+    for_output,
+    read_exif,
+    without_regions,
+    write_exif,
+)
 from unlearn.pictures.metadata.iptc import DataSet, from_raw_profile, read_iptc, rights_in
 from unlearn.pictures.metadata.iptc import without_place as iptc_without_place
 from unlearn.pictures.metadata.isobmff import Container
@@ -27,6 +34,7 @@ from unlearn.pictures.metadata.left_out import (
     GAIN_MAP,
     IPTC,
     OTHER_COPY,
+    PRIVATE_DATA,
     TEXT,
     THUMBNAIL,
     XMP,
@@ -34,10 +42,12 @@ from unlearn.pictures.metadata.left_out import (
 from unlearn.pictures.metadata.xmp import (
     is_readable,
     names_place,
+    names_regions,
     rights_of,
     true_of_one,
     without_place,
 )
+from unlearn.pictures.metadata.xmp import without_regions as xmp_without_regions
 
 _COLOUR_CHUNKS = (b"cICP", b"cHRM", b"gAMA", b"sRGB", b"mDCV", b"cLLI")
 _ADOBE_RGB = (
@@ -62,7 +72,8 @@ _PROFILE_SPACES = frozenset({b"GRAY", b"RGB ", b"CMYK", b"Lab ", b"XYZ ", b"YCbr
 class Metadata:
     """What an output may carry; `comments` are those of a JPEG, byte for byte, and in `text` too.
 
-    The density is that of the upright picture.
+    The density is that of the upright picture; `moved` says whether that was turned, shrunk or cut
+    out of what the file stores, so that what counts in pixels of the file is not true of it.
     """
 
     icc: bytes | None = None
@@ -73,9 +84,17 @@ class Metadata:
     density: Density | None = None
     comments: tuple[bytes, ...] = ()
     iptc: tuple[DataSet, ...] = ()
+    moved: bool = False
 
-    def chosen(self, choice: MetadataChoice, size: tuple[int, int]) -> "Metadata":
-        """Return what an output of `size` (width, height) carries under the user's choice."""
+    def chosen(
+        self, choice: MetadataChoice, size: tuple[int, int], *, as_stored: bool = False
+    ) -> "Metadata":
+        """Return what an output of `size` (width, height) carries under the user's choice.
+
+        `as_stored` says that its pixels lie as the source's file has them.
+        """
+        if self.moved and not as_stored:
+            return self._without_regions().chosen(choice, size)
         look = Metadata(
             self.icc,
             self.exif and for_colour(self.exif),
@@ -86,7 +105,7 @@ class Metadata:
             return look
         exif = self.exif and for_output(self.exif, size, copyright_only=choice == "copyright")
         if choice == "no-location":
-            return replace(self._without_place(), exif=exif and replace(exif, gps={}))
+            return replace(self._without_place(), exif=exif and replace(exif, gps={}, geo={}))
         if choice == "copyright":
             xmp, iptc = self.xmp and _rights(self.xmp), rights_in(self.iptc)
             return replace(look, exif=exif, xmp=xmp, iptc=iptc)
@@ -101,11 +120,26 @@ class Metadata:
         text = tuple(pair for pair in self.text if not _PLACE_KEY.search(pair[0]))
         return replace(self, xmp=xmp, iptc=iptc_without_place(self.iptc), text=text)
 
+    def _without_regions(self) -> "Metadata":
+        """Return it without what speaks of places in the file's pixels."""
+        try:
+            xmp = self.xmp and xmp_without_regions(self.xmp)
+        except ValueError:
+            xmp = None
+        return replace(self, exif=self.exif and without_regions(self.exif), xmp=xmp, moved=False)
+
+    @property
+    def names_regions(self) -> bool:
+        """Whether it says where in the picture something is."""
+        return bool(
+            (self.exif and self.exif.names_regions) or (self.xmp and names_regions(self.xmp))
+        )
+
     @property
     def names_place(self) -> bool:
         """Whether it says where the picture was taken."""
         return bool(
-            (self.exif and _GPS_LATITUDE in self.exif.gps)
+            (self.exif and (_GPS_LATITUDE in self.exif.gps or self.exif.geo))
             or (self.xmp and names_place(self.xmp))
             or self.iptc != iptc_without_place(self.iptc)
             or any(_PLACE_KEY.search(key) for key, _ in self.text)
@@ -118,6 +152,8 @@ class Metadata:
                 yield EXIF
             if self.xmp:
                 yield XMP
+        if self.exif and self.exif.geo and format != "TIFF":
+            yield PRIVATE_DATA
         if self.iptc and format in ("WEBP", "BMP"):
             yield IPTC
         if self.text and format in ("TIFF", "WEBP", "BMP"):
@@ -170,7 +206,10 @@ def read_metadata(
         density = density.turned()
     text, comments = _text(image, name, found)
     iptc = _iptc(image, name, found)
-    found.metadata = Metadata(icc, exif, xmp, text, colour, density, comments, iptc)
+    moved = stored != 1 or bool(container and (container.turned or container.cropped))
+    found.metadata = Metadata(icc, exif, xmp, text, colour, density, comments, iptc, moved)
+    if container and container.cropped and image.size == container.size:
+        found.notices.append("its clean aperture, a crop that some programs show, is not applied")
     found.dropped = list(dict.fromkeys(found.dropped))
     return found
 
@@ -230,7 +269,7 @@ def _exif(image: Image.Image, data: Data, name: str, found: Findings) -> Exif | 
     if exif.damaged:
         found.notices.append(f"{exif.damaged} damaged or oversized EXIF entries were left out")
     found.dropped += exif.dropped
-    return exif if exif.image or exif.photo or exif.gps else None
+    return exif if exif.image or exif.photo or exif.gps or exif.geo else None
 
 
 def _xmp(image: Image.Image, found: Findings) -> bytes | None:

@@ -1,7 +1,7 @@
 """XMP packets read as XML: the rights in them, and packets that are true of the output."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 from xml.dom.minidom import Document, Element, parseString
 from xml.parsers.expat import ExpatError
@@ -60,6 +60,22 @@ _NAMES_PLACE: Final = re.compile(
     rb"|CountryCode|w3\.org/2003/01/geo/"
 )
 
+# What speaks of places in the picture as it is stored: faces, subjects, crops, panoramas.
+_REGIONS: Final = (
+    ("http://www.metadataworkinggroup.com/schemas/regions/", ("",)),
+    ("http://ns.microsoft.com/photo/1.2/", ("",)),
+    ("http://ns.apple.com/faceinfo/", ("",)),
+    ("http://ns.acdsee.com/regions/", ("",)),
+    ("http://iptc.org/std/Iptc4xmpExt/", ("ImageRegion",)),
+    ("http://ns.adobe.com/exif/", ("SubjectArea", "SubjectLocation")),
+    ("http://ns.adobe.com/camera-raw-settings/", ("Crop", "HasCrop")),
+    ("http://ns.google.com/photos/1.0/panorama/", ("",)),
+)
+_HAS_REGIONS: Final = re.compile(
+    rb"schemas/regions/|microsoft\.com/photo/1\.2/|faceinfo/|acdsee\.com/regions|ImageRegion"
+    rb"|SubjectArea|SubjectLocation|crs:(Has)?Crop|photos/1\.0/panorama/"
+)
+
 Wanted = Callable[[str, str], bool]  # of a namespace and a name in it
 
 
@@ -92,6 +108,19 @@ def names_place(packet: bytes) -> bool:
     return _NAMES_PLACE.search(packet) is not None
 
 
+def without_regions(packet: bytes) -> bytes | None:
+    """Return a packet that names no places in the picture; None if nothing is left.
+
+    Raises ValueError if it names some and cannot be read.
+    """
+    return only(packet, _is_no_region) if names_regions(packet) else packet
+
+
+def names_regions(packet: bytes) -> bool:
+    """Tell whether a packet names places in the picture, such as faces."""
+    return _HAS_REGIONS.search(packet) is not None
+
+
 def is_readable(packet: bytes) -> bool:
     """Tell whether a packet can be read as XML."""
     try:
@@ -111,18 +140,18 @@ def only(packet: bytes, wanted: Wanted) -> bytes | None:
     return _packed(document) if any(left) else None
 
 
-def _is_of_picture(namespace: str, name: str) -> bool:
-    """Tell whether a property speaks of the picture itself."""
-    return not any(
-        namespace.startswith(space) and name.startswith(names) for space, names in _ANNOUNCED
+def _none_of(properties: Sequence[tuple[str, tuple[str, ...]]]) -> Wanted:
+    """Return what tells whether a property is none of these."""
+    return lambda namespace, name: (
+        not any(
+            namespace.startswith(space) and name.startswith(names) for space, names in properties
+        )
     )
 
 
-def _is_no_place(namespace: str, name: str) -> bool:
-    """Tell whether a property says nothing of a place."""
-    return not any(
-        namespace.startswith(space) and name.startswith(names) for space, names in _PLACE
-    )
+_is_of_picture: Final = _none_of(_ANNOUNCED)
+_is_no_place: Final = _none_of(_PLACE)
+_is_no_region: Final = _none_of(_REGIONS)
 
 
 def _is_about_rights(namespace: str, name: str) -> bool:
