@@ -299,6 +299,41 @@ def test_parts_may_have_tables_of_their_own(protect, tmp_path):
     assert labels_in(tmp_path / "out")["test/a.jpg"] == "dog"
 
 
+def test_every_folder_may_have_a_table_of_its_own(protect, tmp_path):
+    names = ["i.jpg", "one/i.jpg", "one/deep/j.jpg", "two/i.jpg"]
+    photos = make_photos(tmp_path / "photos", names)
+    (photos / "metadata.csv").write_text("file_name,label\ni.jpg,dog\n")
+    (photos / "one/metadata.csv").write_text("file_name,label\ni.jpg,cat\ndeep/j.jpg,dog\n")
+    (photos / "two/metadata.jsonl").write_text('{"file_name": "i.jpg", "label": "cat"}\n')
+    code, _, err = protect("photos")
+    assert code == 2
+    assert err[-1] == (
+        "Error: photos/metadata.csv and the folders disagree about the classes; use --labels "
+        "csv:photos/metadata.csv (one of 3; put all rows into one) or --labels folders"
+    )
+    for name in ("two/i.jpg", "two/metadata.jsonl", "i.jpg", "metadata.csv"):
+        (photos / name).unlink()
+    code, _, err = protect("photos")
+    assert (code, said(err)) == (
+        0,
+        "Labels: 2 classes from the table photos/one/metadata.csv: cat (1), dog (1)",
+    )
+    assert labels_in(tmp_path / "out") == {"one/i.jpg": "cat", "one/deep/j.jpg": "dog"}
+
+
+def test_a_row_names_the_picture_beside_its_table_first(protect, tmp_path):
+    photos = make_photos(tmp_path / "photos", ["i.jpg", "sub/i.jpg"])
+    (photos / "sub" / "labels.csv").write_text("path,label\ni.jpg,cat\n../i.jpg,dog\n")
+    assert protect("photos", "--labels", "csv:photos/sub/labels.csv")[0] == 0
+    assert labels_in(tmp_path / "out") == {"i.jpg": "dog", "sub/i.jpg": "cat"}
+
+
+def test_parts_are_not_offered_as_classes(protect, tmp_path):
+    make_photos(tmp_path / "data", ["images/train/a.jpg", "images/val/b.jpg"])
+    code, _, err = protect("data")
+    assert (code, said(err)) == (0, "Labels: one class for all 2 pictures")
+
+
 def test_a_table_of_other_facts_is_noticed_and_left(protect, tmp_path):
     photos = make_photos(tmp_path / "photos", ["cats/a.jpg", "dogs/b.jpg"])
     (photos / "metadata.csv").write_text("file_name,text\ncats/a.jpg,hello\n")

@@ -170,7 +170,9 @@ def _one(found: Scan, notices: tuple[str, ...]) -> Labelling:
         around /= next(iter(places))[0]
         places = {place[1:] for place in places}
     hint = ""
-    if around.parts and len({place[:1] for place in places} - {()}) > 1 and len(found.inputs) == 1:
+    tops = {place[0] for place in places if place}
+    parts = all(part_of(top) for top in tops)  # those are no classes
+    if around.parts and len(tops) > 1 and not parts and len(found.inputs) == 1:
         top = printable(found.inputs[0] / around)
         hint = f"; for the folders in {top} as classes, give {top} as the input"
     return Labelling("one", (ONE_CLASS,) * len(found.sources), hint, (), notices)
@@ -340,17 +342,17 @@ def _refuse_loose(sources: Sequence[Source], labels: Sequence[str]) -> None:
 
 
 def _own_tables(found: Scan) -> tuple[list[Path], tuple[str, ...]]:
-    """Return the tables of labels in the inputs and their parts, and what is said of others."""
-    folders = [path for path in found.inputs if path.is_dir()]
-    tops = {(s.root, s.folders[0]): s for s in found.sources if s.folders}
-    folders += [source.base / top for (_, top), source in tops.items() if part_of(top)]
+    """Return the tables of labels in the inputs and the folders there, and what others lack."""
+    folders = dict.fromkeys(path for path in found.inputs if path.is_dir())
+    for source in found.sources:
+        inner = source.path.parents[: len(source.folders)]
+        folders |= dict.fromkeys(reversed(inner))
     tables = [folder / name for folder in folders for name in OWN_TABLES]
     there = [table for table in tables if table.is_file()]
     labelled = [table for table in there if has_labels(table)]
     return labelled, tuple(
         f"{printable(table)} has no columns file_name and label, so it names no classes"
-        for table in there
-        if table not in labelled
+        for table in [table for table in there if table not in labelled][:_NAMED]
     )
 
 
@@ -366,9 +368,11 @@ def _from_own(found: Scan, tables: Sequence[Path]) -> Labelling:
         return labelling
     pairs = set(zip(labelling.labels, folders, strict=True))
     if len(set(folders)) > 1 and not len(pairs) == len(set(folders)) == len(labelling.classes):
+        table = printable(tables[0])
+        several = f" (one of {len(tables)}; put all rows into one)" if len(tables) > 1 else ""
         raise UsageProblem(
-            f"{printable(tables[0])} and the folders disagree about the classes; "
-            f"use --labels csv:{printable(tables[0])} or --labels folders"
+            f"{table} and the folders disagree about the classes; use --labels "
+            f"csv:{table}{several} or --labels folders"
         )
     return labelling
 
@@ -416,13 +420,13 @@ def _parts_above(found: Scan) -> tuple[Part, ...]:
 def _number(
     row: Row, table: Path, by_name: Mapping[str, int], by_path: Mapping[str, int]
 ) -> int | None:
-    """Return which source a row names: under the inputs, or from where the table lies."""
+    """Return which source a row names: from where the table lies, or under the inputs."""
     for text in dict.fromkeys((row.path, readable(row.path).replace("\\", "/"))):
         if "\0" not in text:
             name = _normal(os.path.normpath(text))
             found = (
-                by_name.get(name),
                 by_path.get(_normal(_absolute(table.parent / text))),
+                by_name.get(name),
                 by_name.get(name.casefold()),
             )
             if numbers := [number for number in found if number is not None]:
