@@ -1,6 +1,6 @@
 """How visible the default generator is at each strength, on a folder of photos.
 
-    python -m tests.benchmarks.visibility photos
+    python -m tests.benchmarks.visibility photos [--format png]
 
 CIEDE2000 on the plain third of each picture; printed as a table in Markdown.
 """
@@ -20,10 +20,16 @@ HEADS = (
 )
 
 
-def row(strength, photos, folder):
+def row(strength, photos, folder, kind):
     """Return what a run of one strength says of its pictures."""
     report = unlearn.protect(
-        photos, folder / strength, rho=STRENGTHS[strength], labels="one", preview=0, workers=1
+        photos,
+        folder / strength,
+        rho=STRENGTHS[strength],
+        labels="one",
+        format=kind,
+        preview=0,
+        workers=1,
     )
     done = report.protected
     means = [record.visible for record in done]
@@ -48,11 +54,12 @@ def main():
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photos", type=Path)
+    parser.add_argument("--format", default="auto", choices=("auto", "keep", "png"))
     given = parser.parse_args()
     print(HEADS)
     with TemporaryDirectory() as folder:
         for strength in STRENGTHS:
-            print(row(strength, given.photos, Path(folder)), flush=True)
+            print(row(strength, given.photos, Path(folder), given.format), flush=True)
 
 
 if __name__ == "__main__":

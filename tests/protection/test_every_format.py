@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tests.support.corpus import CORPUS, READABLE, values
-from tests.support.made_heic import made_heic
+from tests.support.made_heic import coded, made_heic, picture_properties
 from tests.support.made_pictures import jpeg_segments, made_file, saved
 from tests.support.protecting import FakeGenerator, manifest_lines, options_for, tree
 from unlearn.cli.app import run
@@ -55,6 +55,16 @@ def test_a_folder_of_every_kind_is_protected_and_verified(tmp_path):
     checked = verify(photos, tmp_path / "protected", VerifyOptions(workers=1))
     assert checked.ok, [check for check in checked.checks if check.state != "ok"]
     assert len(checked.checks) == len(cells)
+
+
+def test_the_first_of_several_pictures_in_a_heic_is_protected_and_the_others_named(tmp_path):
+    burst = [values(SIZE, 3, seed) for seed in range(3)]
+    items = [(b"hvc1", coded(one), picture_properties(one), 0) for one in burst[1:]]
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "burst.heic").write_bytes(made_heic(burst[0], items=items))
+    (record,) = protected(tmp_path).protected
+    assert (record.linf, record.dropped) == (8, ("other-copy",))
+    assert verify(tmp_path / "photos", tmp_path / "protected", VerifyOptions(workers=1)).ok
 
 
 def test_verify_finds_one_step_of_16_bits_too_much(tmp_path):

@@ -88,6 +88,8 @@ def _decode(source: Contents, preparation: Preparation) -> tuple[Image.Image, Fi
         refuse_size(image, max_pixels)
         notices: list[str] = []
         wide = widen(image, raw, container, notices)
+        if wide is image and getattr(image, "is_animated", False):
+            wide = image.copy()  # pi-heif decodes one of several pictures anew at every use
         found = read_metadata(image, data, kind.name, container, wide.mode)
     found.notices[:0] = notices
     upright = _turn(wide, found.orientation)
