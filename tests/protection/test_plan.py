@@ -453,7 +453,7 @@ def test_odd_names_are_noticed_and_many_are_counted(tmp_path):
         "aux.png is a reserved name on Windows; con.png is a reserved name on Windows; "
         "nul.png is a reserved name on Windows and 1 more"
     )
-    assert second == "1 pictures keep their full name, since two would have had the same one"
+    assert second == "1 picture keeps its full name, since two would have had the same one"
 
 
 def test_a_name_that_grows_too_long_is_refused(tmp_path):

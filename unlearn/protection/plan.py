@@ -300,9 +300,8 @@ def _notices(pictures: Sequence[PlannedPicture]) -> tuple[str, ...]:
     ]
     notices = [_listed(problems)] if problems else []
     if full:
-        notices.append(
-            f"{full} pictures keep their full name, since two would have had the same one"
-        )
+        keep = f"{full} pictures keep their" if full > 1 else "1 picture keeps its"
+        notices.append(f"{keep} full name, since two would have had the same one")
     if numbered:
         notices.append(f"{_listed(numbered)}, since another picture has its name")
     return tuple(notices)

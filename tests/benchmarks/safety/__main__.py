@@ -19,6 +19,7 @@ from tests.benchmarks.safety.disk import fill_up
 from tests.benchmarks.safety.kills import kills
 from tests.benchmarks.safety.memory import many_files, one_large
 from tests.benchmarks.safety.nasty import nasty
+from unlearn.extras import DISTRIBUTION
 
 
 def main() -> None:
@@ -39,7 +40,7 @@ def main() -> None:
     known["machine"] = {
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "pillow", "unlearn")},
+        **{name: version(name) for name in ("torch", "pillow", DISTRIBUTION)},
     }
     chosen.out.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
 
