@@ -64,7 +64,7 @@ def fit_all(sources: Path, outputs: Path, margin: int) -> None:
     """Protect the sources, each JPEG fitted with a margin, and print what is left of the noise."""
     fit = within.encode_within
 
-    def reserved(before, after, source, grid, levels):  # type: ignore[no-untyped-def]
+    def reserved(before, after, source, grid, levels):
         """Fit into the smaller bound."""
         return fit(before, after, source, grid, levels - margin)
 
