@@ -79,3 +79,28 @@ def test_file_names_of_cells_are_plain_and_differ():
     }
     assert len(names) == 4
     assert all(name.replace("_", "").replace("-", "").replace(".", "").isalnum() for name in names)
+
+
+@pytest.mark.parametrize(
+    ("side", "image_size", "network", "source"),
+    [
+        (32, None, "resnet-small", 32),
+        (32, 24, "resnet-small", 24),
+        (500, None, "resnet-small-imagenet64", 224),
+        (500, 224, "resnet-small-imagenet", 224),
+        (500, 256, "resnet-small-imagenet", 256),
+        (100, None, "resnet-small-imagenet64", 100),
+    ],
+)
+def test_the_small_network_has_the_stem_for_what_it_sees(side, image_size, network, source):
+    quick = budget_of("quick")
+    training = quick.training(side, image_size)
+    assert quick.networks(training) == (network,)
+    assert training.source_size == source
+    assert budget_of("standard").networks(training) == ("resnet18",)
+
+
+def test_a_network_that_sees_more_of_a_photo_costs_more():
+    plan = AuditPlan(Training(16, 64, epochs=1), ("resnet-small", "resnet-small@64"), (NONE,))
+    costs = {cell.architecture: cost for cell, cost in estimate(plan, 8, "ab", CPU).by_cell.items()}
+    assert costs["resnet-small@64"] > costs["resnet-small"]

@@ -3,6 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from tests.support.making import make_pixels, make_rng
+from unlearn.audits import crops
 from unlearn.audits.crops import cropped, draw_boxes, resized, resized_whole
 from unlearn.tensors import to_images
 from unlearn.views import Views
@@ -12,8 +13,12 @@ def whole(count, side):
     return torch.tensor([[0.0, 0.0, side, side]]).expand(count, 4)
 
 
-@pytest.mark.parametrize(("side", "size"), [(28, 16), (23, 16), (33, 32), (40, 7), (16, 15)])
-def test_resized_crops_are_bilinear_interpolation_with_antialias(side, size):
+@pytest.mark.parametrize(
+    ("side", "size"), [(28, 16), (23, 16), (33, 32), (40, 7), (16, 15), (20, 33), (72, 72)]
+)
+@pytest.mark.parametrize("device", ["cpu", "elsewhere"])
+def test_resized_crops_are_bilinear_interpolation_with_antialias(monkeypatch, side, size, device):
+    monkeypatch.setattr(crops, "PICTURE_BY_PICTURE", device)
     pixels = make_pixels(24, side)
     boxes, flips = draw_boxes(make_rng(24), side, smallest_crop=0.1)
     found = resized(pixels, boxes, flips, size)
@@ -58,6 +63,13 @@ def test_pictures_of_the_right_size_get_flips_and_padded_crops():
     pixels = make_pixels(6, 16)
     expected = Views(flip=True, pad=4)(to_images(pixels), make_rng(6))
     assert torch.equal(cropped(pixels, 16, 0.25, make_rng(6)), expected)
+
+
+def test_photos_of_the_right_size_get_random_resized_crops_all_the_same():
+    pixels = make_pixels(3, 72)
+    boxes, flips = draw_boxes(make_rng(3), 72, 0.25)
+    expected = resized(pixels, boxes, flips, 72) / 255
+    assert torch.equal(cropped(pixels, 72, 0.25, make_rng(3)), expected)
 
 
 @pytest.mark.parametrize("side", [16, 28])

@@ -4,7 +4,7 @@ from fractions import Fraction
 import pytest
 
 from tests.support.bars import make_cell
-from unlearn.audits.plan import NONE, AuditPlan, Training
+from unlearn.audits.plan import NONE, AuditPlan, Training, network_and_view
 from unlearn.config import from_plain, to_plain
 from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
@@ -108,3 +108,30 @@ def test_adversarial_victims_may_have_epochs_of_their_own():
     assert training.of(ordinary).epochs == 25
     assert training.of(adversarial).epochs == 15
     assert replace(training, adversarial_epochs=None).of(adversarial).epochs == 25
+
+
+def test_a_network_may_carry_the_side_that_it_sees():
+    assert network_and_view("torchvision:resnet18@96") == ("torchvision:resnet18", 96)
+    assert network_and_view("resnet18") == ("resnet18", None)
+    training = Training(64, 224)
+    assert training.of(make_cell(architecture="resnet-small@224")).image_size == 224
+    assert training.of(make_cell()) == training
+    plan = AuditPlan(training, architectures=("vit", "resnet18@224", "resnet18"))
+    assert plan.views == (64, 224)
+
+
+@pytest.mark.parametrize("side", ["", "0", "7", "513", "64.5", "-64", "big"])
+def test_a_view_that_is_none_is_refused(side):
+    with pytest.raises(UsageProblem, match="resnet18@224"):
+        network_and_view(f"resnet18@{side}")
+
+
+def test_a_view_larger_than_the_stored_pictures_is_refused():
+    with pytest.raises(UsageProblem, match="stored at 32 pixels cannot be shown at 64"):
+        TRAINING.seen_by("resnet18@64")
+
+
+def test_only_small_pictures_are_shown_whole():
+    assert TRAINING.padded
+    assert not Training(64, 224).padded
+    assert not Training(224, 224).padded

@@ -285,6 +285,25 @@ def test_a_robust_victim_learns_from_attacked_views_inside_the_radius(monkeypatc
         assert 0 <= float(attacked.min()) <= float(attacked.max()) <= 1
 
 
+def test_a_victim_sees_what_its_plan_says_for_it():
+    seen = []
+
+    def each(images, targets, rng):
+        seen.append(images.shape)
+        return images, targets
+
+    cell = make_cell(architecture="resnet-small-imagenet@24")
+    training = Training(16, 24, epochs=1, batch_size=16).of(cell)
+    fit(
+        cell,
+        training,
+        make_data(16, size=24),
+        make_data(8, size=24),
+        around(replace(NOTHING, each=each)),
+    )
+    assert set(seen) == {(16, 3, 24, 24)}
+
+
 def test_large_pictures_are_cropped_to_the_size_that_is_tested():
     large, test = make_data(32, size=24), make_data(16, size=24, seed=1)
     seen = []

@@ -113,6 +113,8 @@ SIZES = {
     "resnet18-imagenet": 11_181_642,
     "resnet18-thin": 701_466,
     "resnet-small": 78_042,
+    "resnet-small-imagenet": 79_962,
+    "resnet-small-imagenet64": 78_042,
     "resnet50": 23_520_842,  # as in the CIFAR-10 literature
     "resnet50-imagenet": 23_528_522,
     "vgg16": 14_728_266,  # as in the CIFAR-10 literature

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
-from unlearn.audits.plan import NONE, Decay, Training
+from unlearn.audits.plan import NONE, SMALL_SIDE, Decay, Training
 from unlearn.errors import UsageProblem
 from unlearn.generators.recipes import recipe_of, with_at_most
 from unlearn.methods import Method
 from unlearn.methods.base import PAPER
 
-_SMALL_SIDE = 64  # pictures up to this side are shown whole, larger ones through random crops
+_SMALL = "resnet-small"  # whose form for photos goes by the side that it sees
+_SMALL_FOR_PHOTOS = "resnet-small-imagenet64", "resnet-small-imagenet"
+_FROM_SIDE = 112  # from which side on a stem of stride 4 is cheaper and sees enough
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Budget:
     """The settings that a budget stands for; every one of them can be overridden.
 
     pictures caps the training set. photo_size is the side that networks see of photos, photo_source
-    the side that they are stored at; small pictures keep theirs.
+    the largest side that they are stored at, so that crops are those of photos; small pictures keep
+    theirs.
     """
 
     summary: str
@@ -36,12 +39,22 @@ class Budget:
     pictures: int | None = None
     decays: tuple[Decay, ...] = ("cosine",)
 
-    def training(self, side: int) -> Training:
-        """Return how victims train on pictures that are `side` pixels wide, or photos if wider."""
-        photos = side > _SMALL_SIDE
+    def networks(self, training: Training) -> tuple[str, ...]:
+        """Return the networks for what a training shows; the small one has the stem for it."""
+        form = _SMALL_FOR_PHOTOS[training.image_size >= _FROM_SIDE]
+        small = _SMALL if training.padded else form
+        return tuple(small if name == _SMALL else name for name in self.architectures)
+
+    def training(self, side: int, image_size: int | None = None) -> Training:
+        """Return how victims train on pictures that are `side` pixels wide, or photos if wider.
+
+        image_size is the side that networks see, if the person chose one.
+        """
+        photos = side > SMALL_SIDE
+        seen = image_size or (self.photo_size if photos else side)
         return Training(
-            image_size=self.photo_size if photos else side,
-            source_size=self.photo_source if photos else side,
+            image_size=seen,
+            source_size=max(seen, min(side, self.photo_source)) if photos else seen,
             epochs=self.epochs,
             steps=self.steps,
             adversarial_epochs=self.adversarial_epochs,
@@ -82,7 +95,7 @@ BUDGETS: Mapping[str, Budget] = {
         step_share=Fraction(1, 2),
         countermeasures=(NONE, "grey"),
         photo_size=64,
-        photo_source=112,
+        photo_source=224,
         pictures=2000,
     ),
     "standard": Budget(
@@ -95,7 +108,7 @@ BUDGETS: Mapping[str, Budget] = {
         step_share=Fraction(1, 5),
         countermeasures=_COMMON,
         photo_size=64,
-        photo_source=112,
+        photo_source=224,
     ),
     "thorough": Budget(
         "most of a day on a GPU: four architectures, three seeds, all countermeasures, PGD-10",
@@ -107,7 +120,7 @@ BUDGETS: Mapping[str, Budget] = {
         step_share=Fraction(1, 5),
         countermeasures=_ALL,
         photo_size=128,
-        photo_source=160,
+        photo_source=224,
     ),
     "paper": Budget(
         "the authors' schedule: ResNet-18, 40,000 steps, PGD-10, the rate decayed and constant",

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from unlearn.attack import Pgd, frozen, pgd
-from unlearn.audits.plan import AuditPlan, Cell, Training
+from unlearn.audits.plan import AuditPlan, Cell, Training, network_and_view
 from unlearn.device import Run
 from unlearn.models import build_classifier, fresh_name
 from unlearn.models.classifier import channels_last
@@ -35,7 +35,10 @@ class Costs:
 
 def estimate(plan: AuditPlan, pictures: int, classes: Sequence[str], run: Run) -> Costs:
     """Return what the plan's victims cost on a training set of so many pictures."""
-    rates = {name: _rates(name, len(classes), plan.training, run) for name in plan.architectures}
+    rates = {
+        name: _rates(network_and_view(name)[0], len(classes), plan.training.seen_by(name), run)
+        for name in plan.architectures
+    }
     costs, passes = {}, 0
     for cell in plan.cells():
         attack, update = rates[cell.architecture]

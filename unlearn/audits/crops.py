@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from unlearn.audits.plan import SMALL_SIDE
 from unlearn.radius import WHITE
 from unlearn.rng import Rng
 from unlearn.tensors import to_images
@@ -13,15 +14,16 @@ from unlearn.views import Views
 
 _PADDED = Views(flip=True, pad=4)
 _CHUNK = 256
+PICTURE_BY_PICTURE = "cpu"  # the device where that is faster than all at once
 
 
 def cropped(pixels: Tensor, size: int, smallest_crop: float, rng: Rng) -> Tensor:
     """Return one random view of each picture: pixels uint8 (N, 3, S, S) -> images (N, 3, s, s).
 
-    Pictures of that size are flipped and cropped after padding by 4, as on CIFAR; larger ones get
+    Small pictures of that size are flipped and cropped after padding by 4, as on CIFAR; others get
     antialiased random resized crops, as on ImageNet; at a smallest crop of 1 they are shown whole.
     """
-    if pixels.shape[-1] == size:
+    if pixels.shape[-1] == size <= SMALL_SIDE:
         return _PADDED(to_images(pixels), rng)
     boxes, flips = draw_boxes(rng, pixels.shape[-1], smallest_crop)
     if smallest_crop == 1:
@@ -47,9 +49,11 @@ def draw_boxes(rng: Rng, side: int, smallest_crop: float) -> tuple[Tensor, Tenso
 def resized(pixels: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
     """Bring crops to a square size with antialiasing: float32 (N, 3, s, s), 0…255.
 
-    Exactly bilinear interpolation with antialias, but all pictures at once: two products with
-    matrices of triangle weights.
+    Bilinear interpolation with antialias: on a CPU picture by picture, a fifth of the work;
+    elsewhere all at once, which reads no number: two products with matrices of triangle weights.
     """
+    if pixels.device.type == PICTURE_BY_PICTURE:
+        return _one_by_one(pixels, boxes, flips, size)
     top, left, height, width = boxes.unbind(1)
     side = pixels.shape[-1]
     down = _triangles(top, height, side, size)
@@ -60,6 +64,17 @@ def resized(pixels: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
     wide = narrow.view(count, channels, side, size).transpose(1, 2).reshape(count, side, -1)
     small = down @ wide
     return small.view(count, size, channels, size).transpose(1, 2).contiguous()
+
+
+def _one_by_one(pixels: Tensor, boxes: Tensor, flips: Tensor, size: int) -> Tensor:
+    """Return what `resized` does, without work for what lies outside the crops."""
+    views = torch.empty(*pixels.shape[:2], size, size)
+    for view, picture, box, flip in zip(views, pixels, boxes.int().tolist(), flips, strict=True):
+        top, left, height, width = box
+        crop = picture[None, :, top : top + height, left : left + width].float()
+        small = F.interpolate(crop, (size, size), mode="bilinear", antialias=True)[0]
+        view.copy_(small.flip(-1) if flip else small)
+    return views
 
 
 def _triangles(start: Tensor, length: Tensor, side: int, size: int) -> Tensor:

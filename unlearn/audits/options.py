@@ -25,6 +25,8 @@ from unlearn.options import (
 )
 from unlearn.radius import Radius, parse_fraction
 
+LARGEST_VIEW = 512  # pixels a side of what a network sees
+
 
 def read_share(text: str) -> Fraction:
     """Read a share in (0, 1], "1/2" or "0.5"; raises UsageProblem for anything else."""
@@ -123,9 +125,12 @@ class AuditOptions:
         Option(
             "Network: resnet18, resnet50, vgg16, densenet121, wrn-34-10, vit, resnet-small, each "
             "also with -imagenet for photos where it has that form; torchvision:NAME; "
-            "finetune:NAME or probe:NAME for pretrained ones; repeatable.",
-            details="There is resnet18-thin too, and 'torchvision:NAME' is any classifier of "
-            "torchvision. 'finetune' trains a network whole, 'probe' its last layer only.",
+            "finetune:NAME or probe:NAME for pretrained ones; NAME@SIDE for what it sees of "
+            "photos; repeatable.",
+            details="There are resnet18-thin and resnet-small-imagenet64 too, and "
+            "'torchvision:NAME' is any classifier of torchvision. 'finetune' trains a network "
+            "whole, 'probe' its last layer only. So '--arch resnet-small-imagenet64 --arch "
+            "resnet-small-imagenet@224' is a copier at 64 and one at 224 pixels.",
             panel=VICTIMS,
             flag="--arch",
             metavar="NAME",
@@ -219,12 +224,12 @@ class AuditOptions:
         Option(
             "Side of what the networks see, in pixels.",
             details="Pictures up to 64 pixels are shown whole, with flips and padded crops; larger "
-            "ones are stored at 7/4 of the size (8/7 in the paper budget) and shown as random "
-            "resized crops.",
+            "ones are stored at 224 pixels (256 in the paper budget), or at the size if that is "
+            "larger, and shown as random resized crops.",
             panel=VICTIMS,
             metavar="N",
             minimum=8,
-            maximum=512,
+            maximum=LARGEST_VIEW,
             default_text="by budget and pictures",
         ),
     ] = None

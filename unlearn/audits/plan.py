@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Literal
 
+from unlearn.audits.options import LARGEST_VIEW
 from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
 
@@ -13,6 +14,21 @@ Decay = Literal["cosine", "decayed", "constant"]
 
 NONE = "none"  # the name of the countermeasure that does nothing
 WHOLE = Fraction(1)
+SMALL_SIDE = 64  # pictures up to this side are shown whole, larger ones through random crops
+
+
+def network_and_view(architecture: str) -> tuple[str, int | None]:
+    """Split "resnet18@64" into the network and the side that it sees, None where it has no own.
+
+    Raises UsageProblem for a side that is no number of pixels.
+    """
+    name, at, side = architecture.partition("@")
+    if at and not (side.isdecimal() and 8 <= int(side) <= LARGEST_VIEW):
+        raise UsageProblem(
+            f"{architecture}: {side!r} is no side of what a network sees; write for instance "
+            f"{name}@224, from 8 to {LARGEST_VIEW}"
+        )
+    return name, int(side) if at else None
 
 
 @dataclass(frozen=True, order=True)
@@ -51,10 +67,11 @@ class Cell:
 class Training:
     """How a victim trains: SGD, flips and crops, and PGD against itself where ρa > 0.
 
-    image_size is the side of what the network sees, source_size the side of the stored squares it
-    is cropped from: equal sizes get flips and padded crops (pad 4), larger sources random resized
-    crops of at least smallest_crop of the area. steps, if given, take the place of epochs. The PGD
-    step is step_share of ρa (authors: 10 steps of ρa/5).
+    image_size is the side of what the network sees, unless its name has another ("resnet18@64"),
+    source_size the side of the stored squares it is cropped from: small pictures of one size get
+    flips and padded crops (pad 4), others random resized crops of at least smallest_crop of the
+    area. steps, if given, take the place of epochs. The PGD step is step_share of ρa (authors: 10
+    steps of ρa/5).
     """
 
     image_size: int
@@ -83,11 +100,22 @@ class Training:
         if not 0 < self.smallest_crop <= 1:
             raise UsageProblem(f"a smallest crop of {self.smallest_crop} is no share of the area")
 
+    @property
+    def padded(self) -> bool:
+        """Whether pictures are shown whole, in padded crops, and not in random resized ones."""
+        return self.source_size == self.image_size <= SMALL_SIDE
+
+    def seen_by(self, architecture: str) -> "Training":
+        """Return the training of a network, with the side of what it sees."""
+        _, view = network_and_view(architecture)
+        return self if view is None else replace(self, image_size=view)
+
     def of(self, cell: Cell) -> "Training":
-        """Return the training of one cell, with its number of epochs."""
+        """Return the training of one cell, with its number of epochs and its view."""
+        own = self.seen_by(cell.architecture)
         if self.adversarial_epochs is None or not cell.rho_a.value:
-            return self
-        return replace(self, epochs=self.adversarial_epochs, adversarial_epochs=None)
+            return own
+        return replace(own, epochs=self.adversarial_epochs, adversarial_epochs=None)
 
     def steps_for(self, pictures: int) -> int:
         """Return how many steps of SGD a training set of so many pictures gets."""
@@ -117,6 +145,11 @@ class AuditPlan:
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
                 raise UsageProblem(f"an audit needs {name}, each once; got {values}")
+
+    @property
+    def views(self) -> tuple[int, ...]:
+        """The sides of what the networks see, the smallest first."""
+        return tuple(sorted({self.training.seen_by(n).image_size for n in self.architectures}))
 
     def cells(self) -> tuple[Cell, ...]:
         """Return every victim to train, controls first, seed by seed within a setting.

@@ -25,7 +25,7 @@ from unlearn.audits.defences import acts_on_files, countermeasure_of
 from unlearn.audits.journal import Journal
 from unlearn.audits.options import AuditOptions
 from unlearn.audits.pictures import CleanPictures, gather, read_copies, side_of
-from unlearn.audits.plan import NONE, AuditPlan, Cell, Training
+from unlearn.audits.plan import NONE, SMALL_SIDE, AuditPlan, Cell, Training, network_and_view
 from unlearn.audits.report import Subject
 from unlearn.audits.runner import CellsProgress
 from unlearn.audits.worker import CellJob, stored_name
@@ -105,7 +105,7 @@ def planned(options: AuditOptions) -> AuditPlan:
     select_run(options.device, options.precision)  # refuses a device that is not there
     plan = plan_of(options, budget_of(options.budget), side_of(options.clean, options.labels))
     for name in plan.architectures:
-        check_picture_size(name, plan.training.image_size)
+        check_picture_size(network_and_view(name)[0], plan.training.seen_by(name).image_size)
     return plan
 
 
@@ -150,8 +150,8 @@ def _check(options: AuditOptions) -> None:
     budget = budget_of(options.budget)
     architectures = options.architectures or budget.architectures
     for name in architectures:
-        check_architecture(name)
-    pretrained = [name for name in architectures if is_pretrained(name)]
+        check_architecture(network_and_view(name)[0])
+    pretrained = [network_and_view(name)[0] for name in architectures if is_pretrained(name)]
     if options.weights and len({name.partition(":")[2] for name in pretrained}) != 1:
         raise UsageProblem(
             f"--weights {printable(options.weights)} fits one pretrained network, and the plan has "
@@ -175,10 +175,10 @@ def _check(options: AuditOptions) -> None:
 
 def plan_of(options: AuditOptions, budget: Budget, side: int) -> AuditPlan:
     """Return the plan of an audit of pictures that are `side` pixels wide."""
-    seeds = options.seeds or budget.seeds
+    seeds, training = options.seeds or budget.seeds, _training(options, budget, side)
     return AuditPlan(
-        training=_training(options, budget, side),
-        architectures=_distinct(options.architectures or budget.architectures),
+        training=training,
+        architectures=_distinct(options.architectures or budget.networks(training)),
         rho_a=_distinct(options.rho_a),
         fractions=_distinct(options.fractions),
         countermeasures=_countermeasures(options, budget),
@@ -200,11 +200,10 @@ def _countermeasures(options: AuditOptions, budget: Budget) -> tuple[str, ...]:
 
 def _training(options: AuditOptions, budget: Budget, side: int) -> Training:
     """Return the budget's training with what the person set otherwise."""
-    training = budget.training(side)
-    if options.image_size is not None:
-        ratio = Fraction(training.source_size, training.image_size)
-        source = int(options.image_size * ratio)
-        training = replace(training, image_size=options.image_size, source_size=source)
+    training = budget.training(side, options.image_size)
+    views = (0, *(network_and_view(name)[1] or 0 for name in options.architectures or ()))
+    if side > SMALL_SIDE:
+        training = replace(training, source_size=max(training.source_size, *views))
     if options.epochs is not None:
         training = replace(training, epochs=options.epochs, steps=None, adversarial_epochs=None)
     if options.steps is not None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from unlearn.attack import Pgd, frozen, pgd
 from unlearn.audits.crops import cropped, resized_whole
-from unlearn.audits.plan import Cell, Training
+from unlearn.audits.plan import Cell, Training, network_and_view
 from unlearn.audits.report import Result
 from unlearn.audits.watch import DivergedError, Surroundings, Watch
 from unlearn.countermeasures.base import Countermeasure
@@ -73,6 +73,7 @@ def fit_victim(
 
 def _build(name: str, classes: int, surroundings: Surroundings) -> Classifier:
     """Build a network with fresh or, where its name says so, pretrained weights."""
+    name, _ = network_and_view(name)
     if is_pretrained(name):
         return build_pretrained(name, classes, surroundings.weights, offline=surroundings.offline)
     return build_classifier(name, classes)
@@ -81,7 +82,7 @@ def _build(name: str, classes: int, surroundings: Surroundings) -> Classifier:
 def _schedule(cell: Cell, training: Training, pictures: int) -> Schedule:
     """Return the steps and their rates: cosine, x0.1 every 2/5 of the steps, or constant."""
     share = _FINETUNING_RATE if cell.architecture.startswith(_FINETUNE) else 1.0
-    if cell.architecture in _TRANSFORMERS:
+    if network_and_view(cell.architecture)[0] in _TRANSFORMERS:
         share = _TRANSFORMER_RATE
     return Schedule(
         steps=training.steps_for(pictures),

@@ -177,7 +177,7 @@ class _Teller:
         )
         self.output.notice(
             f"{subject.trained:,} training and {subject.tested:,} held-out pictures of "
-            f"{plan.training.image_size} px in {len(subject.classes)} classes; all "
+            f"{' and '.join(map(str, plan.views))} px in {len(subject.classes)} classes; all "
             f"{subject.verified:,} copies verified, largest change {subject.largest_change}/255"
         )
         going_on = f", {study.finished} of them finished before" if study.finished else ""

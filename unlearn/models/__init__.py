@@ -15,6 +15,8 @@ from unlearn.models.resnet import (
     resnet50_cifar,
     resnet50_imagenet,
     resnet_small,
+    resnet_small_imagenet,
+    resnet_small_imagenet64,
 )
 from unlearn.models.vgg import vgg16_cifar, vgg16_imagenet
 from unlearn.models.vit import vit_cifar, vit_imagenet
@@ -26,6 +28,8 @@ ARCHITECTURES: dict[str, Callable[[int], Classifier]] = {
     "resnet18-imagenet": resnet18_imagenet,
     "resnet18-thin": resnet18_thin,
     "resnet-small": resnet_small,
+    "resnet-small-imagenet": resnet_small_imagenet,
+    "resnet-small-imagenet64": resnet_small_imagenet64,
     "resnet50": resnet50_cifar,
     "resnet50-imagenet": resnet50_imagenet,
     "vgg16": vgg16_cifar,

@@ -36,6 +36,16 @@ def resnet_small(classes: int) -> Classifier:
     return _narrow(classes, widths=(16, 32, 64), blocks=1)
 
 
+def resnet_small_imagenet64(classes: int) -> Classifier:
+    """Return resnet_small behind a stem of stride 2, for photos at 64 pixels (ImageNet64x64)."""
+    return _narrow(classes, widths=(16, 32, 64), blocks=1, stem=(3, 2))
+
+
+def resnet_small_imagenet(classes: int) -> Classifier:
+    """Return resnet_small behind a 7x7 stem of stride 4, for photos at 224 pixels."""
+    return _narrow(classes, widths=(16, 32, 64), blocks=1, stem=(7, 4))
+
+
 def _with_small_stem(network: ResNet) -> ResNet:
     network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
@@ -48,10 +58,13 @@ def _from_torchvision(network: ResNet, classes: int) -> Classifier:
     return Classifier(nn.Sequential(*layers, nn.Flatten()), network.fc.in_features, classes)
 
 
-def _narrow(classes: int, widths: tuple[int, ...], blocks: int) -> Classifier:
-    """Stack stages of basic blocks behind a 3x3 stem, halving the size between stages."""
-    stem = nn.Conv2d(3, widths[0], 3, padding=1, bias=False)
-    layers: list[nn.Module] = [stem, nn.BatchNorm2d(widths[0]), nn.ReLU()]
+def _narrow(
+    classes: int, widths: tuple[int, ...], blocks: int, stem: tuple[int, int] = (3, 1)
+) -> Classifier:
+    """Stack stages of basic blocks behind a stem of a side and stride, halving size in between."""
+    side, stride = stem
+    first = nn.Conv2d(3, widths[0], side, stride, padding=side // 2, bias=False)
+    layers: list[nn.Module] = [first, nn.BatchNorm2d(widths[0]), nn.ReLU()]
     inside = widths[0]
     for stage, width in enumerate(widths):
         for block in range(blocks):

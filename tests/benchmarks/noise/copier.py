@@ -3,7 +3,6 @@
 import math
 import time
 from dataclasses import dataclass, field
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from unlearn.attack import Pgd, frozen, pgd
 from unlearn.device import select_run
 from unlearn.models import build_classifier
+from unlearn.models.classifier import channels_last
 from unlearn.models.folding import Precision
 from unlearn.radius import Radius
 from unlearn.rng import Rng
@@ -40,16 +40,8 @@ class Copier:
 
 def network(view: int, classes: int = CLASSES) -> nn.Module:
     """Return resnet-small with a stem of stride 2 for views of 64 pixels, of 4 for 224."""
-    model = build_classifier("resnet-small", classes)
-    body = cast(nn.Sequential, model.body)
-    width = cast(nn.Conv2d, body[0]).out_channels
-    if view > 100:
-        stem = nn.Conv2d(3, width, 7, stride=4, padding=3, bias=False)
-    else:
-        stem = nn.Conv2d(3, width, 3, stride=2, padding=1, bias=False)
-    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
-    body[0] = stem
-    return model.to(memory_format=torch.channels_last)
+    name = "resnet-small-imagenet" if view > 100 else "resnet-small-imagenet64"
+    return channels_last(build_classifier(name, classes))
 
 
 def crops(pixels: Tensor, view: int, smallest: float, stream: torch.Generator) -> Tensor:

@@ -234,7 +234,7 @@ def settings_rows(plan: AuditPlan) -> Pairs:
         length += f" ({training.adversarial_epochs} where ρa > 0)"
     crops = (
         "flips and padded crops"
-        if training.source_size == training.image_size
+        if training.padded
         else f"flips and random resized crops of at least {training.smallest_crop:g} of the area"
     )
     return [
@@ -245,7 +245,10 @@ def settings_rows(plan: AuditPlan) -> Pairs:
         ("Seeds", ", ".join(map(str, plan.seeds))),
         ("Placebo", "yes" if plan.placebo else "no"),
         ("Length", f"{length}, batches of {training.batch_size}"),
-        ("Picture size", f"{training.image_size} px, from squares of {training.source_size} px"),
+        (
+            "Picture size",
+            f"{' and '.join(map(str, plan.views))} px, from squares of {training.source_size} px",
+        ),
         ("Views", crops),
         (
             "Optimiser",
