@@ -20,7 +20,7 @@ from tests.support.making import (
     property_test,
     same_numbers,
 )
-from unlearn.attack import Pgd, frozen, gaussian_start, pgd
+from unlearn.attack import Pgd, frozen, gaussian_start, n_fgsm, pgd
 from unlearn.errors import UsageProblem
 from unlearn.models.folding import Folded
 from unlearn.objectives import cross_entropy
@@ -424,3 +424,32 @@ def test_an_attack_in_another_ball_scales_its_step(levels):
 def test_an_attack_without_a_radius_has_no_step_to_scale():
     assert make_pgd(0, 0).within(Radius.of_levels(8)).step == Radius.of_levels(0)
     assert make_pgd(8, 2).within(Radius.of_levels(0)).step == Radius.of_levels(0)
+
+
+# One step from wide noise
+
+
+def test_n_fgsm_takes_one_step_of_the_radius_from_noise_of_twice_the_radius():
+    images, weights = 0.4 + 0.2 * make_images(6), signs(6)
+    delta = n_fgsm(linear_losses(weights), images, Radius.of_levels(8), make_rng(6))
+    noise = make_rng(6).uniform(3, 8, 8, low=-16 / 255, high=16 / 255)
+    assert torch.allclose(delta, noise + weights.sign() * 8 / 255, atol=1e-6)
+    assert 16 / 255 < float(delta.abs().max()) <= 24 / 255 + 1e-6
+
+
+def test_n_fgsm_costs_one_pass_keeps_pictures_pictures_and_treats_each_alone():
+    images, labels, model = make_images(6), make_labels(6), make_small_net()
+    calls = []
+
+    def losses(x):
+        calls.append(len(x))
+        return cross_entropy(model(x), labels[: len(x)])
+
+    with frozen(model):
+        delta = n_fgsm(losses, images, Radius.of_levels(8), make_rng(6))
+        assert calls == [6]
+        assert float((images + delta).min()) >= -1e-7
+        assert float((images + delta).max()) <= 1 + 1e-7
+        assert (losses(images + delta) > losses(images)).all()
+        alone = n_fgsm(losses, images[:2], Radius.of_levels(8), make_rng(2))
+    assert torch.allclose(alone, delta[:2], atol=1e-6)

@@ -76,15 +76,18 @@ class AuditKeywords(TypedDict, total=False):
     architectures: str | Iterable[str] | None
     weights: Place | None
     countermeasures: str | Iterable[str] | None
+    countermeasures_at: Literal["smallest", "all"]
     purifier: Place | None
     fractions: Share | Iterable[Share]
     seeds: int | None
     epochs: int | None
     steps: int | None
     pgd_steps: int | None
+    adversary: Literal["pgd", "n-fgsm"]
     image_size: int | None
     batch_size: int | None
     placebo: bool
+    motif: bool
     rho: Ball | None
     generator: Place
     method: str | None

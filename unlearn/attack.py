@@ -93,6 +93,18 @@ def usual_start(images: Tensor, config: Pgd, rng: Rng) -> Tensor:
     return rng.uniform(*images.shape[1:], low=-ball, high=ball)
 
 
+def n_fgsm(losses: Losses, images: Tensor, radius: Radius, rng: Rng) -> Tensor:
+    """Return δ of one step of the radius from uniform noise of twice the radius, not projected.
+
+    images are float32 [0, 1], and so is images + δ; |δ| is up to three times the radius. It costs
+    one pass and is for training (N-FGSM; de Jorge et al., 2022).
+    """
+    ball = float(radius)
+    noise = rng.uniform(*images.shape[1:], low=-2 * ball, high=2 * ball)
+    step = _gradient(losses, images, noise).sign_() * ball
+    return (noise + step).clamp(-images, 1 - images)
+
+
 def gaussian_start(images: Tensor, radius: Radius, rng: Rng) -> Tensor:
     """Draw a start for pgd, which clips it: normal, with the radius as its deviation."""
     return rng.normal(*images.shape[1:]).to(images.dtype) * float(radius)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.support.bars import make_bars, make_cell, with_shortcut
 from tests.support.making import few_examples, make_data, make_pixels, property_test
-from unlearn.audits.arms import chosen, placebo, split, training_set
+from unlearn.audits.arms import chosen, motif, placebo, split, training_set
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
@@ -236,3 +236,40 @@ def test_a_placebo_says_nothing_about_the_class():
 def test_a_placebo_for_pictures_of_another_size_is_refused():
     with pytest.raises(UsageProblem, match="one size"):
         placebo(make_data(4), make_data(4, size=16), EIGHT, 8, seed=99)
+
+
+# Motif
+
+
+@pytest.mark.parametrize("levels", [1, 8, 16])
+def test_a_motif_is_at_the_bound_everywhere_and_of_its_class_only(levels):
+    pixels = torch.full((12, 3, 32, 32), 128, dtype=torch.uint8)
+    clean = LabelledPictures(pixels, torch.arange(12) % 4, make_data(4).classes, torch.arange(12))
+    found = motif(clean, Radius.of_levels(levels), seed=98)
+    noise = found.pixels.int() - 128
+    assert noise.abs().unique().tolist() == [levels]
+    assert torch.equal(found.ids, clean.ids)
+    cells = {  # cells of a pixel, two a side: each picture has the four of its class, rolled
+        n: {tuple(noise[n, :, down, across].tolist()) for down in (0, 1) for across in (0, 1)}
+        for n in range(12)
+    }
+    for n in range(4, 12):
+        assert cells[n] == cells[n % 4]
+    assert len({frozenset(kinds) for kinds in cells.values()}) > 1
+    assert torch.equal(noise[:, :, ::2, ::2], noise[:, :, :1, :1].expand(-1, -1, 16, 16))
+
+
+def test_a_motif_stays_within_the_bound_where_pictures_are_black_or_white():
+    data = make_data(8, size=16)
+    clean = replace(data, pixels=(data.pixels // 128) * 255)
+    change_of_all = change(motif(clean, EIGHT, seed=98), clean)
+    assert set(change_of_all.unique().tolist()) == {0, 8}
+
+
+def test_a_motif_is_the_same_again_whatever_is_beside_it_and_another_with_another_key():
+    clean = make_data(12, size=16)
+    one = motif(clean, EIGHT, seed=98)
+    assert torch.equal(one.pixels, motif(clean, EIGHT, seed=98).pixels)
+    assert not torch.equal(one.pixels, motif(clean, EIGHT, seed=97).pixels)
+    part = torch.tensor([3, 5, 10])
+    assert torch.equal(motif(clean.subset(part), EIGHT, seed=98).pixels, one.pixels[part])

@@ -32,9 +32,11 @@ def test_a_victim_is_shown_whole_batches_of_each_epoch(arm, fraction, expected):
 
 
 def test_passes_are_those_of_updates_and_of_the_adversary():
-    plan = AuditPlan(TRAINING, ("resnet-small",), (NONE, FOUR), placebo=False)
+    plan = AuditPlan(TRAINING, ("resnet-small",), (NONE, FOUR), placebo=False, motif=False)
     costs = estimate(plan, 10, ("a", "b"), CPU)
     assert costs.passes == 2 * 24 + 2 * 24 * (5 + 1)
+    once = replace(plan, training=replace(TRAINING, adversary="n-fgsm"), motif=True)
+    assert estimate(once, 10, ("a", "b"), CPU).passes == 3 * 24 + 3 * 24 * (1 + 1)
     assert costs.by_cell[cell()] > costs.by_cell[cell(rho_a=NONE)] > 0
 
 

@@ -33,9 +33,9 @@ PLAN = AuditPlan(
 PARTIAL = replace(PLAN, fractions=(Fraction(1, 2),))
 
 
-def results(clean=0.8, placebo=0.79, protected=0.2, *, seeds=(101, 102), **changes):
+def results(clean=0.8, placebo=0.79, protected=0.2, motif=0.4, *, seeds=(101, 102), **changes):
     """Two victims of each arm: a plain, trustworthy outcome unless something is changed."""
-    values = {"clean": clean, "placebo": placebo, "protected": protected}
+    values = {"clean": clean, "placebo": placebo, "motif": motif, "protected": protected}
     return [
         make_result(make_cell(arm, seed=seed), values[arm], tested=1000, **dict(changes))
         for arm in values
@@ -122,7 +122,7 @@ def test_a_placebo_or_remainder_that_does_not_fit_is_not_flagged():
 
 def test_one_seed_is_flagged_with_how_many_settings_it_stands_for():
     message = the_message("one-seed", results(seeds=(101,)))
-    assert message.startswith("3 of 3 settings")
+    assert message.startswith("4 of 4 settings")
 
 
 def test_held_out_pictures_that_are_trained_on_are_flagged():
@@ -161,6 +161,49 @@ def test_a_placebo_with_half_of_the_effect_is_flagged():
 
 def test_a_placebo_is_not_blamed_where_protection_has_no_effect():
     assert "placebo-as-strong" not in flagged(results(0.8, 0.77, 0.76))
+
+
+def test_protection_that_does_not_beat_a_random_motif_is_flagged():
+    assert "motif-as-strong" in flagged(results(protected=0.4, motif=0.4))
+    assert "motif-as-strong" in flagged(results(protected=0.5, motif=0.4))
+    assert "motif-as-strong" not in flagged(results(protected=0.39, motif=0.4))
+    message = the_message("motif-as-strong", results(protected=0.5, motif=0.4, best=0.6))
+    assert "reaches 50.0 % (best epoch 60.0 %) and motif (resnet-small" in message
+    assert "40.0 % (60.0 %)" in message
+
+
+def test_protection_beats_a_motif_by_more_than_seeds_vary():
+    def found(*lasts):
+        return [
+            replace(r, accuracy_last=last, accuracy_best=last)
+            for r, last in zip(
+                results(protected=0.35, motif=0.4), [0.8] * 4 + [*lasts], strict=True
+            )
+        ]
+
+    assert "motif-as-strong" in flagged(found(0.36, 0.44, 0.33, 0.37))  # 5 of 5.7 points
+    assert "motif-as-strong" not in flagged(found(0.39, 0.41, 0.33, 0.37))
+
+
+def test_with_one_seed_protection_beats_a_motif_by_more_than_pictures_leave_open():
+    one = {"motif": 0.4, "seeds": (101,)}
+    assert "motif-as-strong" in flagged(results(protected=0.38, **one))
+    assert "motif-as-strong" not in flagged(results(protected=0.36, **one))
+
+
+def test_a_better_best_epoch_beats_a_motif_too():
+    best = {"motif": 0.6, "protected": 0.4}
+    found = [
+        replace(r, accuracy_best=best.get(r.cell.arm, r.accuracy_last))
+        for r in results(protected=0.2, motif=0.2)
+    ]
+    assert "motif-as-strong" not in flagged(found)
+
+
+def test_a_motif_is_compared_with_wholly_protected_pictures_only():
+    half = partial(0.79, 0.78)
+    motif = [make_result(make_cell("motif", seed=seed), 0.2) for seed in (101, 102)]
+    assert "motif-as-strong" not in flagged([*half, *motif], plan=PARTIAL)
 
 
 def test_noise_without_effect_is_flagged_where_all_pictures_have_it():

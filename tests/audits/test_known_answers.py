@@ -15,7 +15,7 @@ from tests.support.bars import (
     make_cell,
     with_shortcut,
 )
-from unlearn.audits.arms import chosen, placebo, training_set
+from unlearn.audits.arms import chosen, motif, placebo, training_set
 from unlearn.audits.flags import find_flags
 from unlearn.audits.plan import AuditPlan
 from unlearn.audits.report import Subject
@@ -32,7 +32,8 @@ ROBUST = replace(TRAINING, epochs=5, pgd_steps=3, step_share=Fraction(1, 2))
 
 def sets_of(protected):
     noise = placebo(CLEAN, protected, Radius.of_levels(LEVELS), grid=16, seed=99)
-    return {"protected": protected, "placebo": noise}
+    signs = motif(CLEAN, Radius.of_levels(LEVELS), seed=98)
+    return {"protected": protected, "placebo": noise, "motif": signs}
 
 
 def fit(cell, sets, **changes):
@@ -76,13 +77,16 @@ def audited(shortcut):
     return plan, [fit(cell, shortcut) for cell in plan.cells()]
 
 
-def test_a_shortcut_costs_most_of_the_accuracy_and_a_placebo_nothing(audited):
-    clean, noisy, protected = summarise(*audited)
+def test_a_shortcut_costs_most_of_the_accuracy_a_motif_much_and_a_placebo_nothing(audited):
+    clean, noisy, signs, protected = summarise(*audited)
     assert clean.last.mean > 0.95
     assert noisy.last.mean > 0.95
     assert protected.last.mean < 0.5
-    assert protected.last.high < clean.last.low
+    assert protected.last.high < signs.last.low
+    assert signs.last.high < clean.last.low
     assert protected.train > 0.95
+    assert noisy.found == (None, None)
+    assert all(epoch is not None for epoch in protected.found)
 
 
 def test_the_audit_of_a_shortcut_raises_no_flag(audited):

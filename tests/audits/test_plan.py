@@ -16,16 +16,19 @@ def rows(plan):
     return [(c.arm, str(c.rho_a), str(c.fraction), c.countermeasure) for c in plan.cells()]
 
 
-def test_every_setting_has_a_clean_control_and_a_placebo():
+def test_every_setting_has_a_clean_control_a_placebo_and_a_motif():
     assert rows(AuditPlan(TRAINING)) == [
         ("clean", "0/255", "1", NONE),
         ("clean", "4/255", "1", NONE),
         ("placebo", "0/255", "1", NONE),
         ("placebo", "4/255", "1", NONE),
+        ("motif", "0/255", "1", NONE),
+        ("motif", "4/255", "1", NONE),
         ("protected", "0/255", "1", NONE),
         ("protected", "4/255", "1", NONE),
     ]
-    assert not any(row[0] == "placebo" for row in rows(AuditPlan(TRAINING, placebo=False)))
+    without = rows(AuditPlan(TRAINING, placebo=False, motif=False))
+    assert [row[0] for row in without] == ["clean", "clean", "protected", "protected"]
 
 
 def test_a_fraction_is_tried_beside_the_remainder_alone():
@@ -38,6 +41,11 @@ def test_countermeasures_come_last_at_the_smallest_radius_with_a_control_of_thei
     assert rows(plan)[-2:] == [("clean", "0/255", "1", "grey"), ("protected", "0/255", "1", "grey")]
     alone = AuditPlan(TRAINING, countermeasures=("grey",))
     assert rows(alone) == rows(plan)[-2:]
+    everywhere = replace(plan, countermeasures_at="all")
+    assert rows(everywhere)[-4:] == [
+        (arm, rho_a, "1", "grey") for arm in ("clean", "protected") for rho_a in ("0/255", "4/255")
+    ]
+    assert rows(everywhere)[:-4] == rows(plan)[:-2]
 
 
 def test_no_cell_comes_twice_and_seeds_follow_each_other():

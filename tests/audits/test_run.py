@@ -105,7 +105,7 @@ def results_of(options: AuditOptions) -> dict[str, object]:
 def test_an_audit_trains_controls_and_writes_every_report(options):
     report = audit(options, ignore)
     arms = [result.cell.arm for result in report.results]
-    assert arms == ["clean", "placebo", "protected"]
+    assert arms == ["clean", "placebo", "motif", "protected"]
     for name in ("report.json", "report.html", "results.csv", "curves.csv"):
         assert (options.out / name).stat().st_size
     subject = report.subject
@@ -118,13 +118,18 @@ def test_a_victim_never_sees_a_held_out_picture_and_its_set_is_what_its_arm_says
     audit(options, ignore)
     sets = {
         arm: stored.load(options.out / "sets" / f"{arm}.safetensors")
-        for arm in ("clean", "protected", "placebo", "test")
+        for arm in ("clean", "protected", "placebo", "motif", "test")
     }
     assert not torch.isin(sets["test"].ids, sets["clean"].ids).any()
     change = (sets["protected"].pixels.int() - sets["clean"].pixels.int()).abs()
     noise = (sets["placebo"].pixels.int() - sets["clean"].pixels.int()).abs()
     assert change.max() == 8
     assert noise.max() <= 8
+    assert set((sets["motif"].pixels.int() - sets["clean"].pixels.int()).unique().tolist()) == {
+        -8,
+        8,
+    }
+    assert torch.equal(sets["motif"].ids, sets["clean"].ids)
     assert float(noise.float().mean()) == pytest.approx(float(change.float().mean()), rel=0.1)
     for number, name in enumerate(gather(options.clean, 32, None, None).names):
         pixels = np.asarray(Image.open(options.protected / name)).transpose(2, 0, 1)
@@ -203,7 +208,9 @@ def test_compiled_passes_make_another_audit(options, monkeypatch):
         return lambda images: calls.append(images) or function(images)
 
     monkeypatch.setattr(torch, "compile", compiled)
-    options = replace(options, rho_a=(Radius.of_levels(4),), epochs=1, pgd_steps=1, placebo=False)
+    options = replace(
+        options, rho_a=(Radius.of_levels(4),), epochs=1, pgd_steps=1, placebo=False, motif=False
+    )
     plain = audit(options, ignore)
     assert not calls
     with pytest.raises(UsageProblem, match="other settings or pictures"):
@@ -213,6 +220,13 @@ def test_compiled_passes_make_another_audit(options, monkeypatch):
     assert report.environment["device"] == plain.environment["device"] + ", compiled"
     curves = [[result.curve for result in each.results] for each in (plain, report)]
     assert curves[0] == curves[1]  # the stand-in changes no number
+
+
+def test_another_adversary_and_another_control_make_another_audit(options):
+    audit(replace(options, motif=False, placebo=False, epochs=1), ignore)
+    for changes in ({}, {"motif": False, "placebo": False, "adversary": "n-fgsm"}):
+        with pytest.raises(UsageProblem, match="other settings or pictures"):
+            audit(replace(options, epochs=1, **changes), ignore)
 
 
 def test_changed_pictures_make_another_audit(options):
@@ -257,6 +271,7 @@ def test_fractions_bring_the_remainder_control(options):
             ("clean", "1", 15),
             ("placebo", "1/2", 15),
             ("placebo", "1", 15),
+            ("motif", "1", 15),
             ("remainder", "1/2", 9),
             ("protected", "1/2", 15),
             ("protected", "1", 15),
@@ -295,7 +310,7 @@ def test_progress_ends_with_everything_done(options):
     events = []
     audit(options, events.append)
     last = [event for event in events if isinstance(event, CellsProgress)][-1]
-    assert (last.done, last.total, last.share) == (3, 3, 1.0)
+    assert (last.done, last.total, last.share) == (4, 4, 1.0)
 
 
 def test_the_parts_of_a_data_set_are_trained_on_and_held_out(tmp_path, options):

@@ -258,9 +258,17 @@ def test_the_adversary_has_the_plans_radius_steps_and_goal(monkeypatch):
 
 
 def test_without_a_radius_there_is_no_adversary(monkeypatch):
-    calls = spied(monkeypatch, victim, "pgd")
+    calls = spied(monkeypatch, victim, "pgd"), spied(monkeypatch, victim, "n_fgsm")
     fit()
-    assert calls == []
+    fit(training=replace(SHORT, adversary="n-fgsm"))
+    assert calls == ([], [])
+
+
+def test_an_adversary_of_one_step_takes_the_place_of_pgd(monkeypatch):
+    many, one = spied(monkeypatch, victim, "pgd"), spied(monkeypatch, victim, "n_fgsm")
+    fit(AT_FOUR, replace(SHORT, epochs=1, adversary="n-fgsm"))
+    assert many == []
+    assert [radius for _, _, radius, _ in one] == [Radius.of_levels(4)] * 3
 
 
 def test_a_robust_victim_learns_from_attacked_views_inside_the_radius(monkeypatch):

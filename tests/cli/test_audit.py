@@ -42,8 +42,8 @@ def test_it_says_what_it_does_and_what_came_out(line, tmp_path, capsys):
     assert "10 training and 2 held-out pictures of 32 px in 2 classes" in text.err
     assert "Labels: 2 classes from folders: cats (6), dogs (6)" in text.err.splitlines()
     assert "all 10 copies verified, largest change 8/255" in text.err
-    assert "3 victims: resnet-small; rho-a 0; countermeasures none; 1 seed" in text.err
-    assert "Cost: 24 forward+backward passes, about" in text.err
+    assert "4 victims: resnet-small; rho-a 0; countermeasures none; 1 seed" in text.err
+    assert "Cost: 32 forward+backward passes, about" in text.err
     assert "finished protected, resnet-small, ρa 0, seed 101: " in text.err
     assert "lower is better" in text.out
     assert str(tmp_path / "report/report.html") in text.out
@@ -76,7 +76,12 @@ def test_json_is_one_object_and_equals_the_file(line, tmp_path, capsys):
     assert run([*line, "--json", "-q"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads((tmp_path / "report/report.json").read_text())
-    assert [cell["arm"] for cell in printed["results"]] == ["clean", "placebo", "protected"]
+    assert [cell["arm"] for cell in printed["results"]] == [
+        "clean",
+        "placebo",
+        "motif",
+        "protected",
+    ]
     for cell in printed["results"]:
         assert 0 <= cell["accuracy_last"] <= cell["accuracy_best"] <= 1
         assert cell["chance"] == 0.5

@@ -28,21 +28,23 @@ def test_the_definition_comes_first(printed):
     assert text.startswith("Protection accuracy: accuracy on held-out clean pictures of a victim")
 
 
-def test_a_usual_plan_takes_seven_lines(printed):
+def test_a_usual_plan_takes_nine_lines(printed):
     report = usual(fractions=(WHOLE,), countermeasures=(NONE,))
     lines = printed(report).splitlines()
     start = lines.index("resnet18, no countermeasure, 3 seeds")
-    assert [line.split() for line in lines[start + 1 : start + 9]] == [
-        ["Trained", "on", "ρa", "Last,", "%", "vs", "clean", "Best", "Train"],
+    assert [line.split() for line in lines[start + 1 : start + 11]] == [
+        ["Trained", "on", "ρa", "Last,", "%", "vs", "clean", "Best", "Found", "Train"],
         ["clean", "0", "82.0", "±", "1.0", "84.0", "90.0"],
-        ["placebo", "0", "80.0", "±", "1.0", "−2.0", "82.0", "90.0"],
-        ["protected", "0", "22.0", "±", "1.0", "−60.0", "24.0", "90.0"],
+        ["placebo", "0", "80.0", "±", "1.0", "−2.0", "82.0", "not", "found", "90.0"],
+        ["motif", "0", "42.0", "±", "1.0", "−40.0", "44.0", "1", "97.0"],
+        ["protected", "0", "22.0", "±", "1.0", "−60.0", "24.0", "1", "98.0"],
         ["clean", "4/255", "77.0", "±", "1.0", "79.0", "90.0"],
-        ["placebo", "4/255", "75.0", "±", "1.0", "−2.0", "77.0", "90.0"],
-        ["protected", "4/255", "27.0", "±", "1.0", "−50.0", "29.0", "90.0"],
-        lines[start + 8].split(),
+        ["placebo", "4/255", "75.0", "±", "1.0", "−2.0", "77.0", "not", "found", "90.0"],
+        ["motif", "4/255", "37.0", "±", "1.0", "−40.0", "39.0", "1", "97.0"],
+        ["protected", "4/255", "27.0", "±", "1.0", "−50.0", "29.0", "1", "98.0"],
+        lines[start + 10].split(),
     ]
-    assert lines[start + 8].startswith("vs clean: points against the clean control")
+    assert lines[start + 10].startswith("vs clean: points against the clean control")
 
 
 def test_a_full_table_stays_whole_in_a_narrow_terminal(printed):
@@ -51,7 +53,7 @@ def test_a_full_table_stays_whole_in_a_narrow_terminal(printed):
     assert all(len(line) <= 80 for line in text.splitlines())
     assert "…" not in text.replace("3f9c…", "")
     rows = [" ".join(line.split()) for line in text.splitlines()]
-    assert "protected gaussian-noise 0 1 52.0 ± 1.0 −30.0 54.0 90.0" in rows
+    assert "protected gaussian-noise 0 1 52.0 ± 1.0 −30.0 54.0 1 98.0" in rows
     assert "+5.0" in text
 
 

@@ -23,7 +23,10 @@ SUBJECT = Subject(
     protection="generator base (sha256 3f9c…)",
 )
 ENVIRONMENT = {"unlearn": "1.0", "device": "CPU, fp32", "threads": ""}
-_ACCURACY = {"clean": 0.80, "placebo": 0.78, "remainder": 0.60, "protected": 0.20}
+_ACCURACY = {"clean": 0.80, "placebo": 0.78, "motif": 0.40, "remainder": 0.60, "protected": 0.20}
+# On what was trained on, in each epoch: the noise of motif and protected is found in the first.
+TRAINED_ACCURACY = dict.fromkeys(("clean", "placebo", "remainder"), 0.9)
+TRAINED_ACCURACY |= {"motif": 0.97, "protected": 0.98}
 
 
 def learned(cell: Cell) -> float:
@@ -38,14 +41,15 @@ def learned(cell: Cell) -> float:
 def result(cell: Cell, epochs: int = 3) -> Result:
     last = learned(cell)
     curve = tuple(
-        Point(epoch, last - 0.05 * (epochs - epoch) ** 2, 0.9) for epoch in range(1, epochs + 1)
+        Point(epoch, last - 0.05 * (epochs - epoch) ** 2, TRAINED_ACCURACY[cell.arm])
+        for epoch in range(1, epochs + 1)
     )
     return Result(
         cell=cell,
         accuracy_last=last,
         accuracy_best=last + 0.02,
         best_epoch=2,
-        train_accuracy=0.9,
+        train_accuracy=TRAINED_ACCURACY[cell.arm],
         trained=TRAINED,
         tested=TESTED,
         curve=curve,
@@ -88,6 +92,7 @@ def smallest() -> AuditReport:
         rho_a=(Radius.of_levels(4),),
         seeds=(7,),
         placebo=False,
+        motif=False,
     )
     return report_of(plan, Flag("too-few", "20 pictures"), epochs=1)
 

@@ -8,13 +8,17 @@ from torch import Tensor
 
 from unlearn.audits.plan import Cell
 from unlearn.datasets.labelled import LabelledPictures
+from unlearn.device import Run
 from unlearn.errors import UsageProblem
+from unlearn.generators.recipes import recipe_of
+from unlearn.methods.base import Spec
 from unlearn.radius import Radius
 from unlearn.rng import Rng
-from unlearn.tensors import add_levels
+from unlearn.tensors import add_levels, to_images, to_levels
 
 _SPLIT_SEED, _CHOICE_SEED = 1, 2  # two orders of the same pictures that know nothing of each other
 _HALVINGS = 14
+_MOTIFS, _RANDOM = "motifs", "random"  # the method and recipe that every method must beat
 _CHUNK_VALUES = 1 << 22
 
 
@@ -114,6 +118,25 @@ def placebo(
         for part in torch.arange(len(clean)).split(count)
     ]
     return LabelledPictures(torch.cat(parts), clean.labels, clean.classes, clean.ids)
+
+
+def motif(clean: LabelledPictures, radius: Radius, seed: int) -> LabelledPictures:
+    """Return the clean pictures with a random motif for each class at the bound, never trained.
+
+    The seed is the key: it draws the motifs, and where each picture begins its own. The pictures
+    keep the ids of the clean ones.
+    """
+    method = recipe_of(_MOTIFS, _RANDOM).at(radius)
+    run = Run(torch.device("cpu"))
+    maker = method.ready(method.build(Spec("", len(clean.classes), clean.size)), run)
+    pixels = torch.empty_like(clean.pixels)
+    count = max(1, _CHUNK_VALUES // max(1, clean.pixels[:1].numel()))
+    for part in torch.arange(len(clean)).split(count):
+        some = clean.subset(part)
+        images = to_images(some.pixels)
+        delta = maker(images, some.labels, Rng.for_images(seed, some.ids))
+        pixels[part] = add_levels(some.pixels, to_levels(delta, radius))
+    return LabelledPictures(pixels, clean.labels, clean.classes, clean.ids)
 
 
 def _with_noise(

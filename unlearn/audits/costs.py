@@ -43,7 +43,7 @@ def estimate(plan: AuditPlan, pictures: int, classes: Sequence[str], run: Run) -
     for cell in plan.cells():
         attack, update = rates[cell.architecture]
         shown, steps = seen(plan.training.of(cell), cell, pictures)
-        attacked = shown * plan.training.pgd_steps if cell.rho_a.value else 0
+        attacked = shown * plan.training.passes if cell.rho_a.value else 0
         costs[cell] = attacked * attack + shown * update + 0.01 * steps
         passes += attacked + shown
     return Costs(costs, passes)

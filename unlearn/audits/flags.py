@@ -6,7 +6,7 @@ from typing import Final
 
 from unlearn.audits.plan import NONE, WHOLE, Arm, AuditPlan, Cell
 from unlearn.audits.report import Flag, Result, Subject
-from unlearn.audits.statistics import Summary, summarise
+from unlearn.audits.statistics import Estimate, Summary, summarise
 
 MARGIN: Final = 0.10  # above chance, at the least, for a control that learned
 FITTED: Final = 0.5  # of the way from chance to 1, on its own pictures, for a victim that learned
@@ -118,6 +118,31 @@ def _placebo_as_strong(findings: _Findings) -> Iterator[str]:
             )
 
 
+def _motif_as_strong(findings: _Findings) -> Iterator[str]:
+    for motif in findings.of("motif"):
+        protected = findings.beside(motif, "protected")
+        if protected and not any(
+            motif_learned.mean - learned.mean > _spread(motif_learned, learned)
+            for motif_learned, learned in (
+                (motif.last, protected.last),
+                (motif.best, protected.best),
+            )
+        ):
+            yield (
+                f"{_name(protected.cell)} reaches {_percent(protected.last.mean)} (best epoch "
+                f"{_percent(protected.best.mean)}) and {_name(motif.cell)}, which nobody trained, "
+                f"{_percent(motif.last.mean)} ({_percent(motif.best.mean)}): neither is lower by "
+                "more than victims vary"
+            )
+
+
+def _spread(one: Estimate, other: Estimate) -> float:
+    """Return how far two means may lie apart by chance, seeds or, of one seed, pictures."""
+    if one.spread is None or other.spread is None:
+        return max((estimate.high - estimate.low) / 2 for estimate in (one, other))
+    return max(one.spread, other.spread)
+
+
 def _best_far_above_last(findings: _Findings) -> Iterator[str]:
     for summary in findings.of("protected"):
         best, last = summary.best.mean, summary.last.mean
@@ -197,6 +222,7 @@ _RULES: Final[dict[str, Callable[[_Findings], Iterator[str]]]] = {
     "control-below-protected": _control_below_protected,
     "no-effect": _no_effect,
     "placebo-as-strong": _placebo_as_strong,
+    "motif-as-strong": _motif_as_strong,
     "best-far-above-last": _best_far_above_last,
     "protected-helps": _protected_helps,
     "below-chance": _below_chance,

@@ -26,6 +26,8 @@ from unlearn.options import (
 from unlearn.radius import Radius, parse_fraction
 
 LARGEST_VIEW = 512  # pixels a side of what a network sees
+Adversary = Literal["pgd", "n-fgsm"]
+CounteredAt = Literal["smallest", "all"]
 
 
 def read_share(text: str) -> Fraction:
@@ -154,14 +156,17 @@ class AuditOptions:
             "blur, median, gaussian-noise, cutout, mixup, cutmix, randaugment, ueraser, "
             "projection, projection2, notch, crop8, whole, label-noise, early-stopping, diffusion; "
             "all; or photos, the suite of docs/countermeasures.md.",
-            details="'diffusion' needs '--purifier', and 'all' is all but it. They are tried at "
-            "the smallest ρa, each with a clean control that suffers the same.",
+            details="'diffusion' needs '--purifier', and 'all' is all but it. Each has a clean "
+            "control that suffers the same.",
             panel=VICTIMS,
             metavar="LIST",
             commas=True,
             default_text="by budget",
         ),
     ] = None
+    countermeasures_at: Annotated[
+        CounteredAt, Option("ρa at which countermeasures are tried.", panel=VICTIMS)
+    ] = "smallest"
     purifier: Annotated[
         Path | None,
         Option(
@@ -219,6 +224,14 @@ class AuditOptions:
             default_text="by budget",
         ),
     ] = None
+    adversary: Annotated[
+        Adversary,
+        Option(
+            "How victims attack themselves where ρa > 0: pgd, or n-fgsm, one step from wide noise.",
+            details="N-FGSM (de Jorge et al., 2022) costs one pass a picture, not '--pgd-steps'.",
+            panel=VICTIMS,
+        ),
+    ] = "pgd"
     image_size: Annotated[
         int | None,
         Option(
@@ -239,6 +252,13 @@ class AuditOptions:
     ] = None
     placebo: Annotated[
         bool, Option("Also train on random noise of the same strength.", panel=VICTIMS)
+    ] = True
+    motif: Annotated[
+        bool,
+        Option(
+            "Also train on a random motif a class, of the same radius, that nobody trained.",
+            panel=VICTIMS,
+        ),
     ] = True
     rho: Annotated[
         Radius | None,

@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Literal, get_args
 
-from unlearn.audits.options import LARGEST_VIEW
+from unlearn.audits.options import LARGEST_VIEW, Adversary, CounteredAt
 from unlearn.errors import UsageProblem
 from unlearn.radius import Radius
 
-Arm = Literal["clean", "placebo", "remainder", "protected"]
+Arm = Literal["clean", "placebo", "motif", "remainder", "protected"]
+ARMS: tuple[Arm, ...] = get_args(Arm)  # controls first
 Decay = Literal["cosine", "decayed", "constant"]
 
 NONE = "none"  # the name of the countermeasure that does nothing
 WHOLE = Fraction(1)
+_MEASUREMENTS = 20  # of a training whose length is given in steps
 SMALL_SIDE = 64  # pictures up to this side are shown whole, larger ones through random crops
 
 
@@ -36,7 +38,7 @@ class Cell:
     """One victim: what it is trained on, which network it is, and its seed.
 
     fraction is the share of the training pictures that are protected (or placebo); the remainder
-    arm trains on the other pictures alone. A clean or whole set has fraction 1.
+    arm trains on the other pictures alone. A clean, motif or whole set has fraction 1.
     """
 
     arm: Arm
@@ -65,7 +67,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Training:
-    """How a victim trains: SGD, flips and crops, and PGD against itself where ρa > 0.
+    """How a victim trains: SGD, flips and crops, and an adversary against itself where ρa > 0.
 
     image_size is the side of what the network sees, unless its name has another ("resnet18@64"),
     source_size the side of the stored squares it is cropped from: small pictures of one size get
@@ -85,6 +87,7 @@ class Training:
     pgd_steps: int = 10
     step_share: Fraction = Fraction(1, 5)
     smallest_crop: float = 0.25
+    adversary: Adversary = "pgd"
 
     def __post_init__(self) -> None:
         if self.source_size < self.image_size:
@@ -123,6 +126,17 @@ class Training:
             return self.steps
         return self.epochs * max(1, pictures // min(self.batch_size, pictures))
 
+    def period(self, pictures: int) -> int:
+        """Return after how many steps a victim is tried: an epoch, or a twentieth of its steps."""
+        if self.steps is not None:
+            return max(1, self.steps // _MEASUREMENTS)
+        return max(1, self.steps_for(pictures) // self.epochs)
+
+    @property
+    def passes(self) -> int:
+        """Forward+backward passes of the adversary for a picture."""
+        return 1 if self.adversary == "n-fgsm" else self.pgd_steps
+
 
 @dataclass(frozen=True)
 class AuditPlan:
@@ -136,6 +150,8 @@ class AuditPlan:
     decays: tuple[Decay, ...] = ("cosine",)
     seeds: tuple[int, ...] = (101,)
     placebo: bool = True
+    motif: bool = True
+    countermeasures_at: CounteredAt = "smallest"
 
     def __post_init__(self) -> None:
         for fraction in self.fractions:
@@ -154,12 +170,12 @@ class AuditPlan:
     def cells(self) -> tuple[Cell, ...]:
         """Return every victim to train, controls first, seed by seed within a setting.
 
-        Countermeasures other than none are tried at the smallest ρa and on wholly protected sets,
-        each with a clean control that suffers the same; fractions get no countermeasure.
+        Countermeasures other than none are tried at the smallest ρa, or at all of them, and on
+        wholly protected sets, each with a clean control that suffers the same; fractions get no
+        countermeasure.
         """
         found = dict.fromkeys(cell for cell in self._settings())
-        order: dict[str, int] = {"clean": 0, "placebo": 1, "remainder": 2, "protected": 3}
-        return tuple(sorted(found, key=lambda cell: (cell.countermeasure != NONE, order[cell.arm])))
+        return tuple(sorted(found, key=lambda c: (c.countermeasure != NONE, ARMS.index(c.arm))))
 
     def _settings(self) -> Iterator[Cell]:
         for architecture in self.architectures:
@@ -176,12 +192,10 @@ class AuditPlan:
         if NONE in self.countermeasures:
             yield "clean", WHOLE, NONE
             for fraction in self.fractions:
-                if self.placebo:
-                    yield "placebo", fraction, NONE
-                if fraction < 1:
-                    yield "remainder", fraction, NONE
-                yield "protected", fraction, NONE
-        if rho_a == min(self.rho_a):
+                wanted = {"placebo": self.placebo, "motif": self.motif and fraction == WHOLE}
+                wanted |= {"remainder": fraction < 1, "protected": True}
+                yield from ((arm, fraction, NONE) for arm in ARMS if wanted.get(arm))
+        if self.countermeasures_at == "all" or rho_a == min(self.rho_a):
             for name in self.countermeasures:
                 if name != NONE:
                     yield "clean", WHOLE, name

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from unlearn.audits.arms import placebo
+from unlearn.audits.arms import motif, placebo
 from unlearn.audits.budgets import Budget, budget_of, trained_by
 from unlearn.audits.copies import (
     Copies,
@@ -48,7 +48,7 @@ from unlearn.sources.labels import part_of
 
 T = TypeVar("T")
 FIRST_SEED = 101  # victims never share a seed with a generator, whose default is 0
-_PLACEBO_SEED = 99
+_PLACEBO_SEED, _MOTIF_SEED = 99, 98
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +185,8 @@ def plan_of(options: AuditOptions, budget: Budget, side: int) -> AuditPlan:
         decays=budget.decays,
         seeds=tuple(range(FIRST_SEED, FIRST_SEED + seeds)),
         placebo=options.placebo,
+        motif=options.motif,
+        countermeasures_at=options.countermeasures_at,
     )
 
 
@@ -213,7 +215,7 @@ def _training(options: AuditOptions, budget: Budget, side: int) -> Training:
         training = replace(training, pgd_steps=options.pgd_steps, step_share=share)
     if options.batch_size is not None:
         training = replace(training, batch_size=options.batch_size)
-    return training
+    return replace(training, adversary=options.adversary)
 
 
 def forget(out: Path) -> None:
@@ -276,6 +278,9 @@ def _store(options: AuditOptions, plan: AuditPlan, copies: Copies) -> Path:
     if plan.placebo and NONE in plan.countermeasures:
         noise = placebo(clean, copies.data, copies.rho, training.image_size, _PLACEBO_SEED)
         stored.store(noise, folder / stored_name("placebo"))
+    if any(cell.arm == "motif" for cell in plan.cells()):
+        own = motif(clean, copies.rho, _MOTIF_SEED)
+        stored.store(own, folder / stored_name("motif"))
     for name in plan.countermeasures:
         countermeasure = countermeasure_of(name, options.purifier)
         if acts_on_files(countermeasure):

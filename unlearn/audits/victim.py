@@ -1,6 +1,6 @@
 """The victim: a copier's model, trained on what it is given and tried on clean pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearn.attack import Pgd, frozen, pgd
+from unlearn.attack import Losses, Pgd, frozen, n_fgsm, pgd
 from unlearn.audits.crops import cropped, resized_whole
 from unlearn.audits.plan import Cell, Training, network_and_view
 from unlearn.audits.report import Result
@@ -32,7 +32,6 @@ _FINETUNE = "finetune:"
 _TRANSFORMERS = ("vit", "vit-imagenet", "torchvision:vit_b_16")
 _TRANSFORMER_RATE = 0.1  # of a convolutional network's, at which vit stays at its first loss
 _FINETUNING_RATE = 0.01  # of the rate from scratch: 1e-3, usual for pretrained weights
-_MEASUREMENTS = 20  # of a training whose length is given in steps
 _CROPS, _ADVERSARY, _COUNTERMEASURE = range(3)  # tags of a picture's streams within one step
 
 
@@ -60,7 +59,7 @@ def fit_victim(
     schedule = _schedule(cell, training, len(data))
     losses = step_losses(cell, training, len(data.classes), surroundings)
     tried = replace(test, pixels=resized_whole(test.pixels, training.image_size))
-    watch = Watch(cell, tried, surroundings, _period(training, len(data)))
+    watch = Watch(cell, tried, surroundings, training.period(len(data)))
     with _own_random_numbers(run.device):
         torch.manual_seed(run.seed)
         model = _build(cell.architecture, len(data.classes), surroundings)
@@ -94,23 +93,13 @@ def _schedule(cell: Cell, training: Training, pictures: int) -> Schedule:
     )
 
 
-def _period(training: Training, pictures: int) -> int:
-    """Return after how many steps a victim is tried."""
-    if training.steps is not None:
-        return max(1, training.steps // _MEASUREMENTS)
-    return max(1, training.steps_for(pictures) // training.epochs)
-
-
 def step_losses(
     cell: Cell, training: Training, classes: int, surroundings: Surroundings
 ) -> StepLosses:
     """Return what a victim minimises: crop, countermeasure, adversary, cross entropy."""
     run, countermeasure = surroundings.run, surroundings.countermeasure
     smallest_crop = float(countermeasure.smallest_crop or training.smallest_crop)
-    adversary = None
-    if cell.rho_a.value:
-        step = Radius(cell.rho_a.value * training.step_share)
-        adversary = Pgd(cell.rho_a, step, training.pgd_steps)
+    adversary = _adversary(cell.rho_a, training) if cell.rho_a.value else None
 
     def losses(model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         rng, side = batch.rng, training.image_size
@@ -119,12 +108,8 @@ def step_losses(
         images, targets = countered(countermeasure, model, run, images, targets, rng)
         if adversary:
             with frozen(model, run.precision, compiled=run.compiled) as network:
-                images = images + pgd(
-                    lambda x: cross_entropy(network(x), targets),
-                    images,
-                    adversary,
-                    "maximise",
-                    rng.fork(_ADVERSARY),
+                images = images + adversary(
+                    lambda x: cross_entropy(network(x), targets), images, rng.fork(_ADVERSARY)
                 )
         with run.autocast():
             logits = model(images)
@@ -133,6 +118,14 @@ def step_losses(
         return {"loss": loss, "hits": right.sum(), "seen": torch.tensor(len(right))}
 
     return losses
+
+
+def _adversary(rho_a: Radius, training: Training) -> Callable[[Losses, Tensor, Rng], Tensor]:
+    """Return what makes δ against a network's losses of images."""
+    if training.adversary == "n-fgsm":
+        return lambda losses, images, rng: n_fgsm(losses, images, rho_a, rng)
+    config = Pgd(rho_a, Radius(rho_a.value * training.step_share), training.pgd_steps)
+    return lambda losses, images, rng: pgd(losses, images, config, "maximise", rng)
 
 
 @torch.no_grad()

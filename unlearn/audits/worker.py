@@ -95,7 +95,7 @@ def _sets(job: CellJob) -> "tuple[LabelledPictures, LabelledPictures]":
         return stored.load(own if own.exists() else job.sets / stored_name(arm))
 
     clean, arm = set_of("clean"), job.cell.arm
-    copies = set_of(arm) if arm in ("protected", "placebo") else None
+    copies = set_of(arm) if arm in ("protected", "placebo", "motif") else None
     return training_set(job.cell, clean, copies), stored.load(job.sets / stored_name("test"))
 
 

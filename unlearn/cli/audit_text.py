@@ -13,6 +13,7 @@ from unlearn.audits.render.words import (
     DEFINITION,
     TOO_FEW,
     count,
+    found_text,
     points,
     radius_text,
     spread_text,
@@ -24,7 +25,7 @@ from unlearn.cli.console import Output, one_line
 _NAMED: Final = 3  # flags of one name in full; --verbose and the report have all
 _NOTE: Final = (
     "vs clean: points against the clean control. Best: best epoch on the held-out pictures. "
-    "Train: on what was trained on."
+    "Found: epoch in which the noise was found, for good. Train: on what was trained on."
 )
 _NOTE_REST: Final = " vs rest: points against the unprotected part alone."
 
@@ -77,16 +78,20 @@ def _table(report: AuditReport, rows: Sequence[Row]) -> Table:
         "vs clean": True,
         "vs rest": partly,
         "Best": True,
+        "Found": True,
         "Train": True,
     }
     titles = [title for title, is_wanted in wanted.items() if is_wanted]
     for title in titles:
         texts = title in {"Trained on", "Countermeasure"}
-        table.add_column(title, justify="left" if texts else "right", no_wrap=not texts)
+        heading = title.replace("vs ", "vs\n") if partly else title
+        table.add_column(heading, justify="left" if texts else "right", no_wrap=not texts)
     for row in rows:
-        cells = _cells(row)
+        cells = {title: one_line(text) for title, text in _cells(row).items()}
+        if partly:
+            cells["Found"] = cells["Found"].replace(" ", "\n")
         style = "bold" if row.cell.arm == "protected" else None
-        table.add_row(*(one_line(cells[title]) for title in titles), style=style)
+        table.add_row(*(cells[title] for title in titles), style=style)
     return table
 
 
@@ -102,6 +107,7 @@ def _cells(row: Row) -> dict[str, str]:
         "vs clean": "" if row.minus_clean is None else points(row.minus_clean),
         "vs rest": "" if row.minus_remainder is None else points(row.minus_remainder),
         "Best": f"{100 * summary.best.mean:.1f}",
+        "Found": found_text(summary.found),
         "Train": f"{100 * summary.train:.1f}",
     }
 

@@ -120,7 +120,9 @@ def test_the_headline_names_what_gave_the_copier_most():
     *told, last = headline(usual())
     assert "got 22.0 % ± 1.0" in told[0]
     assert "82.0 % ± 1.0 from clean pictures" in told[0]
-    assert "80.0 % ± 1.0 from pictures with random noise" in told[0]
+    assert (
+        "80.0 % ± 1.0 from pictures with random noise of the same size and 42.0 % ± 1.0" in told[0]
+    )
     assert "most" in last
     assert "52.0 % ± 1.0" in last
 
@@ -193,6 +195,8 @@ def test_the_table_has_the_numbers_of_the_json(make):
         assert row["95 % interval, %"] == f"{low} to {high}"
         assert row["Train, %"] == f"{100 * summary['train']:.1f}"
         assert row["Chance, %"] == "25.0"
+        found = summary["found_epochs"]
+        assert row["Found, epoch"] == str(found[0] if found else "")
         assert row["Seeds"] == str(summary["seeds"])
         for title, key in (("Minus clean", "minus_clean"), ("Minus remainder", "minus_remainder")):
             assert row.get(title, "") == signed(summary[key])
@@ -237,9 +241,9 @@ def test_charts_have_names_descriptions_and_a_table_of_their_numbers():
     ]
     assert "protected: 22.0 % ± 1.0 at 0, 27.0 % ± 1.0 at 4." in next(iter(names.values()))
     page = Page(html)
-    assert ["4", "77.0 % ± 1.0", "75.0 % ± 1.0", "27.0 % ± 1.0"] in page.rows
+    assert ["4", "77.0 % ± 1.0", "75.0 % ± 1.0", "37.0 % ± 1.0", "27.0 % ± 1.0"] in page.rows
     assert ["jpeg10", "82.0 % ± 1.0", "52.0 % ± 1.0"] in page.rows
-    assert ["3", "82.0 %", "80.0 %", "22.0 %"] in page.rows
+    assert ["3", "82.0 %", "80.0 %", "42.0 %", "22.0 %"] in page.rows
 
 
 def test_higher_accuracies_are_drawn_higher_and_all_inside_the_drawing():

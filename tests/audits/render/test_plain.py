@@ -30,8 +30,10 @@ def test_a_small_report_is_exactly_this_json():
         "schedule": "cosine",
     }
     counts = {"chance": 0.25, "trained": 800, "tested": 400}
-    learned = {"accuracy_last": 0.82, "accuracy_best": 0.84, "best_epoch": 2, "train_accuracy": 0.9}
-    hidden = {"accuracy_last": 0.32, "accuracy_best": 0.34, "best_epoch": 2, "train_accuracy": 0.9}
+    learned = {"accuracy_last": 0.82, "accuracy_best": 0.84, "best_epoch": 2}
+    learned |= {"found_epoch": None, "found_step": None, "train_accuracy": 0.9}
+    hidden = {"accuracy_last": 0.32, "accuracy_best": 0.34, "best_epoch": 2}
+    hidden |= {"found_epoch": 1, "found_step": 6, "train_accuracy": 0.98}
     found = loaded(smallest())
     assert found.pop("settings")["training"]["pgd_steps"] == 10
     assert found.pop("subject")["classes"] == ["a", "b", "c", "d"]
@@ -52,6 +54,7 @@ def test_a_small_report_is_exactly_this_json():
                 "seeds": 1,
                 "last": {"mean": 0.82, "spread": None, "low": 0.779362, "high": 0.85455},
                 "best": {"mean": 0.84, "spread": None, "low": 0.800864, "high": 0.872667},
+                "found_epochs": [],
                 "train": 0.9,
                 "minus_clean": None,
                 "minus_remainder": None,
@@ -63,7 +66,8 @@ def test_a_small_report_is_exactly_this_json():
                 "seeds": 1,
                 "last": {"mean": 0.32, "spread": None, "low": 0.276184, "high": 0.36724},
                 "best": {"mean": 0.34, "spread": None, "low": 0.295296, "high": 0.387748},
-                "train": 0.9,
+                "found_epochs": [1],
+                "train": 0.98,
                 "minus_clean": -0.5,
                 "minus_remainder": None,
                 **counts,
@@ -84,21 +88,24 @@ def test_a_small_report_is_exactly_this_json():
 def test_a_small_report_is_exactly_these_tables():
     assert REPORTS["results.csv"](smallest()) == (
         "arm,architecture,rho_a,fraction,countermeasure,schedule,seed,accuracy_last,accuracy_best,"
-        "best_epoch,train_accuracy,chance,trained,tested\n"
-        "clean,resnet18,4/255,1,none,cosine,7,0.82,0.84,2,0.9,0.25,800,400\n"
-        "protected,resnet18,4/255,1,none,cosine,7,0.32,0.34,2,0.9,0.25,800,400\n"
+        "best_epoch,found_epoch,found_step,train_accuracy,chance,trained,tested\n"
+        "clean,resnet18,4/255,1,none,cosine,7,0.82,0.84,2,,,0.9,0.25,800,400\n"
+        "protected,resnet18,4/255,1,none,cosine,7,0.32,0.34,2,1,6,0.98,0.25,800,400\n"
     )
     assert REPORTS["curves.csv"](smallest()) == (
         "arm,architecture,rho_a,fraction,countermeasure,schedule,seed,epoch,accuracy,"
         "train_accuracy\n"
         "clean,resnet18,4/255,1,none,cosine,7,1,0.82,0.9\n"
-        "protected,resnet18,4/255,1,none,cosine,7,1,0.32,0.9\n"
+        "protected,resnet18,4/255,1,none,cosine,7,1,0.32,0.98\n"
     )
 
 
 def test_the_table_has_the_cells_of_the_json():
     report = usual()
-    rows = [{key: str(value) for key, value in row.items()} for row in loaded(report)["results"]]
+    rows = [
+        {key: "" if value is None else str(value) for key, value in row.items()}
+        for row in loaded(report)["results"]
+    ]
     assert table("results.csv", report) == rows
     assert len(rows) == len(report.plan.cells()) == len(report.results)
     assert len(table("curves.csv", report)) == 3 * len(rows)
@@ -115,6 +122,26 @@ def test_a_mixed_set_is_compared_with_its_remainder_and_with_all_clean():
     assert mixed["last"]["spread"] == pytest.approx(0.01)
     assert mixed["minus_remainder"] == pytest.approx(0.05)
     assert mixed["minus_clean"] == pytest.approx(-0.15)
+
+
+def test_noise_that_no_victim_found_is_said_to_be_so_and_clean_pictures_have_none():
+    report = usual()
+    flat = tuple(
+        replace(r, curve=tuple(replace(point, train_accuracy=0.9) for point in r.curve))
+        for r in report.results
+    )
+    found = loaded(replace(report, results=flat))
+    for row in (*found["results"], *found["summaries"]):
+        if "seed" in row:
+            told = [row["found_epoch"], row["found_step"]]
+            none = [None, None]
+        else:
+            told, none = row["found_epochs"], []
+        noisy = row["arm"] in ("placebo", "motif", "protected")
+        assert told == (["not found"] * len(told) if noisy else none)
+    assert "not found" in REPORTS["report.html"](replace(report, results=flat))
+    rows = table("results.csv", replace(report, results=flat))
+    assert {row["found_step"] for row in rows} == {"", "not found"}
 
 
 def test_a_countermeasure_is_compared_with_a_clean_control_that_suffers_it_too():

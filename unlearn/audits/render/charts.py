@@ -13,7 +13,7 @@ from unlearn.audits.render.comparison import Row, compare, main_fraction_rows
 from unlearn.audits.render.svg import Chart, Place, Series, bar_chart, curve_chart, line_chart
 from unlearn.audits.render.words import count, levels_text, percent, radius_text
 from unlearn.audits.report import AuditReport
-from unlearn.radius import WHITE
+from unlearn.radius import WHITE, Radius
 
 _EPOCH_STEPS: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 _EPOCH_TICKS: Final = 7
@@ -66,16 +66,14 @@ def _single(chart: Chart, note: str) -> Figure:
 
 
 def _bar_figures(report: AuditReport) -> Iterator[Figure]:
-    """Yield, for each network, the clean control and the protected pictures by countermeasure."""
-    plan = report.plan
-    wanted = [row for row in compare(report) if _is_bar(report, row.cell)]
-    for number, rows in enumerate(_by_victim(wanted)):
+    """Yield, for each network and ρa, the clean control and the protected by countermeasure."""
+    for number, rows in enumerate(_bars(report)):
         names = list(dict.fromkeys(row.cell.countermeasure for row in rows))
         if names == [NONE]:
             continue
         ticks = tuple((float(place), name) for place, name in enumerate(names))
         series = _series(rows, lambda row, names=names: float(names.index(row.cell.countermeasure)))  # type: ignore[misc]
-        radius = radius_text(min(plan.rho_a))
+        radius = radius_text(rows[0].cell.rho_a)
         chart = Chart(
             f"countermeasures-{number}",
             f"Countermeasures at ρa {radius}: {_victim(rows[0].cell, report)}",
@@ -88,10 +86,14 @@ def _bar_figures(report: AuditReport) -> Iterator[Figure]:
         yield _figure(chart, bar_chart, f"{_subject(report)}, ρa {radius}. {_seeds(rows)}")
 
 
-def _is_bar(report: AuditReport, cell: Cell) -> bool:
-    """Tell whether a setting stands among the countermeasures: wholly protected, or its control."""
-    plain = cell.arm in {"clean", "protected"} and cell.fraction == 1
-    return plain and cell.rho_a == min(report.plan.rho_a)
+def _bars(report: AuditReport) -> list[list[Row]]:
+    """Return for each network and ρa the rows of wholly protected pictures and their controls."""
+    groups: dict[tuple[str, str, Radius], list[Row]] = {}
+    for row in compare(report):
+        cell = row.cell
+        if cell.arm in {"clean", "protected"} and cell.fraction == 1:
+            groups.setdefault((cell.architecture, cell.decay, cell.rho_a), []).append(row)
+    return list(groups.values())
 
 
 def _curve_figures(report: AuditReport) -> Iterator[Figure]:

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass, replace
 
-from unlearn.audits.plan import NONE, WHOLE, Arm, AuditPlan, Cell
+from unlearn.audits.plan import ARMS, NONE, WHOLE, AuditPlan, Cell
 from unlearn.audits.report import AuditReport
 from unlearn.audits.statistics import Summary, setting_of, summaries
-
-_ORDER: dict[Arm, int] = {"clean": 0, "placebo": 1, "remainder": 2, "protected": 3}
 
 
 @dataclass(frozen=True)
@@ -82,5 +80,5 @@ def _order(plan: AuditPlan, cell: Cell) -> tuple[object, ...]:
         cell.rho_a,
         cell.arm != "clean",
         -cell.fraction,
-        _ORDER[cell.arm],
+        ARMS.index(cell.arm),
     )

@@ -81,6 +81,15 @@ FLAG_TEXTS: Final[dict[str, FlagText]] = {
         "do not credit the generator with it; use one that was made for pictures and a ρa like "
         "these.",
     ),
+    "motif-as-strong": FlagText(
+        "a victim of wholly protected pictures is not below that of the random motif, neither at "
+        "the end nor in its best epoch, by more than the spread between seeds (with one seed: half "
+        "of the 95 % interval).",
+        "that a few random signs a class, repeated, which cost nothing, do as well in this "
+        "setting: what the method learned is not worth its passes.",
+        "use `--generator` motifs or a method that beats the control; where both leave the copier "
+        "near guessing, compare how visible they are.",
+    ),
     "best-far-above-last": FlagText(
         "the best epoch of a victim that trained on protected pictures is at least "
         f"{_percent(PEAK)} points above its last.",

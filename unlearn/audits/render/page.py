@@ -12,7 +12,7 @@ from typing import Final
 from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
-from unlearn.audits.plan import NONE, AuditPlan, Cell
+from unlearn.audits.plan import NONE, AuditPlan, Cell, Training
 from unlearn.audits.render.charts import figures
 from unlearn.audits.render.comparison import Row, compare
 from unlearn.audits.render.flag_texts import FLAG_TEXTS
@@ -22,6 +22,7 @@ from unlearn.audits.render.words import (
     TOO_FEW,
     count,
     countermeasure_text,
+    found_text,
     headline,
     interval_text,
     percent,
@@ -31,6 +32,7 @@ from unlearn.audits.render.words import (
     subject_text,
 )
 from unlearn.audits.report import AuditReport
+from unlearn.audits.statistics import LEAD
 from unlearn.files.text import printable
 from unlearn.limits import LIMITS
 
@@ -144,6 +146,7 @@ def _columns(report: AuditReport) -> list[str]:
         "Minus clean",
         *partly,
         "Best, %",
+        "Found, epoch",
         "Train, %",
         "Chance, %",
         "Seeds",
@@ -179,6 +182,7 @@ def _texts(report: AuditReport, row: Row) -> dict[str, str]:
         "Minus clean": "" if row.minus_clean is None else points(row.minus_clean),
         "Minus remainder": "" if row.minus_remainder is None else points(row.minus_remainder),
         "Best, %": _bare(spread_text(summary.best)),
+        "Found, epoch": found_text(summary.found),
         "Train, %": _bare(percent(summary.train)),
         "Chance, %": _bare(percent(report.chance)),
         "Seeds": str(summary.count),
@@ -217,6 +221,12 @@ def _meanings(report: AuditReport) -> Pairs:
         *found,
         ("Best", "the best epoch on the held-out pictures, which no copier could know"),
         (
+            "Found",
+            "the epoch in which the training accuracy passes that of the clean control with the "
+            f"same seed, never to fall below and by {100 * LEAD:g} points in some epoch; mean over "
+            "seeds",
+        ),
+        (
             "Train",
             "accuracy on the pictures that were trained on, adversary and countermeasure included",
         ),
@@ -241,9 +251,15 @@ def settings_rows(plan: AuditPlan) -> Pairs:
         ("Networks", ", ".join(plan.architectures)),
         ("ρa", ", ".join(map(radius_text, plan.rho_a))),
         ("Shares protected", ", ".join(map(str, plan.fractions))),
-        ("Countermeasures", ", ".join(plan.countermeasures)),
+        (
+            "Countermeasures",
+            f"{', '.join(plan.countermeasures)}; at the {plan.countermeasures_at} ρa"
+            if plan.countermeasures != (NONE,)
+            else NONE,
+        ),
         ("Seeds", ", ".join(map(str, plan.seeds))),
         ("Placebo", "yes" if plan.placebo else "no"),
+        ("Motif", "yes" if plan.motif else "no"),
         ("Length", f"{length}, batches of {training.batch_size}"),
         (
             "Picture size",
@@ -255,8 +271,15 @@ def settings_rows(plan: AuditPlan) -> Pairs:
             f"SGD, learning rate {training.learning_rate:g}, "
             f"weight decay {training.weight_decay:g}, schedule {', '.join(plan.decays)}",
         ),
-        ("Adversary", f"PGD, {training.pgd_steps} steps of {training.step_share} ρa each"),
+        ("Adversary", _adversary(training)),
     ]
+
+
+def _adversary(training: Training) -> str:
+    """Return how victims attack themselves."""
+    if training.adversary == "n-fgsm":
+        return "N-FGSM, one step of ρa from noise of 2 ρa"
+    return f"PGD, {training.pgd_steps} steps of {training.step_share} ρa each"
 
 
 def _pictures(report: AuditReport) -> Iterator[tuple[str, str]]:

@@ -3,16 +3,16 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
 from unlearn import __version__
 from unlearn.audits.plan import Cell
 from unlearn.audits.render.comparison import Row, compare
-from unlearn.audits.render.words import DEFINITION
+from unlearn.audits.render.words import DEFINITION, NOT_FOUND
 from unlearn.audits.report import AuditReport, Result
-from unlearn.audits.statistics import Estimate, summaries
+from unlearn.audits.statistics import Estimate, found_epochs, summaries
 from unlearn.config import to_plain
 from unlearn.files.text import printable
 from unlearn.limits import LIMITS
@@ -34,6 +34,8 @@ _RESULT_COLUMNS: Final = (
     "accuracy_last",
     "accuracy_best",
     "best_epoch",
+    "found_epoch",
+    "found_step",
     "train_accuracy",
     "chance",
     "trained",
@@ -53,7 +55,7 @@ def as_object(report: AuditReport) -> dict[str, Any]:
         "subject": to_plain(report.subject),
         "definition": DEFINITION,
         "chance": rounded(report.chance),
-        "results": [result_row(result, report.chance) for result in report.results],
+        "results": _results(report),
         "summaries": _summaries(report),
         "flags": [asdict(flag) | {"page": f"{FLAGS_PAGE}#{flag.name}"} for flag in report.flags],
         "environment": dict(report.environment),
@@ -72,8 +74,7 @@ def as_json(report: AuditReport) -> str:
 
 def results_csv(report: AuditReport) -> str:
     """Return results.csv: a row a cell, columns as in the JSON."""
-    rows = [result_row(result, report.chance) for result in report.results]
-    return as_csv(list(_RESULT_COLUMNS), (row.values() for row in rows))
+    return as_csv(list(_RESULT_COLUMNS), (row.values() for row in _results(report)))
 
 
 def curves_csv(report: AuditReport) -> str:
@@ -104,6 +105,19 @@ def _setting(cell: Cell) -> dict[str, Any]:
     }
 
 
+def _results(report: AuditReport) -> list[dict[str, Any]]:
+    """Return every victim in the plan's order, and when it found the noise, if there is any."""
+    found, rows = found_epochs(report.results), []
+    for result in report.results:
+        epoch = found[result.cell] or NOT_FOUND if result.cell in found else None
+        training, step = report.plan.training.of(result.cell), epoch
+        if isinstance(epoch, int):
+            step = min(epoch * training.period(result.trained), training.steps_for(result.trained))
+        row = result_row(result, report.chance) | {"found_epoch": epoch, "found_step": step}
+        rows.append({name: row[name] for name in _RESULT_COLUMNS})
+    return rows
+
+
 def result_row(result: Result, chance: float) -> dict[str, Any]:
     """Return a victim and what it learned, by column."""
     return {
@@ -132,6 +146,7 @@ def _summary(row: Row, chance: float) -> dict[str, Any]:
         "seeds": summary.count,
         "last": _estimate(summary.last),
         "best": _estimate(summary.best),
+        "found_epochs": [epoch or NOT_FOUND for epoch in summary.found],
         "train": rounded(summary.train),
         "minus_clean": rounded(row.minus_clean),
         "minus_remainder": rounded(row.minus_remainder),

@@ -20,16 +20,23 @@ _BAR, _BAR_GAP, _GROUP_GAP, _NAME_ROW = 14, 3, 14, 20
 _BARS_RIGHT = 68  # room for the number behind the longest bar
 _BARS_LEFT = 2
 
-DASHES = {"clean": "10 4", "placebo": "2 4", "remainder": "9 3 2 3", "protected": "none"}
+DASHES = {
+    "clean": "10 4",
+    "placebo": "2 4",
+    "motif": "5 3",
+    "remainder": "9 3 2 3",
+    "protected": "none",
+}
 _SHAPES = {
     "clean": "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z",
     "placebo": "M-4.5 -4.5h9v9h-9z",
+    "motif": "M0 6l5.5 -10h-11z",
     "remainder": "M0 -6l5.5 10h-11z",
     "protected": "M0 -6.5l5.5 6.5l-5.5 6.5l-5.5 -6.5z",
 }
 
 
-_HATCHING = {"clean": 45, "placebo": 90, "remainder": -45}  # degrees
+_HATCHING = {"clean": 45, "placebo": 90, "motif": 0, "remainder": -45}  # degrees
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Words: how an audit's numbers are written, and the sentences that stand around them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from statistics import fmean
 from typing import Final
 
 from unlearn.audits.plan import NONE, Arm, Cell
@@ -16,10 +17,13 @@ DEFINITION: Final = (
 ARM_MEANINGS: Final[dict[Arm, str]] = {
     "clean": "the pictures without any noise: what a copier gets from unprotected pictures",
     "placebo": "the pictures with random noise of the same size: what any such noise would do",
+    "motif": "the pictures with a random motif for each class, repeated, at the same bound: what "
+    "class-wise noise does that nobody trained",
     "remainder": "only the pictures of a partly protected set that are not protected",
     "protected": "the pictures with the protective noise, or the set that they are a part of",
 }
 TOO_FEW: Final = "Too few pictures to conclude"
+NOT_FOUND: Final = "not found"
 MINUS: Final = "\N{MINUS SIGN}"
 
 
@@ -37,6 +41,15 @@ def spread_text(estimate: Estimate) -> str:
 def interval_text(estimate: Estimate) -> str:
     """Write the 95 % interval of a mean."""
     return f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f} %"
+
+
+def found_text(found: Sequence[int | None]) -> str:
+    """Write in which epoch noise was found: the mean over seeds, and how many found it."""
+    epochs = [epoch for epoch in found if epoch is not None]
+    if not epochs:
+        return NOT_FOUND if found else ""
+    seeds = f" ({len(epochs)} of {len(found)})" if len(epochs) < len(found) else ""
+    return f"{fmean(epochs):.3g}{seeds}"
 
 
 def points(difference: float) -> str:
@@ -107,7 +120,8 @@ def _sentence(report: AuditReport, row: Row, rows: list[Row]) -> str:
         f"{countermeasure_text(cell.countermeasure)}, got {spread_text(row.summary.last)} of the "
         "held-out clean pictures right."
     )
-    controls = " and ".join(_controls(beside))
+    *first, last = list(_controls(beside)) or [""]
+    controls = ", ".join(first) + (" and " if first else "") + last
     return f"{sentence} Trained alike, it got {controls}." if controls else sentence
 
 
@@ -128,6 +142,8 @@ def _controls(beside: dict[Arm, str]) -> Iterator[str]:
         yield f"{beside['clean']} from clean pictures"
     if "placebo" in beside:
         yield f"{beside['placebo']} from pictures with random noise of the same size"
+    if "motif" in beside:
+        yield f"{beside['motif']} from pictures with a random motif for each class"
 
 
 def _strongest(report: AuditReport, told: list[Row]) -> Iterator[str]:
