@@ -125,10 +125,9 @@ def test_a_victim_never_sees_a_held_out_picture_and_its_set_is_what_its_arm_says
     noise = (sets["placebo"].pixels.int() - sets["clean"].pixels.int()).abs()
     assert change.max() == 8
     assert noise.max() <= 8
-    assert set((sets["motif"].pixels.int() - sets["clean"].pixels.int()).unique().tolist()) == {
-        -8,
-        8,
-    }
+    signs = (sets["motif"].pixels.int() - sets["clean"].pixels.int()).abs()
+    assert signs.max() == 8
+    assert float(signs.float().mean()) > 7.5
     assert torch.equal(sets["motif"].ids, sets["clean"].ids)
     assert float(noise.float().mean()) == pytest.approx(float(change.float().mean()), rel=0.1)
     for number, name in enumerate(gather(options.clean, 32, None, None).names):

@@ -10,7 +10,7 @@ from unlearn.audits.options import AuditOptions
 from unlearn.cli.console import Output
 from unlearn.cli.meter import Meter, duration_text
 from unlearn.errors import UsageProblem
-from unlearn.options import NOISE, OUTPUT, Option
+from unlearn.options import NOISE, OUTPUT, VICTIMS, Option
 from unlearn.radius import parse_fraction
 
 if TYPE_CHECKING:
@@ -57,23 +57,40 @@ CompareOption = Annotated[
     ),
 ]
 
+EstimateOption = Annotated[
+    bool,
+    Option(
+        "Train nothing: say in seconds how much of what tells the classes apart in the noise is "
+        "left at copiers' views.",
+        details="It needs PROTECTED, and takes none of the other options but '--labels'. A share "
+        "near guessing refutes class-wise noise for that copier; a large one proves nothing.",
+        panel=VICTIMS,
+        in_file=False,
+    ),
+]
+
 
 def audit(
     options: AuditOptions,
     *,
     compare: CompareOption = None,
     fail_above: FailAboveOption = None,
+    estimate: EstimateOption = False,
     output: Output,
 ) -> int:
     """Train the copier's models on clean and on protected pictures, and report what they learned.
 
     unlearn audit ./photos ./protected
 
+    unlearn audit ./photos ./protected --estimate
+
     unlearn audit ./photos --generator mine.safetensors --rho-a 4/255 --seeds 3 --out report
 
     Clean and placebo controls are trained beside. The report says how well each victim tells clean
     held-out pictures apart, which is what a copier wants: lower is better protection.
     """
+    if estimate:
+        return _estimate(options, output)
     options = replace(options, command=shlex.join(["unlearn", *sys.argv[1:]]))
     if compare is None:
         return _run(options, output, fail_above)
@@ -83,6 +100,19 @@ def audit(
             "--fail-above"
         )
     return _compare(options, compare, output)
+
+
+def _estimate(options: AuditOptions, output: Output) -> int:
+    """Say what is left of the noise at copiers' views."""
+    from unlearn.audits.estimate import estimate
+    from unlearn.cli.estimate_text import as_plain, print_estimate
+
+    if options.protected is None:
+        raise UsageProblem("--estimate compares pictures with protected copies; name both folders")
+    found = estimate(options.clean, options.protected, options.labels)
+    output.emit(as_plain(found))
+    print_estimate(found, output)
+    return 0
 
 
 def _run(options: AuditOptions, output: Output, fail_above: float | None) -> int:

@@ -10,8 +10,9 @@ from tests.benchmarks.noise.copier import CLASSES
 from tests.benchmarks.noise.eye import visibility
 from tests.benchmarks.noise.motifs import Noise
 from tests.benchmarks.noise.pictures import Photos
-from tests.benchmarks.noise.refuter import View, share_right
+from tests.benchmarks.noise.refuter import share_right
 from tests.benchmarks.noise.runner import defended, maker_of, protected
+from unlearn.audits.refuter import View
 
 CASES = {
     "64": (View(64), "none"),

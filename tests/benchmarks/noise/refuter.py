@@ -1,49 +1,17 @@
-"""How much of a noise is left at a copier's view under an attack, told without any training.
+"""How much of a known noise is left at a copier's view under an attack, told without training.
 
 The best linear template, whitened by the photos' own spectrum and told where the crop is, names the
 noise; an adversary who sees the template moves each value by ρa. What it gets wrong no copier that
-looks for the noise linearly can get right, so a candidate with a small share has no chance.
+looks for the noise linearly can get right, so a candidate with a small share has no chance. Noise
+that is known only by its copies is for `unlearn audit --estimate`.
 """
 
-from dataclasses import dataclass
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from unlearn.audits.refuter import whitening
+
 _STRENGTHS = (0.25, 0.5, 0.75, 1.0)  # of whitening; the adversary punishes too much of it
-
-
-@dataclass(frozen=True)
-class View:
-    """What the copier sees: a middle crop of a share of the area, at a size, perhaps in grey."""
-
-    size: int = 64
-    area: float = 1.0
-    grey: bool = False
-
-    def __call__(self, pixels: Tensor) -> Tensor:
-        """Return views float (N, C, size, size), 0 … 255; C is 1 for grey."""
-        side = pixels.shape[-1]
-        length = round(side * self.area**0.5)
-        first = (side - length) // 2
-        box = pixels[..., first : first + length, first : first + length].float()
-        size = (self.size, self.size)
-        small = F.interpolate(box, size, mode="bilinear", antialias=True)
-        weights = torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)
-        return (small * weights).sum(1, keepdim=True) if self.grey else small
-
-
-def whitening(views: Tensor, strength: float) -> Tensor:
-    """Return the filter (S, S/2+1, C, C): the inverse spectrum of the views to a power."""
-    centred = views - views.mean(dim=0)
-    spectrum = torch.fft.rfft2(centred).permute(2, 3, 0, 1)
-    cross = spectrum.mT.conj() @ spectrum / len(views)
-    cross = cross.transpose(-1, -2)
-    values, vectors = torch.linalg.eigh(cross)
-    floor = values.max() * 1e-9
-    powered = values.clamp(min=floor) ** -strength
-    return (vectors * powered.unsqueeze(-2)) @ vectors.mH
 
 
 def filtered(views: Tensor, filters: Tensor) -> Tensor:
