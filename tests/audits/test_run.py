@@ -114,6 +114,18 @@ def test_an_audit_trains_controls_and_writes_every_report(options):
     assert len(report.previews) == 3
 
 
+def test_what_is_seen_of_every_noise_is_measured(options):
+    report = audit(replace(options, epochs=1), ignore)
+    found = [(one.arm, one.shown, one.pictures) for one in report.visibility]
+    squares = [(arm, "squares of 32 px", 15) for arm in ("placebo", "motif", "protected")]
+    assert found == [*squares, ("protected", "files at full size", 15)]
+    *_, squares_of_protected, files = report.visibility
+    assert squares_of_protected.ciede2000 == files.ciede2000 > 0  # they are no larger
+    assert files.ciede2000_p95 >= files.ciede2000
+    assert squares_of_protected.seen is None
+    assert files.seen is not None
+
+
 def test_a_victim_never_sees_a_held_out_picture_and_its_set_is_what_its_arm_says(options):
     audit(options, ignore)
     sets = {

@@ -4,7 +4,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from unlearn.audits.plan import NONE, AuditPlan, Cell, Training
-from unlearn.audits.report import AuditReport, Flag, Point, Result, Subject
+from unlearn.audits.report import AuditReport, Flag, Point, Result, Subject, Visible
 from unlearn.radius import Radius
 
 HOSTILE = "<script>alert('1')</script>\"&\x1b[31m\udcff\u202e"
@@ -82,7 +82,11 @@ def usual(**changes) -> AuditReport:
         Flag("protected-helps", "the half at ρa 4/255 helps by 20.0 points"),
     )
     made = report_of(replace(plan, **changes), *flags)
-    return replace(made, previews=(("a/1.png", b"\x89PNG"),))
+    visibility = (
+        Visible("motif", "squares of 32 px", 40, 4.81, 6.02, None, None),
+        Visible("protected", "files at full size", 40, 2.96, 3.84, 1.55, 2.26),
+    )
+    return replace(made, previews=(("a/1.png", b"\x89PNG"),), visibility=visibility)
 
 
 def smallest() -> AuditReport:

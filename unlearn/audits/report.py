@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from unlearn.audits.plan import AuditPlan, Cell
+from unlearn.audits.plan import Arm, AuditPlan, Cell
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,24 @@ class Result:
     curve: tuple[Point, ...]
     seconds: float
     diverged: bool = False
+
+
+@dataclass(frozen=True)
+class Visible:
+    """How visible the noise of an arm is: CIEDE2000 on the plain third of each picture.
+
+    ciede2000 and ciede2000_p95 are mean and 95th percentile over pictures; seen are the same of
+    pictures blurred as by the eye, None where they are too small to be looked at as they are.
+    `shown` says whether files or stored squares were measured.
+    """
+
+    arm: Arm
+    shown: str
+    pictures: int
+    ciede2000: float
+    ciede2000_p95: float
+    seen: float | None
+    seen_p95: float | None
 
 
 @dataclass(frozen=True)
@@ -84,6 +102,7 @@ class AuditReport:
     flags: tuple[Flag, ...]
     environment: Mapping[str, str]  # tool, torch, device, threads, command, … in order of showing
     previews: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+    visibility: tuple[Visible, ...] = ()
 
     @property
     def chance(self) -> float:

@@ -21,6 +21,7 @@ from unlearn.audits.render import REPORTS
 from unlearn.audits.report import AuditReport, Result
 from unlearn.audits.runner import Interrupted, train_cells
 from unlearn.audits.study import Report, Study, planned, prepare
+from unlearn.audits.visible import visibility_of
 from unlearn.files.lock import locked
 from unlearn.files.replace import replace_file
 
@@ -62,6 +63,7 @@ def conclude(study: Study, results: tuple[Result, ...]) -> AuditReport:
         flags=find_flags(plan, subject, results),
         environment=environment(study),
         previews=preview_sheets(study.copies, out / "preview"),
+        visibility=visibility_of(study),
     )
     for name, render in REPORTS.items():
         replace_file(out / name, render(found).encode("utf-8", "backslashreplace"))

@@ -12,12 +12,14 @@ from unlearn.audits.render.comparison import Row, compare
 from unlearn.audits.render.words import (
     DEFINITION,
     TOO_FEW,
+    VISIBLE,
     count,
     found_text,
     points,
     radius_text,
     spread_text,
     subject_text,
+    visible_texts,
 )
 from unlearn.audits.report import AuditReport, Flag
 from unlearn.cli.console import Output, one_line
@@ -39,11 +41,23 @@ def print_report(report: AuditReport, output: Output) -> None:
         victim = list(rows)
         output.result("", Text(_heading(report, victim), style="bold"), _table(report, victim))
     output.result(Text(_NOTE + (_NOTE_REST if _is_partly(report) else "")))
+    if report.visibility:
+        output.result("", _visible(report), Text(VISIBLE))
     if report.flags:
         output.result(
             "", *_flag_lines(report.flags, len(report.flags) if output.verbose else _NAMED)
         )
         output.result("The report says what each flag means and what to do.")
+
+
+def _visible(report: AuditReport) -> Table:
+    """Return how visible the noise of each arm is."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("Visible noise", "Measured on", "CIEDE2000", "As seen"):
+        table.add_column(title, no_wrap=True)
+    for one in report.visibility:
+        table.add_row(one.arm, one.shown, *visible_texts(one))
+    return table
 
 
 def _heading(report: AuditReport, rows: Sequence[Row]) -> str:

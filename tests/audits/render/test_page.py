@@ -207,6 +207,8 @@ def table_of(page):
     start = next(i for i, row in enumerate(page.rows) if row[0] == "Trained on")
     titles, found, group = page.rows[start], {}, ""
     for row in page.rows[start + 1 :]:
+        if row[0] == "Noise":  # the next table
+            break
         if len(row) == 1:
             group = row[0]
         else:
@@ -265,6 +267,14 @@ def test_charts_without_data_are_left_out():
     ]
     nothing = replace(usual(), results=())
     assert drawings(html_of(nothing)) == []
+
+
+def test_the_page_has_what_the_owner_sees_beside_the_results():
+    rows = Page(html_of(usual())).rows
+    assert ["motif", "squares of 32 px", "40", "4.8 (95 %: 6.0)", "too small"] in rows
+    seen = ["protected", "files at full size", "40", "3.0 (95 %: 3.8)", "1.6 (95 %: 2.3)"]
+    assert seen in rows
+    assert "What the owner sees" not in html_of(smallest())
 
 
 def test_one_seed_has_no_spread():

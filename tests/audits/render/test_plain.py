@@ -73,6 +73,7 @@ def test_a_small_report_is_exactly_this_json():
                 **counts,
             },
         ],
+        "visibility": [],
         "flags": [
             {"name": "too-few", "message": "20 pictures", "page": "docs/audit-flags.md#too-few"}
         ],
@@ -97,6 +98,25 @@ def test_a_small_report_is_exactly_these_tables():
         "train_accuracy\n"
         "clean,resnet18,4/255,1,none,cosine,7,1,0.82,0.9\n"
         "protected,resnet18,4/255,1,none,cosine,7,1,0.32,0.98\n"
+    )
+
+
+def test_what_the_owner_sees_is_in_the_json_and_a_table_of_its_own():
+    motif, protected = loaded(usual())["visibility"]
+    assert protected == {
+        "arm": "protected",
+        "shown": "files at full size",
+        "pictures": 40,
+        "ciede2000": 2.96,
+        "ciede2000_p95": 3.84,
+        "seen": 1.55,
+        "seen_p95": 2.26,
+    }
+    assert (motif["seen"], motif["seen_p95"]) == (None, None)
+    assert REPORTS["visibility.csv"](usual()) == (
+        "arm,shown,pictures,ciede2000,ciede2000_p95,seen,seen_p95\n"
+        "motif,squares of 32 px,40,4.81,6.02,,\n"
+        "protected,files at full size,40,2.96,3.84,1.55,2.26\n"
     )
 
 

@@ -20,6 +20,7 @@ from unlearn.audits.render.words import (
     ARM_MEANINGS,
     DEFINITION,
     TOO_FEW,
+    VISIBLE,
     count,
     countermeasure_text,
     found_text,
@@ -30,6 +31,7 @@ from unlearn.audits.render.words import (
     radius_text,
     spread_text,
     subject_text,
+    visible_texts,
 )
 from unlearn.audits.report import AuditReport
 from unlearn.audits.statistics import LEAD
@@ -77,6 +79,8 @@ def as_html(report: AuditReport) -> str:
         columns=_columns(report),
         groups=[_group(report, list(rows)) for _, rows in groupby(compare(report), _of_group)],
         meanings=_meanings(report),
+        visible=[(one, *visible_texts(one)) for one in report.visibility],
+        visible_note=VISIBLE,
         previews=[
             (name, base64.b64encode(content).decode("ascii")) for name, content in report.previews
         ],

@@ -4,14 +4,14 @@ import csv
 import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, Final
 
 from unlearn import __version__
 from unlearn.audits.plan import Cell
 from unlearn.audits.render.comparison import Row, compare
 from unlearn.audits.render.words import DEFINITION, NOT_FOUND
-from unlearn.audits.report import AuditReport, Result
+from unlearn.audits.report import AuditReport, Result, Visible
 from unlearn.audits.statistics import Estimate, found_epochs, summaries
 from unlearn.config import to_plain
 from unlearn.files.text import printable
@@ -57,6 +57,7 @@ def as_object(report: AuditReport) -> dict[str, Any]:
         "chance": rounded(report.chance),
         "results": _results(report),
         "summaries": _summaries(report),
+        "visibility": [asdict(visible) for visible in report.visibility],
         "flags": [asdict(flag) | {"page": f"{FLAGS_PAGE}#{flag.name}"} for flag in report.flags],
         "environment": dict(report.environment),
         "limits": LIMITS,
@@ -92,6 +93,12 @@ def curves_csv(report: AuditReport) -> str:
     ]
     columns = [*_CELL_COLUMNS, "epoch", "accuracy", "train_accuracy"]
     return as_csv(columns, (row.values() for row in rows))
+
+
+def visibility_csv(report: AuditReport) -> str:
+    """Return visibility.csv: a row for each arm and kind of picture that was measured."""
+    columns = [field.name for field in fields(Visible)]
+    return _csv(columns, (asdict(visible).values() for visible in report.visibility))
 
 
 def _setting(cell: Cell) -> dict[str, Any]:

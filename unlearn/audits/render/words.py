@@ -6,8 +6,9 @@ from typing import Final
 
 from unlearn.audits.plan import NONE, Arm, Cell
 from unlearn.audits.render.comparison import Row, compare, control_of, main_fraction_rows
-from unlearn.audits.report import AuditReport
+from unlearn.audits.report import AuditReport, Visible
 from unlearn.audits.statistics import Estimate
+from unlearn.pictures.visibility import EASILY_SEEN, HARDLY_SEEN
 from unlearn.radius import WHITE, Radius
 
 DEFINITION: Final = (
@@ -24,6 +25,11 @@ ARM_MEANINGS: Final[dict[Arm, str]] = {
 }
 TOO_FEW: Final = "Too few pictures to conclude"
 NOT_FOUND: Final = "not found"
+VISIBLE: Final = (
+    "CIEDE2000 on the plain third of each picture: mean over pictures, and the value that 95 % "
+    f"stay below; {HARDLY_SEEN:g} is hardly seen, {EASILY_SEEN:g} easily. As seen: blurred as by "
+    "the eye, 60 pixels a degree."
+)
 MINUS: Final = "\N{MINUS SIGN}"
 
 
@@ -50,6 +56,13 @@ def found_text(found: Sequence[int | None]) -> str:
         return NOT_FOUND if found else ""
     seeds = f" ({len(epochs)} of {len(found)})" if len(epochs) < len(found) else ""
     return f"{fmean(epochs):.3g}{seeds}"
+
+
+def visible_texts(visible: Visible) -> tuple[str, str]:
+    """Write mean and 95th percentile of what is visible, as it is and as seen by the eye."""
+    pairs = ((visible.ciede2000, visible.ciede2000_p95), (visible.seen, visible.seen_p95))
+    bare, seen = ("" if mean is None else f"{mean:.1f} (95 %: {high:.1f})" for mean, high in pairs)
+    return bare, seen or "too small"
 
 
 def points(difference: float) -> str:
