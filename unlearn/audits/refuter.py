@@ -50,7 +50,8 @@ def whitening(views: Tensor, strength: float) -> Tensor:
     values, vectors = torch.linalg.eigh(cross)
     floor = values.max() * 1e-9
     powered = values.clamp(min=floor) ** -strength
-    return (vectors * powered.unsqueeze(-2)) @ vectors.mH
+    filters: Tensor = (vectors * powered.unsqueeze(-2)) @ vectors.mH
+    return filters
 
 
 def aligned(differences: Tensor) -> Tensor:
@@ -93,7 +94,9 @@ class Detector:
         surface = torch.fft.irfft2(products, s=(self._side, self._side))
         scores = surface.flatten(2).amax(dim=2) - self._halves
         own = scores.gather(1, labels[:, None])
-        return (own - scores.scatter(1, labels[:, None], -torch.inf)).amin(dim=1)
+        others = scores.scatter(1, labels[:, None], -torch.inf)
+        found: Tensor = (own - others).amin(dim=1)
+        return found
 
     def share(self, views: Tensor, labels: Tensor, rho_a: Radius) -> float:
         """Return the share of noisy views whose class is named rightly under an attack of ρa."""
