@@ -131,8 +131,8 @@ def _motif_as_strong(findings: _Findings) -> Iterator[str]:
             yield (
                 f"{_name(protected.cell)} reaches {_percent(protected.last.mean)} (best epoch "
                 f"{_percent(protected.best.mean)}) and {_name(motif.cell)}, which nobody trained, "
-                f"{_percent(motif.last.mean)} ({_percent(motif.best.mean)}): neither is lower by "
-                "more than victims vary"
+                f"{_percent(motif.last.mean)} ({_percent(motif.best.mean)}): protection "
+                "lowers neither by more than victims vary"
             )
 
 
