@@ -109,7 +109,7 @@ def _planned(options: AuditOptions, wanted: Sequence[AuditOptions]) -> AuditPlan
         raise UsageProblem("--compare protects all pictures; leave out --fraction")
     for one in wanted:
         trained_by(one.method or "", one.budget, one.recipe, one.train_steps)
-    return planned(replace(wanted[0], out=options.out))
+    return planned(replace(wanted[0], out=options.out, motif=False))  # motifs may be compared
 
 
 def _read(options: AuditOptions, plan: AuditPlan, report: Report) -> _Common:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final
 
@@ -98,7 +98,7 @@ def curves_csv(report: AuditReport) -> str:
 def visibility_csv(report: AuditReport) -> str:
     """Return visibility.csv: a row for each arm and kind of picture that was measured."""
     columns = [field.name for field in fields(Visible)]
-    return _csv(columns, (asdict(visible).values() for visible in report.visibility))
+    return as_csv(columns, (asdict(visible).values() for visible in report.visibility))
 
 
 def _setting(cell: Cell) -> dict[str, Any]:
