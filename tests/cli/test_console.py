@@ -3,14 +3,24 @@
 import io
 import json
 import math
+import re
 from pathlib import Path
 
+import pyte
 import pytest
 from rich.console import Console
 from rich.table import Table
 
 from unlearn.cli import console, meter
-from unlearn.cli.console import Output, OutputClosed, emit_json, one_line, print_error, printable
+from unlearn.cli.console import (
+    Output,
+    OutputClosed,
+    emit_json,
+    folded,
+    one_line,
+    print_error,
+    printable,
+)
 from unlearn.cli.meter import Meter, duration_text, rate_text
 
 
@@ -104,12 +114,92 @@ def test_a_terminal_gets_a_bar(monkeypatch):
     received = terminal(monkeypatch)
     with Output().meter("Protecting", 4) as progress:
         progress.update(2, "a/[b].jpg")
-        progress._progress.refresh()
-        assert "2/4" in received.getvalue()
+        progress._live.refresh()
+        assert "Protecting 2/4" in received.getvalue()
         assert "a/[b].jpg" in received.getvalue()
         progress.update(3, total=8)
-        progress._progress.refresh()
-    assert "3/8" in received.getvalue()
+        progress._live.refresh()
+    assert "Protecting 3/8" in received.getvalue()
+
+
+def bar(width, progress):
+    """Return the line that a meter draws in a terminal of so many columns."""
+    shown = Console(file=io.StringIO(), width=width)
+    shown.print(progress)
+    (line,) = shown.file.getvalue().splitlines()
+    return line.rstrip()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_time_left_is_whole_at_any_width(width, monkeypatch):
+    set_clock = clock(monkeypatch)
+    progress = Meter("Training victims", 12, "victims")
+    for second in range(0, 50, 10):
+        set_clock(second)
+        progress.update(second / 10, "protected, resnet-small, ρa 4/255, seed 101: 25.0%")
+    line = bar(width, progress)
+    assert line.startswith("Training victims 4/12 ")
+    assert " about 1 min 20 s left" in line
+    assert len(line) <= width
+    assert ("0.1 victims/s" in line) == (width >= 80)
+    assert ("  protected, resnet" in line and line.endswith("…")) == (width == 120)
+
+
+def test_one_piece_of_work_says_nothing_of_the_speed(monkeypatch):
+    set_clock = clock(monkeypatch)
+    progress = Meter("Protecting", 14, "pictures")
+    said = []
+    for done, second in enumerate([0, 5, 5.02, 7, 9, 12]):
+        set_clock(second)
+        progress.update(done)
+        said.append(re.sub(r"^Protecting \d+/14\s*[━╸╺ ]*", "", bar(80, progress)))
+    assert said == [
+        *([""] * 4),
+        "about 13 s left  0.8 pictures/s",
+        "about 16 s left  0.6 pictures/s",
+    ]
+
+
+def test_the_time_left_is_what_was_expected_until_it_is_measured(monkeypatch):
+    set_clock = clock(monkeypatch)
+    progress = Meter("Protecting", None, "pictures")
+    progress.begin("Protecting", "pictures", 10, expected=60)
+    set_clock(20)
+    progress.update(1, share=0.5)
+    assert "about 40 s left" in bar(80, progress)
+    for second in (21, 22, 23):
+        set_clock(second)
+        progress.update(second - 19, share=0.5 + (second - 20) / 10)
+    assert "about 2 s left" in bar(80, progress)
+    set_clock(24)
+    assert "about 1 s left" in bar(80, progress)
+
+
+def test_lines_are_broken_between_words_and_never_within_one():
+    text = "  Record             2  a/long/path.png and another one"
+    assert folded(text, 40, 24) == "\n".join(
+        ["  Record             2  a/long/path.png", " " * 24 + "and another one"]
+    )
+    assert folded("one two", 3) == "one\ntwo"
+    assert folded("a " + "x" * 50 + " b", 10, 2) == f"a\n  {'x' * 50}\n  b"
+    assert folded("reaches 25.0 %, so", 12) == "reaches\n25.0 %, so"
+    assert folded("猫猫猫 猫猫", 8) == "猫猫猫\n猫猫"
+    assert folded("a\n\n  b", 10) == "a\n\n  b"
+
+
+def test_a_notice_stands_above_the_bar(monkeypatch):
+    received = io.StringIO()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stderr", received)
+    received.isatty = lambda: True
+    with Output().meter("Protecting", 4) as progress:
+        progress.update(2)
+        progress._live.refresh()
+        Output().notice("Found 4 pictures")
+        progress.update(3)
+    screen = pyte.Screen(60, 5)
+    pyte.Stream(screen).feed(received.getvalue().replace("\n", "\r\n"))
+    assert [line.rstrip() for line in screen.display] == ["Found 4 pictures", "", "", "", ""]
 
 
 @pytest.mark.parametrize("dumb", [True, False])

@@ -2,12 +2,14 @@
 
 import json
 import math
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.text import Text
 
@@ -15,6 +17,10 @@ from unlearn.options import Option
 
 if TYPE_CHECKING:
     from unlearn.cli.meter import Meter
+
+
+BARS: Final[list[Console]] = []  # those that draw a bar at this moment
+_ENDLESS: Final = 10_000  # columns of a pipe, in which no line is broken and no cell cut
 
 
 class OutputClosed(Exception):
@@ -35,8 +41,8 @@ def stdout_console() -> Console:
 
 
 def stderr_console() -> Console:
-    """Return a console on standard error as it is now."""
-    return _Console(stderr=True, markup=False, highlight=False, emoji=False)
+    """Return the console on standard error: the one of the bar, since only it prints above it."""
+    return BARS[-1] if BARS else _Console(stderr=True, markup=False, highlight=False, emoji=False)
 
 
 def printable(text: str) -> str:
@@ -55,10 +61,38 @@ def one_line(text: str) -> str:
     return printable(" ".join(part.strip() for part in text.splitlines() if part.strip()))
 
 
+def folded(text: str, columns: int, hang: int = 0) -> str:
+    """Return the text with lines broken between words to fit into columns; never within a word.
+
+    What goes on begins `hang` columns to the right.
+    """
+    return "\n".join(_folded_line(line, columns, hang) for line in text.split("\n"))
+
+
+def _folded_line(line: str, columns: int, hang: int) -> str:
+    """Return one line, broken."""
+    lines, width = [""], 0
+    for word in re.findall(r"\s*\S+(?:(?<=\d) %\S*)?|\s+$", line):
+        if lines[-1].strip() and width + cell_len(word) > columns:
+            lines.append(" " * hang + word.lstrip())
+            width = cell_len(lines[-1])
+        else:
+            lines[-1] += word
+            width += cell_len(word)
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _print(console: Console, text: Text, hang: int = 0) -> None:
+    """Print lines of text: broken between words on a terminal, whole anywhere else."""
+    if console.is_terminal:
+        broken = folded(text.plain, console.width, hang)
+        text = Text(broken, style=text.style, spans=text.spans)
+    console.print(text, soft_wrap=True)
+
+
 def print_error(message: str) -> None:
-    """Print "Error: ..." as one unwrapped line on standard error."""
-    line = Text.assemble(("Error:", "bold red"), " ", one_line(message))
-    stderr_console().print(line, soft_wrap=True)
+    """Print "Error: ..." on standard error, as one line where nobody reads along."""
+    _print(stderr_console(), Text.assemble(("Error:", "bold red"), " ", one_line(message)))
 
 
 def emit_json(value: Mapping[str, object]) -> None:
@@ -98,19 +132,25 @@ class Output:
     verbose: Annotated[bool, Option("Print details: every file, every step.", short="-v")] = False
     debug: Annotated[bool, Option("Print the traceback of an error.", in_file=False)] = False
 
-    def result(self, *things: RenderableType) -> None:
-        """Print the result on standard output, unless JSON or silence was asked for."""
-        if not (self.as_json or self.quiet):
-            for thing in things:
-                if isinstance(thing, str):
-                    stdout_console().print(printable(thing), soft_wrap=True)
-                else:
-                    stdout_console().print(thing)
+    def result(self, *things: RenderableType, hang: int = 0) -> None:
+        """Print the result on standard output, unless JSON or silence was asked for.
+
+        Lines that are too long for a terminal go on `hang` columns to the right.
+        """
+        if self.as_json or self.quiet:
+            return
+        console = stdout_console()
+        for thing in things:
+            if isinstance(thing, str | Text):
+                text = Text(printable(thing)) if isinstance(thing, str) else thing
+                _print(console, text, hang)
+            else:
+                console.print(thing, width=None if console.is_terminal else _ENDLESS)
 
     def notice(self, text: str) -> None:
         """Print a line beside the result on standard error, unless silence was asked for."""
         if not self.quiet:
-            stderr_console().print(printable(text), soft_wrap=True)
+            _print(stderr_console(), Text(printable(text)), hang=2)
 
     def detail(self, text: str) -> None:
         """Print a line on standard error if details were asked for."""
@@ -122,8 +162,9 @@ class Output:
         print_error(text)
 
     def next_step(self, command: str) -> None:
-        """Name the command to run next."""
-        self.result(f"Next: {command}")
+        """Name the command to run next, on one line, so that it can be copied."""
+        if not (self.as_json or self.quiet):
+            stdout_console().print(Text(printable(f"Next: {command}")), soft_wrap=True)
 
     def emit(self, value: Mapping[str, object]) -> None:
         """Write the JSON object of this command, if JSON was asked for."""

@@ -1,25 +1,28 @@
-"""Progress on standard error: a bar on a terminal, a plain line every ten seconds anywhere else."""
+"""Progress on standard error: a bar on a terminal, a plain line every ten seconds anywhere else.
+
+How fast it goes is said once it was measured: a single piece of work says nothing. Until then the
+time left is what the caller expects.
+"""
 
 import time
 from types import TracebackType
 from typing import Final, Self
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskProgressColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-from unlearn.cli.console import printable, stderr_console
+from unlearn.cli.console import BARS, printable, stderr_console
 
 PLAIN_SECONDS: Final = 10.0
-_TITLE = TextColumn("{task.description}", markup=False)
-_RATE = TextColumn("{task.fields[rate]}", markup=False)
-_NOTE = TextColumn("{task.fields[note]}", markup=False)
+_LEAST_PIECES: Final = 3  # after the first, until it is known how fast it goes
+_LEAST_SECONDS: Final = 1.0
+_WIDEST_BAR: Final = 30
+_NARROWEST_BAR: Final = 6
+_SHORTEST_NOTE: Final = 12
 
 
 def rate_text(done: float, seconds: float, unit: str) -> str:
@@ -28,11 +31,6 @@ def rate_text(done: float, seconds: float, unit: str) -> str:
         return ""
     speed = done / seconds
     return f"{speed:.1f} {unit}/s" if speed >= 0.1 else f"{1 / speed:.0f} s each"
-
-
-def seconds_left(done: float, seconds: float, left: float) -> float | None:
-    """Return how long the rest takes at the same speed; None where it cannot be told."""
-    return seconds * left / done if done and left else None
 
 
 def duration_text(seconds: float) -> str:
@@ -50,19 +48,27 @@ class Meter:
     """Progress of one piece of work, `done` out of `total` (None: unknown), as a with statement."""
 
     def __init__(self, title: str, total: int | None, unit: str, *, silent: bool = False) -> None:
-        self.title = title
-        self.total = total
-        self.unit = unit
         self._console = stderr_console()
-        self._progress = None if silent or not _animated(self._console) else self._bar()
-        self._plain = not silent and self._progress is None
+        drawn = not silent and _animated(self._console)
+        self._plain = not silent and not drawn
+        self._live = (
+            Live(
+                self,
+                console=self._console,
+                transient=True,
+                redirect_stdout=False,
+                auto_refresh=True,
+            )
+            if drawn
+            else None
+        )
         self._said = time.monotonic()
-        self._first: tuple[float, float] | None = None  # the first that was done pays for start-up
+        self.begin(title, unit, total)
 
     def __enter__(self) -> Self:
-        if self._progress is not None:
-            self._task = self._progress.add_task(self.title, total=self.total, rate="", note="")
-            self._progress.start()
+        if self._live is not None:
+            BARS.append(self._console)
+            self._live.start()
         return self
 
     def __exit__(
@@ -71,53 +77,93 @@ class Meter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._progress is not None:
-            self._progress.stop()
+        if self._live is not None:
+            self._live.stop()
+            BARS.remove(self._console)
 
-    def begin(self, title: str, unit: str) -> None:
-        """Start over with another piece of work."""
-        self.title, self.unit = title, unit
-        self._first = None
-        if self._progress is not None:
-            self._progress.reset(self._task, description=title, rate="", note="")
+    def begin(
+        self, title: str, unit: str, total: int | None = None, expected: float | None = None
+    ) -> None:
+        """Start over with another piece of work, which is `expected` to take so many seconds."""
+        self.title, self.unit, self.total, self.expected = title, unit, total, expected
+        self.done, self.share, self.note = 0.0, 0.0, ""
+        self._began = self._now = time.monotonic()
+        # What is finished first pays for the start-up, so speed is measured from there.
+        self._first: tuple[float, float, float] | None = None
+        self._moves = 0
 
-    def update(self, done: float, note: str = "", total: int | None = None) -> None:
-        """Say that `done` are finished, the last one in part; `note` is free text."""
+    def update(
+        self, done: float, note: str = "", total: int | None = None, share: float | None = None
+    ) -> None:
+        """Say that `done` are finished, which is this share of all work; `note` is free text.
+
+        Without a share all pieces count alike.
+        """
         self.total = self.total if total is None else total
+        self._now, before = time.monotonic(), self.share
+        self.done, self.note = done, printable(note)
+        self.share = (done / self.total if self.total else 0.0) if share is None else share
+        if self._first is not None:
+            self._moves += self.share > before
+        elif done or self.share:
+            self._first = (done, self.share, self._now)
+        if self._plain and self._now - self._said >= PLAIN_SECONDS:
+            self._said = self._now
+            parts = (self._count(), self._rate(), self._left(), self.note)
+            self._console.print("  ".join(filter(None, parts)), soft_wrap=True)
+
+    def _count(self) -> str:
+        """Return what is done, and how many."""
+        return f"{self.title} {int(self.done)}" + ("" if self.total is None else f"/{self.total}")
+
+    def _left(self) -> str:
+        """Return how long the rest takes, empty if nobody knows."""
+        left = self._seconds_left()
+        return f"about {duration_text(left)} left" if left and left >= 0.5 else ""
+
+    def _rate(self) -> str:
+        """Return how fast it goes, empty until enough is done to tell."""
+        before, _, since = self._first or (0.0, 0.0, 0.0)
+        done, seconds = self.done - before, self._now - since
+        known = done >= _LEAST_PIECES and seconds >= _LEAST_SECONDS
+        return rate_text(done, seconds, self.unit) if known else ""
+
+    def _seconds_left(self) -> float | None:
+        """Return how long the rest takes: as measured, else as expected, None if nobody knows."""
         now = time.monotonic()
-        if self._first is None and done:
-            self._first = (done, now)
-        before, since = self._first or (0, now)
-        rate = rate_text(done - before, now - since, self.unit)
-        if self._progress is not None:
-            self._progress.update(
-                self._task, completed=done, total=self.total, rate=rate, note=printable(note)
-            )
-        elif self._plain and now - self._said >= PLAIN_SECONDS:
-            self._said = now
-            left = seconds_left(done - before, now - since, (self.total or done) - done)
-            line = self._line(done, rate, left, note)
-            self._console.print(printable(line), soft_wrap=True)
+        if self._first is not None:
+            done, share, since = self._first
+            enough = self._moves >= _LEAST_PIECES or self.done - done >= _LEAST_PIECES
+            if enough and self.share > share and self._now - since >= _LEAST_SECONDS:
+                pace = (self._now - since) / (self.share - share)
+                return pace * (1 - self.share) - (now - self._now)
+        return None if self.expected is None else self.expected - (now - self._began)
 
-    def _line(self, done: float, rate: str, seconds: float | None, note: str) -> str:
-        """Return one line of progress for a log file or a pipe."""
-        count = f"{self.title} {int(done)}" + ("" if self.total is None else f"/{self.total}")
-        left = "" if seconds is None else f"about {duration_text(seconds)} left"
-        return "  ".join(part for part in (count, rate, left, note) if part)
-
-    def _bar(self) -> Progress:
-        """Return the bar for a terminal."""
-        return Progress(
-            _TITLE,
-            BarColumn(),
-            MofNCompleteColumn(),
-            TaskProgressColumn(),
-            _RATE,
-            TimeRemainingColumn(),
-            _NOTE,
-            console=self._console,
-            transient=True,
-        )
+    def __rich_console__(self, _console: Console, options: ConsoleOptions) -> RenderResult:
+        """Draw one line: the time left comes before the bar, the bar before speed and note."""
+        known = self.total is not None or self.done
+        parts = [self._count() if known else self.title, self._left()]
+        room = options.max_width - sum(cell_len(part) + 1 for part in parts)
+        bar = max(0, min(_WIDEST_BAR, options.max_width // 5, room - 1))
+        room -= bar + 1
+        rate = self._rate()
+        if rate and cell_len(rate) + 2 <= room:
+            parts.append(f" {rate}")
+            room -= cell_len(rate) + 2
+        if self.note and room >= _SHORTEST_NOTE:
+            note = Text(f" {self.note}")
+            note.truncate(room - 1, overflow="ellipsis")
+            parts.append(note.plain)
+        line = Table.grid(padding=(0, 1, 0, 0))
+        cells: list[RenderableType] = [Text(part) for part in parts if part.strip()]
+        if bar >= _NARROWEST_BAR:
+            share = None if self.total is None else self.share
+            total = None if share is None else 1.0
+            cells.insert(1, ProgressBar(total=total, completed=share or 0.0, width=bar))
+        for _ in cells:
+            line.add_column(no_wrap=True)
+        line.add_row(*cells)
+        yield line
 
 
 def _animated(console: Console) -> bool:
