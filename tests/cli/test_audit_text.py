@@ -13,8 +13,10 @@ from unlearn.cli.console import Output
 
 @pytest.fixture
 def printed(capsys, monkeypatch):
-    def run(report, width=80, **output):
-        monkeypatch.setenv("COLUMNS", str(width))
+    def run(report, width=80, variables=None, **output):
+        terminal = {"COLUMNS": str(width), "TTY_COMPATIBLE": "1", "TERM": "dumb"}
+        for name, value in (terminal | (variables or {})).items():
+            monkeypatch.setenv(name, value)
         print_report(report, Output(**output))
         streams = capsys.readouterr()
         assert streams.err == ""
@@ -74,19 +76,21 @@ def test_each_network_has_its_own_table(printed):
 def test_flags_have_a_line_each_and_many_are_cut_short(printed):
     flags = (Flag("one-seed", "one"), *(Flag("diverged", f"victim {n}") for n in range(5)))
     lines = printed(replace(smallest(), flags=flags)).splitlines()
-    assert "one-seed: one" in lines
-    assert [line for line in lines if line.startswith("diverged")] == [
-        "diverged: victim 0",
-        "diverged: victim 1",
-        "diverged: victim 2",
-        "diverged: and 2 more, see the report",
+    assert "One seed only: one" in lines
+    assert [line for line in lines if line.startswith("A training diverged")] == [
+        "A training diverged: victim 0",
+        "A training diverged: victim 1",
+        "A training diverged: victim 2",
+        "A training diverged: and 2 more, see the report",
     ]
-    assert "diverged: victim 4" in printed(replace(smallest(), flags=flags), verbose=True)
+    assert "A training diverged: victim 4" in printed(
+        replace(smallest(), flags=flags), verbose=True
+    )
 
 
-def test_flags_are_yellow_in_a_terminal(printed, monkeypatch):
-    monkeypatch.setenv("FORCE_COLOR", "1")
-    assert "\x1b[33mtoo-few: 20 pictures" in printed(smallest())
+def test_flags_are_yellow_in_a_terminal(printed):
+    text = printed(smallest(), variables={"TERM": "xterm"})
+    assert "\x1b[33mToo few pictures: 20 pictures" in text
 
 
 def test_too_few_pictures_are_said_above_the_table(printed):

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from unlearn.audits.study import Study
     from unlearn.protection.events import Event
 
-_STOPPED = "Stopped; the same line with the same --out goes on with what is left"
+_STOPPED = "Stopped. The same line with the same --out goes on with what is left."
 
 
 def read_accuracy(text: str) -> float:
@@ -189,9 +189,9 @@ class _Teller:
         elif isinstance(event, CellsProgress):
             self._cells(event)
         elif isinstance(event, Progress):
-            self.meter.update(event.done, event.record.src, event.total)
+            self.meter.update(event.done, event.record.src)
         elif isinstance(event, Started):
-            self.meter.begin("Protecting", "pictures")
+            self.meter.begin("Protecting", "pictures", event.pending)
         elif isinstance(event, Notice):
             self.output.notice(event.text)
 
@@ -216,15 +216,16 @@ class _Teller:
             f"rho-a {', '.join(map(radius_text, plan.rho_a))}; "
             f"countermeasures {', '.join(plan.countermeasures)}; {count(len(plan.seeds), 'seed')}"
         )
+        seconds, workers = study.costs.seconds(study.workers), max(1, study.workers)
+        at_a_time = f" with {workers} victims at a time" if workers > 1 else ""
         self.output.notice(
             f"Cost: {study.costs.passes:,} forward+backward passes, about "
-            f"{duration_text(study.costs.seconds(study.workers))} with {max(1, study.workers)} "
-            "victims at a time, judged by a short trial"
+            f"{duration_text(max(1, seconds))}{at_a_time}, estimated from a short trial"
         )
-        self.meter.begin("Training victims", "victims")
+        self.meter.begin("Training victims", "victims", len(cells), expected=seconds)
 
     def _cells(self, event: "CellsProgress") -> None:
         """Move the bar; print finished victims if details were asked for."""
-        self.meter.update(event.share * event.total, event.news, event.total)
+        self.meter.update(event.done, event.news, share=event.share)
         if event.finished is not None:
             self.output.detail(f"finished {event.news}")

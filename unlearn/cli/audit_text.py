@@ -9,6 +9,7 @@ from rich.text import Text
 
 from unlearn.audits.plan import NONE
 from unlearn.audits.render.comparison import Row, compare
+from unlearn.audits.render.flag_texts import title_of
 from unlearn.audits.render.words import (
     DEFINITION,
     TOO_FEW,
@@ -44,9 +45,8 @@ def print_report(report: AuditReport, output: Output) -> None:
     if report.visibility:
         output.result("", _visible(report), Text(VISIBLE))
     if report.flags:
-        output.result(
-            "", *_flag_lines(report.flags, len(report.flags) if output.verbose else _NAMED)
-        )
+        named = len(report.flags) if output.verbose else _NAMED
+        output.result("", *_flag_lines(report.flags, named), hang=2)
         output.result("The report says what each flag means and what to do.")
 
 
@@ -130,8 +130,8 @@ def _flag_lines(flags: Sequence[Flag], named: int) -> Iterator[Text]:
     """Yield a line for each flag, and one for those of the same name that are too many."""
     for name in dict.fromkeys(flag.name for flag in flags):
         found = [flag.message for flag in flags if flag.name == name]
+        title = title_of(name)
         for message in found[:named]:
-            yield Text(one_line(f"{name}: {message}"), style="yellow")
+            yield Text(one_line(f"{title}: {message}"), style="yellow")
         if len(found) > named:
-            more = f"{name}: and {len(found) - named} more, see the report"
-            yield Text(more, style="yellow")
+            yield Text(f"{title}: and {len(found) - named} more, see the report", style="yellow")

@@ -23,8 +23,12 @@ def _percent(share: float) -> str:
 
 @dataclass(frozen=True)
 class FlagText:
-    """When a flag is raised, what that means, and what to do; options stand in backticks."""
+    """What a flag is called, when it is raised, what that means, and what to do.
 
+    Options stand in backticks.
+    """
+
+    title: str
     raised: str
     means: str
     do: str
@@ -37,11 +41,13 @@ class FlagText:
 
 FLAG_TEXTS: Final[dict[str, FlagText]] = {
     "diverged": FlagText(
+        "A training diverged",
         "the loss of a victim is no longer a finite number.",
         "that its training broke down; its accuracy says nothing about the pictures.",
         "leave this number out, and train again with other `--epochs`, `--batch-size` or `--arch`.",
     ),
     "control-did-not-learn": FlagText(
+        "The clean control did not learn",
         "the 95 % interval of a victim that trained on clean pictures reaches down to "
         f"{_percent(MARGIN)} points above guessing or less (with four classes or more, also if its "
         "accuracy is at most twice that of guessing).",
@@ -51,6 +57,7 @@ FLAG_TEXTS: Final[dict[str, FlagText]] = {
         "guessing.",
     ),
     "victim-did-not-fit": FlagText(
+        "A victim did not learn its own pictures",
         "a victim that trained on clean or on protected pictures does badly on these very "
         f"pictures: below {_percent(FITTED)} % of the way from guessing to perfect, or below "
         f"{_percent(FITTED_HARDER)} % of it with an adversary or a countermeasure.",
@@ -60,6 +67,7 @@ FLAG_TEXTS: Final[dict[str, FlagText]] = {
         "the protected pictures and a low one on clean ones.",
     ),
     "control-below-protected": FlagText(
+        "The clean control does worse than the protected victim",
         "the clean control is below the victim that trained on protected pictures, their 95 % "
         "intervals apart.",
         "that this setting shows no protection, or that the control trained badly.",
@@ -67,6 +75,7 @@ FLAG_TEXTS: Final[dict[str, FlagText]] = {
         "in this setting unless the order turns.",
     ),
     "no-effect": FlagText(
+        "No effect",
         "a victim of wholly protected pictures ends less than "
         f"{_percent(NOTICEABLE)} points below its clean control.",
         "that the pictures are not protected against a copier who trains like this one, although "
@@ -75,6 +84,7 @@ FLAG_TEXTS: Final[dict[str, FlagText]] = {
         "`--epochs`, and a generator that was made for pictures and a ρa like these.",
     ),
     "placebo-as-strong": FlagText(
+        "Random noise does as much",
         f"protected pictures cost the copier at least {_percent(NOTICEABLE)} points, and random "
         "noise of the same size costs at least half as much.",
         "that much of the effect is that of any noise of this size.",
@@ -91,6 +101,7 @@ FLAG_TEXTS: Final[dict[str, FlagText]] = {
         "near guessing, compare how visible they are.",
     ),
     "best-far-above-last": FlagText(
+        "The best epoch is far above the last",
         "the best epoch of a victim that trained on protected pictures is at least "
         f"{_percent(PEAK)} points above its last.",
         "that the network learned something useful early and lost it later; a copier who stops in "
@@ -99,34 +110,44 @@ FLAG_TEXTS: Final[dict[str, FlagText]] = {
         "chooses the epoch on a few clean pictures.",
     ),
     "protected-helps": FlagText(
+        "Protected pictures help the copier",
         "a partly protected set gives a better victim than its unprotected pictures alone.",
         "that the protected pictures still help a copier who mixes them with clean ones.",
         "protect a larger share, and do not call the protected pictures of a mixed set useless.",
     ),
     "below-chance": FlagText(
+        "Worse than guessing",
         "the 95 % interval of a victim lies wholly below guessing on held-out clean pictures.",
         "that it learned to be wrong in a regular way, by reading the noise; a copier who notices "
         "can turn that round.",
         "read the number as no better than guessing, and look at the training curve.",
     ),
     "test-in-training": FlagText(
+        "Held-out pictures are in the training set",
         "held-out pictures are also in the training set, by their contents.",
         "that a part of the test measures memory; accuracies are too high, most of all that of the "
         "clean control.",
         "remove the duplicates from the data set and audit again.",
     ),
     "too-few": FlagText(
+        "Too few pictures",
         f"there are fewer than 2 classes, fewer than {FEWEST_TRAINED} training pictures in the "
         f"smallest class, or fewer than {FEWEST_TESTED} held-out pictures.",
         "that there are too few pictures to conclude: any of the numbers may be chance.",
         "audit with more pictures; until then take the report for a test of the set-up only.",
     ),
     "one-seed": FlagText(
+        "One seed only",
         "a setting was trained with one seed only.",
         "that nobody knows how far its numbers move from one training to the next.",
         "use `--seeds 3` or more before you quote a difference.",
     ),
 }
+
+
+def title_of(name: str) -> str:
+    """Return what a flag is called where people read it."""
+    return FLAG_TEXTS[name].title if name in FLAG_TEXTS else name
 
 
 def as_markdown() -> str:
@@ -139,7 +160,7 @@ def as_markdown() -> str:
     parts = ["# Flags of an audit", _wrapped(opening)]
     for name, text in FLAG_TEXTS.items():
         sentences = (
-            f"**Raised if** {text.raised}",
+            f"**{text.title}.** **Raised if** {text.raised}",
             f"**Means** {text.means}",
             f"**Do:** {text.do}",
         )

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from unlearn.audits.plan import NONE, AuditPlan, Cell, Training
 from unlearn.audits.render.charts import figures
 from unlearn.audits.render.comparison import Row, compare
-from unlearn.audits.render.flag_texts import FLAG_TEXTS
+from unlearn.audits.render.flag_texts import FLAG_TEXTS, title_of
 from unlearn.audits.render.words import (
     ARM_MEANINGS,
     DEFINITION,
@@ -57,7 +57,7 @@ class GroupView:
 
 @dataclass(frozen=True)
 class FlagView:
-    """A flag's name, what it says of this audit, and its paragraph."""
+    """A flag's title, what it says of this audit, and its paragraph."""
 
     name: str
     messages: tuple[str, ...]
@@ -124,7 +124,7 @@ def _flags(report: AuditReport) -> tuple[FlagView, ...]:
     names = dict.fromkeys(flag.name for flag in report.flags)
     return tuple(
         FlagView(
-            name,
+            title_of(name),
             tuple(flag.message for flag in report.flags if flag.name == name),
             _with_code(FLAG_TEXTS[name].paragraph) if name in FLAG_TEXTS else Markup(),
         )

@@ -169,10 +169,10 @@ def _strongest(report: AuditReport, told: list[Row]) -> Iterator[str]:
     row = max(whole, key=lambda row: row.summary.last.mean)
     cell = row.cell
     if row in told:
-        yield (
-            f"In none of the {len(others)} other settings tried here (networks, schedules or "
-            "countermeasures) did the copier get more than the highest of these."
+        where = (
+            "the other setting" if len(others) == 1 else f"any of the {len(others)} other settings"
         )
+        yield f"The copier did not get more than the highest of these in {where} tried here."
         return
     clean = [other for other in rows if other.summary.setting == control_of(cell)]
     beside = "".join(
