@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from unlearn.cli.app import build
+from unlearn.cli.app import build, run
 from unlearn.cli.reference import rewritten
 from unlearn.extras import DISTRIBUTION
 from unlearn.limits import LIMITS
@@ -57,6 +57,17 @@ def documented(heading):
 def test_every_option_is_documented_and_every_documented_option_exists(name, command):
     shared = documented("Every command") if name else {"--help", "-h"}
     assert documented(f"unlearn {name}".strip()) | shared == flags(command)
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+def test_help_names_no_types_of_the_program_and_each_panel_once(name, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run([*name.split(), "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert not re.search(r"<\w+(\[\w+\])?>", shown)
+    panels = re.findall(r"^╭─ (\w+) ─", shown, re.MULTILINE)
+    assert panels
+    assert len(panels) == len(set(panels))
 
 
 def test_the_tables_of_options_are_what_the_options_say():

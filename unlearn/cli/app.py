@@ -14,6 +14,7 @@ from unlearn.cli.commands import COMMANDS, CONFIGURED, LIMITED
 from unlearn.cli.configured import ConfiguredCommand
 from unlearn.cli.console import OutputClosed
 from unlearn.cli.failures import BUG_EXIT_CODE, bug_message, guarded, report, usage_message
+from unlearn.cli.help import PlainCommand, PlainGroup
 from unlearn.errors import UnlearnError
 from unlearn.limits import LIMITS
 
@@ -32,7 +33,6 @@ def _start(
         bool,
         typer.Option(
             "--version",
-            metavar="",
             callback=_print_version,
             is_eager=True,
             help="Print the version.",
@@ -52,18 +52,21 @@ def build() -> typer.Typer:
     """Return the app with all its commands, in the order of a person's work."""
     app = typer.Typer(
         name="unlearn",
+        cls=PlainGroup,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_start)
-    artefacts = typer.Typer(no_args_is_help=True, help=generators.HELP, rich_markup_mode="rich")
+    artefacts = typer.Typer(
+        cls=PlainGroup, no_args_is_help=True, help=generators.HELP, rich_markup_mode="rich"
+    )
     for words, command in COMMANDS.items():
         group, _, name = words.rpartition(" ")
         add = (artefacts if group else app).command(
             name,
-            cls=ConfiguredCommand if words in CONFIGURED else None,
+            cls=ConfiguredCommand if words in CONFIGURED else PlainCommand,
             epilog=LIMITS if words in LIMITED else None,
         )
         add(guarded(command.function))

@@ -9,20 +9,19 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import typer
-from typer.core import TyperCommand
 
 from unlearn.cli.console import Output
+from unlearn.cli.help import Context, PlainCommand
 from unlearn.errors import UnlearnError, UsageProblem
 
 if TYPE_CHECKING:
     from unlearn.settings_file import Setting
 
-Context = Any  # Typer's own copy of Click has no public name for what it passes
 _META: Final = "unlearn.settings"
 _SHOWN: Final = 60  # characters of one value in the notice
 
 
-class ConfiguredCommand(TyperCommand):
+class ConfiguredCommand(PlainCommand):
     """A command with a table in the settings file that is named like it."""
 
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
