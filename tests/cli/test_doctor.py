@@ -79,7 +79,7 @@ def test_json_has_the_findings(tiny_generator, capsys, monkeypatch, home):
     assert {place["name"]: place["writable"] for place in told["places"]} == {
         "key": True,
         "generators": True,
-        "crash reports": True,
+        "state": True,
         "temporary": True,
     }
     assert all(place["free_bytes"] > 0 for place in told["places"])

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from unlearn.cli.console import Brief
 from unlearn.options import DEFAULT_GENERATOR, GeneratorOption
 
 if TYPE_CHECKING:
     from unlearn.doctor.run import DoctorResult
+
+
+_TEXT_AT: Final = 21  # the column where what was found begins
 
 
 def doctor(*, generator: GeneratorOption = DEFAULT_GENERATOR, output: Brief) -> int:
@@ -24,7 +27,7 @@ def doctor(*, generator: GeneratorOption = DEFAULT_GENERATOR, output: Brief) -> 
     from unlearn.errors import EnvironmentProblem
 
     result = examine(generator, tables())
-    output.result(_text(result))
+    output.result(_text(result), hang=_TEXT_AT)
     code = EnvironmentProblem.exit_code if result.problems else 0
     output.emit({"command": "doctor", "exit_code": code, "ok": code == 0, **asdict(result)})
     for problem in result.problems:
@@ -63,7 +66,7 @@ def _text(result: "DoctorResult") -> str:
         line
         for title, rows in sections.items()
         if rows
-        for line in (title, *(f"  {name:<18} {value}" for name, value in rows.items()))
+        for line in (title, *(f"  {name:<{_TEXT_AT - 3}} {value}" for name, value in rows.items()))
     ]
     count = len(result.problems)
     verdict = f"{count} problem{'s' * (count > 1)}" if count else "Everything works."

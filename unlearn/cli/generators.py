@@ -13,16 +13,8 @@ if TYPE_CHECKING:
 HELP = "Show the noise generators that are here, describe one, say where one is, fetch others."
 SHORT_HASH = 12
 MEGABYTE = 1_000_000
-_COLUMNS = (
-    "name",
-    "status",
-    "size",
-    "method",
-    "rho",
-    "classes",
-    "licence",
-    "facts",
-)
+_TEXT_AT = 13  # the column where what is said of a generator or method begins
+_VALUE_AT = 19  # and of a property
 
 NameArgument = Annotated[
     str,
@@ -50,19 +42,13 @@ def list_generators(output: Brief) -> int:
     unlearn generators list
     unlearn generators list --json
     """
-    from rich.table import Table
-
     from unlearn.generators.catalogue import damaged, known
 
     entries = known()
-    rows = [_row(entry) for entry in entries]
-    rows += _available({entry.name for entry in entries})
-    table = Table(box=None, pad_edge=False)
-    for column in _COLUMNS:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(printable(row.get(column, "")) for column in _COLUMNS))
-    output.result(table if rows else "No generators are bundled with this installation.")
+    lines = [_line(entry.name, _facts(entry)) for entry in entries]
+    lines += _available({entry.name for entry in entries})
+    lines = lines or ["No generators are bundled with this installation."]
+    output.result(*lines, hang=_TEXT_AT)
     for problem in damaged():
         output.complain(problem)
     output.emit({**_outcome("list"), "generators": [_described(entry) for entry in entries]})
@@ -78,8 +64,9 @@ def info(name: NameArgument, output: Brief) -> int:
     from unlearn.generators.catalogue import entry_of, resolve
 
     described = _described(entry_of(resolve(name)))
-    lines = {key: _shown(value) for key, value in described.items()}
-    output.result("\n".join(f"{key:<18} {text}" for key, text in lines.items() if text))
+    lines = {_title(key): _shown(value) for key, value in described.items()}
+    texts = (f"{key:<{_VALUE_AT - 1}} {text}" for key, text in lines.items() if text)
+    output.result(*texts, hang=_VALUE_AT)
     output.emit({**_outcome("info"), "generator": described})
     return 0
 
@@ -96,7 +83,7 @@ def methods(output: Brief, name: MethodArgument = None, recipe: RecipeOption = "
 
     if name is None:
         found = described()
-        output.result("\n".join(map(_method_lines, found)))
+        output.result(*map(_method_lines, found), hang=_TEXT_AT)
         output.emit({**_outcome("methods"), "methods": found})
         return 0
     settings = settings_of(name, recipe)
@@ -112,12 +99,12 @@ def _method_lines(row: Mapping[str, Any]) -> str:
     """Return what one method is, and below it what one chooses by."""
     passes = row["passes_a_picture"]
     parts = (
-        f"rho {row['rho']}",
+        f"rho {row['rho']}" if row["rho"] != "none" else "no bound",
         "needs labels" if row["needs_labels"] else "needs no labels",
         f"{passes:,} passes a picture" if passes else "no network",
         f"recipes {', '.join(row['recipes'])}",
     )
-    return f"{row['name']:<12} {row['summary']}\n{'':<12} {' · '.join(parts)}"
+    return f"{_line(row['name'], row['summary'])}\n{_line('', ' · '.join(parts))}"
 
 
 def path(name: NameArgument, output: Brief) -> int:
@@ -166,35 +153,39 @@ def _outcome(command: str) -> dict[str, Any]:
     return {"command": f"generators {command}", "exit_code": 0}
 
 
-def _row(entry: "Entry") -> dict[str, str]:
-    """Return one generator as columns of the list."""
+def _line(name: str, text: str) -> str:
+    """Return a name with what is said of it."""
+    return f"{printable(name):<{_TEXT_AT - 1}} {printable(text)}"
+
+
+def _title(key: str) -> str:
+    """Return what a property is called where people read it."""
+    return {"sha256": "SHA-256", "size_bytes": "bytes"}.get(key, key.replace("_", " "))
+
+
+def _facts(entry: "Entry") -> str:
+    """Return what is known of a generator that is here, in one line."""
     from unlearn.files.text import size_text
 
     header = entry.header
-    return {
-        "name": entry.name,
-        "status": "bundled" if entry.bundled else "pulled",
-        "size": size_text(entry.size_bytes),
-        "method": header.method,
-        "rho": header.rho or "none",
-        "facts": ", ".join(f"{name} {value}" for name, value in header.facts.items()),
-        "classes": str(len(header.classes) or "any"),
-        "licence": header.licence,
-    }
+    place = "bundled" if entry.bundled else "pulled"
+    classes = f"{len(header.classes)} classes" if header.classes else "any classes"
+    bound = f"rho {header.rho}" if header.rho else "no bound"
+    facts = [f"{name} {value}" for name, value in header.facts.items()]
+    parts = [header.method, bound, *facts, classes, header.licence]
+    return " · ".join([f"{place}, {size_text(entry.size_bytes)}", *parts])
 
 
-def _available(here: set[str]) -> list[dict[str, str]]:
-    """Return the generators that can be pulled by name and are not here, as far as is known."""
+def _available(here: set[str]) -> list[str]:
+    """Return a line for each generator that can be pulled by name and is not here."""
     from unlearn.files.text import size_text
     from unlearn.generators.index import INDEX
 
     return [
-        {
-            "name": name,
-            "status": "available",
-            "size": size_text(remote.size_bytes),
-            "sha256": remote.sha256[:SHORT_HASH],
-        }
+        _line(
+            name,
+            f"available, {size_text(remote.size_bytes)} · SHA-256 {remote.sha256[:SHORT_HASH]}",
+        )
         for name, remote in INDEX.items()
         if name not in here
     ]

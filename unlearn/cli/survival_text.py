@@ -11,7 +11,7 @@ def survival_lines(survival: SurvivalReport | None) -> Iterator[str]:
     """Yield a line for each transformation, mean and worst, below one that says what they are."""
     if survival is None:
         return
-    measured = f"of {survival.protected} measured; share of the noise that is left, mean and worst:"
+    measured = f"of {survival.protected} measured: how much of the noise is left, mean and worst"
     yield f"  {'Survival':<13} {len(survival.found):>6}  {measured}"
     for name, one in survival.summaries.items():
         title, worst = TRANSFORMATIONS[name].title, printable(one.worst_picture)
@@ -19,7 +19,7 @@ def survival_lines(survival: SurvivalReport | None) -> Iterator[str]:
         missing = f"; {others} too large for it" if others else ""
         shares = f"{_percent(one.mean_share):>6}  {_percent(one.worst_share):>5}"
         yield f"  {'':<13} {shares}  after {title} (worst: {worst}{missing})"
-    yield f"  {'':<22}This is how strong the noise is, not what it does; unlearn audit tells that"
+    yield f"  {'':<22}That is how strong the noise is; what it does, 'unlearn audit' measures"
 
 
 def _percent(share: float) -> str:

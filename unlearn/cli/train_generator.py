@@ -114,9 +114,9 @@ class _Teller:
             self.output.notice(line)
         if event.unreadable:
             name, reason = event.unreadable[0]
-            self.output.notice(
-                f"{len(event.unreadable)} files are left out, the first: {name} ({reason})"
-            )
+            many = len(event.unreadable)
+            left_out = f"{many} files are left out, the first:" if many > 1 else "Left out:"
+            self.output.notice(f"{left_out} {name} ({reason})")
         self.output.notice(
             f"Cost: {cost.steps:,} steps, {cost.training:,} forward+backward passes; with its "
             f"final noise {cost.a_picture:,} for each picture"
@@ -130,7 +130,8 @@ class _Teller:
         taken = event.step - self.first
         if taken == min(_FIRST_STEPS, event.steps - self.first):
             left = (time.monotonic() - self.began) / taken * (event.steps - event.step)
-            self.output.notice(f"About {duration_text(left)}, judged by the first {taken} steps")
+            measured = "the first step" if taken == 1 else f"the first {taken} steps"
+            self.output.notice(f"About {duration_text(left)} left, measured on {measured}")
         note = "  ".join(f"{_TERMS.get(n, n)} {v:.3f}" for n, v in event.metrics.items())
         self.last = note or self.last
         self.meter.update(event.step, self.last, event.steps)

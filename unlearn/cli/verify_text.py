@@ -1,12 +1,13 @@
-"""What `unlearn verify` prints and writes: a table by state, a JSON object, a CSV table."""
+"""What `unlearn verify` prints and writes: lines by state, a JSON object, a CSV table."""
 
 import csv
 import io
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from rich.table import Table
+from rich.text import Text
 
 from unlearn.cli.console import Output
 from unlearn.errors import UsageProblem
@@ -27,6 +28,7 @@ TITLES: Final[dict[State, str]] = {
     "incomparable": "Not comparable",
     "unreadable": "Unreadable",
 }
+_TEXT_AT: Final = 32  # the column where the texts begin
 _NAMED: Final = 10  # files named per state; --verbose, --json and --csv name all
 _COLUMNS: Final = ("source", "output", "state", "reason", "linf", "x", "y", "channel", "psnr")
 _ORIGINS: Final = {
@@ -41,31 +43,29 @@ def print_result(result: VerifyReport, output: Output) -> None:
     """Print the table and the verdict on standard output, notices on standard error."""
     for notice in result.notices:
         output.notice(f"Notice: {notice}")
-    output.result(_table(result, _NAMED if not output.verbose else len(result.checks)))
+    named = len(result.checks) if output.verbose else _NAMED
+    output.result(*_rows(result, named), hang=_TEXT_AT)
     output.result(_verdict(result))
 
 
-def _table(result: VerifyReport, named: int) -> Table:
-    """Return one row per state, and the files below each state that is not well."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column()
-    table.add_column(justify="right")
-    table.add_column(overflow="fold")
-    table.add_column(overflow="fold")
+def _rows(result: VerifyReport, named: int) -> Iterator[Text]:
+    """Yield a line for each state, and one for each file that is not well."""
     for state, title in TITLES.items():
         checks = [check for check in result.checks if check.state == state]
-        if not checks:
-            continue
-        if state == "ok":
-            table.add_row(f"  {title}", str(len(checks)), "", _summary(checks), style="green")
+        if checks and state == "ok":
+            yield _row(title, len(checks), _summary(checks), "green")
             continue
         for place, check in enumerate(checks[:named]):
-            heading = ("", "") if place else (f"  {title}", str(len(checks)))
-            name = printable(check.source or check.output or "")
-            table.add_row(*heading, name, printable(check.reason), style="bold red")
+            name, reason = printable(check.source or check.output or ""), printable(check.reason)
+            heading = ("", "") if place else (title, len(checks))
+            yield _row(*heading, f"{name}  {reason}", "bold red")
         if len(checks) > named:
-            table.add_row("", "", f"and {len(checks) - named} more, see --verbose", "")
-    return table
+            yield _row("", "", f"and {len(checks) - named} more, see --verbose", "")
+
+
+def _row(title: str, count: int | str, text: str, style: str) -> Text:
+    """Return one line."""
+    return Text(f"  {title:<{_TEXT_AT - 11}} {count:>6}  {text}".rstrip(), style=style)
 
 
 def _summary(checks: list[Check]) -> str:
@@ -84,7 +84,7 @@ def _verdict(result: VerifyReport) -> str:
         if result.compared < result.pairs
         else ""
     )
-    return f"{good} of {files} files are within {bound}{sampled}"
+    return f"{good} of {files} {'file is' if files == 1 else 'files are'} within {bound}{sampled}"
 
 
 def as_plain(result: VerifyReport, source: Path | None, out: Path) -> dict[str, Any]:

@@ -125,7 +125,9 @@ def _devices(problems: list[str]) -> tuple[Device, ...]:
     except (ImportError, OSError, RuntimeError) as error:
         problems.append(f"PyTorch cannot be imported: {' '.join(str(error).split())}")
         return ()
-    devices = [Device("cpu", f"{os.cpu_count()} cores, {torch.get_num_threads()} threads")]
+    cores, threads = os.cpu_count() or 1, torch.get_num_threads()
+    used = f"{cores} core{'s' * (cores > 1)}, {threads} thread{'s' * (threads > 1)}"
+    devices = [Device("cpu", used)]
     for index in range(torch.cuda.device_count()):
         found = torch.cuda.get_device_properties(index)
         devices.append(Device(f"cuda:{index}", found.name, found.total_memory))
@@ -160,7 +162,7 @@ def _places() -> tuple[Place, ...]:
     paths = {
         "key": own_folder("config"),
         "generators": pulled_folder(),
-        "crash reports": own_folder("state"),
+        "state": own_folder("state"),
         "temporary": temporary_folder(),
     }
     return tuple(_place(name, path) for name, path in paths.items() if path is not None)

@@ -32,7 +32,7 @@ from unlearn.protection.plan import PlannedPicture
 from unlearn.workers.limits import limits
 
 MOST_SHOWN_PIXELS: Final = 50_000_000  # previews and survival hold both pictures in memory
-SAYS_PLACE: Final = "says where it was taken (--metadata no-location leaves that out)"
+SAYS_PLACE: Final = "where it was taken is kept (--metadata no-location leaves it out)"
 WRITTEN_AS_PNG: Final = "written as PNG: "
 T = TypeVar("T")
 
