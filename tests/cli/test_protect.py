@@ -1,5 +1,6 @@
 """`unlearn protect` as a person meets it: lines, exit codes, JSON, files."""
 
+import itertools
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from tests.support.protecting import (
     tree,
 )
 from unlearn import __version__
-from unlearn.cli import protect_text
+from unlearn.cli import progress_text
 from unlearn.cli.app import run
 from unlearn.cli.visibility_text import visibility_lines
 from unlearn.files import places as disk_module
@@ -52,7 +53,7 @@ def test_a_folder_is_protected_with_an_account_of_it(here, capsys):
     assert protect("photos", "--out", "protected", "--format", "png") == 0
     out, err = lines_of(capsys)
     assert out[0] == (
-        "  Protected          3  noise written, max change 8/255, checked on the written files"
+        "  Protected          3  changed by at most 8/255, checked in the written files"
     )
     assert out[1] == "  Skipped            1  1 .mp4"
     assert re.fullmatch(r"  JPEG               2  2 of 2 become PNG, \d\.\d kB → \d\.\d kB", out[2])
@@ -75,29 +76,88 @@ def test_a_folder_is_protected_with_an_account_of_it(here, capsys):
         "Found 3 pictures in 2 folders (1 skipped: 1 .mp4)",
         "Labels: one class for all 3 pictures",
     ]
-    assert len(err) == 3
+    assert re.fullmatch(r"To protect: 3 pictures, about 2\.\d kB as PNG \(.* free\)", err[3])
+    assert err[4:] == [
+        "All 3 pictures will carry the same kind of noise. Put pictures of different things into "
+        "folders of their own, and each folder gets noise of its own"
+    ]
     assert set(tree(here / "protected")) == {"a.png", "b.png", "sub/c.png"}
 
 
-def test_the_time_is_told_once_enough_is_measured(here, capsys, monkeypatch):
-    make_photos(here / "photos", ["a.jpg", "b.png", "c.tif", "d.jpg", "e.jpg"])
-    clock = iter([100.0, 110.0, 112.0, 114.0, 116.0, 118.0])
-    monkeypatch.setattr(protect_text, "monotonic", lambda: next(clock))
-    assert protect("photos", "--out", "protected") == 0
-    (line,) = [line for line in lines_of(capsys)[1] if "about" in line]
-    assert line.startswith("5 pictures, about 18 s on cpu, about 3.9 kB as JPEG, ")
-    assert "as JPEG, PNG, TIFF (free: " in line
+def to_protect(capsys):
+    """Return the line that says what is to be protected, without the space that is free."""
+    (line,) = [line for line in lines_of(capsys)[1] if line.startswith("To protect")]
+    return line.partition(" (")[0]
 
 
-def test_the_same_line_again_says_that_all_is_done(here, capsys):
+def test_the_first_estimate_is_that_of_the_run_before(here, capsys, monkeypatch):
+    names = ["a.jpg", "b.png", "c.tif", "d.jpg", "e.jpg"]
+    make_photos(here / "photos", names)
+    ticks = itertools.count(100.0, 2.0)
+    monkeypatch.setattr(progress_text, "monotonic", lambda: next(ticks))
+    assert protect("photos", "--out", "one") == 0
+    assert to_protect(capsys) == "To protect: 5 pictures, about 3.9 kB as JPEG, PNG and TIFF"
+    make_photos(here / "more", [f"{n}{name}" for n in (1, 2) for name in names])
+    assert protect("more", "--out", "two") == 0
+    assert to_protect(capsys).startswith("To protect: 10 pictures, about 20 s, about 7.9 kB as ")
+    make_generator_file(here / "fake.safetensors", working_size=40)  # may be slower or faster
+    assert protect("more", "--out", "three") == 0
+    assert to_protect(capsys).startswith("To protect: 10 pictures, about 7.9 kB as ")
+
+
+def test_large_pictures_are_expected_to_take_longer(here, capsys, monkeypatch):
+    make_photos(here / "photos", ["a.png", "b.png", "c.png", "d.png"])
+    ticks = itertools.count(0.0, 1.0)
+    monkeypatch.setattr(progress_text, "monotonic", lambda: next(ticks))
+    protect("photos", "--out", "one")
+    capsys.readouterr()
+    make_picture(here / "large" / "a.png", size=(1000, 1000))
+    protect("large", "--out", "two")
+    assert "1 picture, about 11 s, " in to_protect(capsys)
+
+
+def test_a_home_that_cannot_be_written_costs_the_estimate_and_nothing_else(here, home, capsys):
+    (home / "state").write_text("a file where a folder is wanted")
+    make_photos(here / "photos", ["a.jpg"])
+    assert protect("photos", "--out", "one") == 0
+    assert to_protect(capsys) == "To protect: 1 picture, about 756 bytes as JPEG"
+
+
+def test_the_same_line_again_says_just_that_nothing_is_to_do(here, capsys):
     make_photos(here / "photos", ["cats/a.jpg", "dogs/b.jpg"])
     protect("photos", "--out", "protected")
     capsys.readouterr()
+    for more in ((), ("--dry-run",)):
+        assert protect("photos", "--out", "protected", *more) == 0
+        out, err = lines_of(capsys)
+        assert out[0] == "Nothing to do: all 2 pictures are protected already, in protected"
+        assert out[1:] == [] if more else ["Next: unlearn verify photos protected"]
+        assert err[2:] == ["Labels: 2 classes from folders: cats (1), dogs (1)"]
+    make_photos(here / "photos", ["cats/c.jpg"])
     assert protect("photos", "--out", "protected") == 0
     out, err = lines_of(capsys)
-    assert out[0].startswith("  Protected          2  noise written, max change 8/255")
-    assert out[1] == "                     2  of these by an earlier run, left as they are"
-    assert err[2] == "Labels: 2 classes from folders: cats (1), dogs (1)"
+    assert out[1] == "                     2  of them by earlier runs, left as they are"
+    assert err[3].startswith("To protect: 1 picture, ")
+
+
+def test_one_class_for_all_says_what_that_means_unless_it_does_not_matter(
+    here, capsys, monkeypatch
+):
+    make_photos(here / "photos", ["a.jpg", "b.png"])
+    make_photos(here / "classes", ["cats/a.jpg", "dogs/b.png"])
+    make_photos(here / "single", ["a.jpg"])
+
+    def said(*arguments):
+        assert protect(*arguments) == 0
+        return "the same kind of noise" in "".join(lines_of(capsys)[1])
+
+    assert said("photos", "-o", "1")
+    assert not said("photos", "-o", "1")  # nothing to do
+    assert not said("photos", "-o", "2", "--labels", "one")
+    assert not said("classes", "-o", "3")
+    assert not said("single", "-o", "4")
+    monkeypatch.setattr(FakeGenerator, "by_class", False)
+    assert not said("photos", "-o", "5")
 
 
 def test_what_is_not_protected_is_named_with_its_reason(here, capsys):
@@ -166,8 +226,7 @@ def test_a_dry_run_lists_files_and_writes_none(here, capsys):
     ]
     assert out[2].startswith("c.jpg: cannot be protected: ")
     assert out[3] == (
-        "Dry run, nothing written: 2 pictures to protect, 0 done before, 1 that cannot be; "
-        "about 1.5 kB"
+        "Dry run, nothing was written: 2 pictures would be protected (about 1.5 kB), 1 cannot be"
     )
     assert len(err) == 3
     assert tree(here) == before
@@ -189,6 +248,7 @@ def test_json_is_one_object_and_stderr_has_the_rest(here, capsys):
     assert answer["exit_code"] == 1
     assert (answer["protected"], answer["not_protected"], answer["left"]) == (3, 1, 0)
     assert (answer["max_change"], answer["rho"], answer["labels"]) == (8, "8/255", "one")
+    assert (answer["classes"], answer["class_counts"]) == (1, {"all": 4})
     assert answer["manifest"] == "protected.unlearn/manifest.jsonl"
     assert {picture["src"]: picture["status"] for picture in answer["pictures"]} == {
         "a.jpg": "ok",
@@ -241,7 +301,7 @@ def test_a_detail_line_names_what_was_left_out_and_noticed():
         dropped=("mpf",),
         notices=("hm",),
     )
-    assert protect_text._detail(record) == (
+    assert progress_text._detail(record) == (
         "a -> b  max change 3/255  CIEDE2000 1.4 on plain areas, seen at a distance 1.0  "
         "left out: mpf  hm"
     )
@@ -344,7 +404,7 @@ def test_an_interrupted_run_says_how_to_continue(here, capsys, monkeypatch):
     assert protect("photos", "-o", "protected") == 130
     out, err = lines_of(capsys)
     assert "  Not reached        2" in out
-    assert err[-1] == "Interrupted with 2 pictures left; run again to continue"
+    assert err[-1] == ("Interrupted; 2 pictures are left. The same line goes on with what is left.")
 
 
 def test_fail_fast_counts_what_was_not_reached(here, capsys):
@@ -448,7 +508,7 @@ def test_a_real_generator_protects_and_repeats_itself(tmp_path, capsys, monkeypa
     assert run([*line, "--workers", "1", "-o", "two"]) == 0
     assert tree(tmp_path / "one") == tree(tmp_path / "two")
     out, err = lines_of(capsys)
-    assert out[0].startswith("  Protected          2  noise written, max change ")
+    assert out[0].startswith("  Protected          2  changed by at most ")
     assert "device cpu" in err[0]
 
 

@@ -40,6 +40,8 @@ GRID = 16
 class FakeGenerator:
     """Noise that depends on all of its arguments and nothing else."""
 
+    by_class = True
+
     def __init__(self, delay_seconds: float = 0.0) -> None:
         self.delay_seconds = delay_seconds
         self.calls: list[str] = []

@@ -301,10 +301,13 @@ def _subject(options: AuditOptions, copies: Copies) -> Subject:
     pictures = copies.clean
     contents = content_ids(copies.data.pixels).numpy().tobytes()
     digest = hashlib.sha256(pictures.fingerprint.encode() + contents).hexdigest()
+    classes = pictures.train.classes
+    counts = torch.bincount(pictures.train.labels, minlength=len(classes)).tolist()
     return Subject(
         clean=_called(options.clean),
         protected=_called(options.protected) if options.protected else "made for this audit",
-        classes=pictures.train.classes,
+        classes=classes,
+        class_counts=dict(zip(classes, counts, strict=True)),
         trained=len(pictures.train),
         tested=len(pictures.test),
         fingerprint=digest,
@@ -314,7 +317,7 @@ def _subject(options: AuditOptions, copies: Copies) -> Subject:
         verified=len(copies.data),
         protection=copies.origin,
         duplicates=pictures.duplicates,
-        smallest_class=int(torch.bincount(pictures.train.labels).min()),
+        smallest_class=min(counts),
         unreadable=pictures.unreadable,
     )
 

@@ -67,12 +67,15 @@ def _place(context: typer.Context, name: str) -> str | None:
 
 def _run(options: ProtectOptions, output: Output) -> int:
     """Protect with progress on standard error, and print the account."""
-    from unlearn.cli.protect_text import Telling, as_plain, print_result
+    from unlearn.cli.progress_text import Telling
+    from unlearn.cli.protect_text import as_plain, print_result
     from unlearn.protection.run import protect as work
 
     title = "Reading" if options.dry_run else "Protecting"
     with output.meter(title, None) as meter:
-        result = work(options, Telling(output, meter, options.dry_run).hear)
+        telling = Telling(output, meter, options)
+        result = work(options, telling.hear)
+    telling.remember()
     output.emit(as_plain(result))
     print_result(result, output)
     return result.exit_code

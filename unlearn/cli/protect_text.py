@@ -1,74 +1,27 @@
-"""What `unlearn protect` prints: progress as it comes, and the account of the whole run."""
+"""What `unlearn protect` prints in the end: the account of the whole run."""
 
 import shlex
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import PurePosixPath
 from statistics import fmean
-from time import monotonic
 from typing import Any, Final
 
 from unlearn import __version__
 from unlearn.cli.console import Output
-from unlearn.cli.meter import Meter, duration_text
+from unlearn.cli.meter import duration_text
 from unlearn.cli.notice_text import left_out_line, notice_lines
 from unlearn.cli.survival_text import survival_lines
 from unlearn.cli.visibility_text import visibility_as_plain, visibility_lines
 from unlearn.files.text import printable, size_text
 from unlearn.options import DEFAULT_RHO
-from unlearn.protection.events import Event, Notice, Progress, ProtectReport, Started
+from unlearn.protection.events import ProtectReport
 from unlearn.protection.manifest import FILE_NAME, PictureRecord
 from unlearn.protection.survival import as_plain as survival_as_plain
 
-# How much must be done until the time can be told; the first picture counts the workers' start.
-_MEASURED: Final = 3
-_MEASURED_SECONDS: Final = 1.0
 _NAMED: Final = 20  # failed pictures named in the table; the manifest has them all
+_TEXT_AT: Final = 24  # the column where the texts of the account begin
 _WIDEST_NAME: Final = 48  # a longer name pushes its own reason aside only
-
-
-@dataclass
-class Telling:
-    """Puts what the workflow says on standard error, as it comes."""
-
-    output: Output
-    meter: Meter
-    dry_run: bool
-    _started: Started | None = None
-    _began: float = 0.0
-    _first: float = 0.0
-
-    def hear(self, event: Event) -> None:
-        """Print one event."""
-        if isinstance(event, Notice):
-            self.output.notice(event.text)
-        elif isinstance(event, Started):
-            self._started, self._began = event, monotonic()
-            self.meter.update(0, total=event.pending)
-            for line in _opening(event):
-                self.output.notice(line)
-        else:
-            self._progress(event)
-
-    def _progress(self, event: Progress) -> None:
-        """Move the bar, and under --verbose print the picture's line."""
-        self.output.detail(_detail(event.record))
-        self._estimate(event)
-        note = f"{size_text(event.written_bytes)}  {printable(event.record.src)}"
-        self.meter.update(event.done, note=note)
-
-    def _estimate(self, event: Progress) -> None:
-        """Say once how long it will take, as soon as enough is done to tell."""
-        now = monotonic()
-        if event.done == 1:
-            self._first = now
-        measured = now - self._first
-        if self._started is None or self.dry_run or event.done < _MEASURED:
-            return
-        if event.done < event.total and measured >= _MEASURED_SECONDS:
-            left = measured / (event.done - 1) * (event.total - event.done)
-            self.output.notice(_estimate(self._started, now - self._began + left))
-            self._started = None
 
 
 def print_result(result: ProtectReport, output: Output) -> None:
@@ -79,12 +32,17 @@ def print_result(result: ProtectReport, output: Output) -> None:
     if result.dry_run:
         output.result(*_dry_run(result))
         return
-    output.result(*_account(result), *survival_lines(result.survival))
+    if is_idle(result):
+        output.result(_idle(result))
+    else:
+        output.result(*_account(result), hang=_TEXT_AT)
+    output.result(*survival_lines(result.survival), hang=_TEXT_AT)
     if result.protected:
         first = "" if len(result.inputs) > 1 else f"{_quoted(result.inputs[0])} "
         output.next_step(f"unlearn verify {first}{_quoted(result.out)}")
     if result.interrupted:
-        output.notice(f"Interrupted with {_count(result.left)} left; run again to continue")
+        left = f"{count_text(result.left)} {'is' if result.left == 1 else 'are'} left"
+        output.notice(f"Interrupted; {left}. The same line goes on with what is left.")
 
 
 def as_plain(result: ProtectReport) -> dict[str, Any]:
@@ -102,6 +60,7 @@ def as_plain(result: ProtectReport) -> dict[str, Any]:
         "rho": result.rho,
         "labels": result.labels,
         "classes": result.classes,
+        "class_counts": dict(result.class_counts),
         "protected": len(result.protected),
         "protected_before": result.earlier,
         "not_protected": len(result.failed),
@@ -125,58 +84,12 @@ def _plain_record(record: PictureRecord) -> dict[str, Any]:
     return {name: value for name, value in asdict(record).items() if name != "settings"}
 
 
-def _opening(event: Started) -> Iterator[str]:
-    """Yield the lines that say what is about to be done."""
-    plan = event.plan
-    yield (
-        f"unlearn {__version__} · generator {printable(event.generator)} "
-        f"(sha {event.generator_sha256[:8]}…) · rho {event.rho} · device {event.device}"
-    )
-    kinds = ", ".join(f"{count} {printable(kind)}" for kind, count in plan.skipped.items())
-    others = f" ({sum(plan.skipped.values())} skipped: {kinds})" if kinds else ""
-    places = f" in {_count(plan.folders, 'folder')}" if plan.folders else ""
-    yield f"Found {_count(len(plan.pictures) + len(plan.refused))}{places}{others}"
-    yield f"Labels: {plan.labelling.summary}"
-
-
-def _estimate(started: Started, seconds: float) -> str:
-    """Return how long it will take and how much it will write."""
-    kinds = ", ".join(sorted({picture.format for picture in started.plan.pictures}))
-    return (
-        f"{_count(started.pending)}, about {duration_text(seconds)} on {started.device}, "
-        f"about {size_text(started.needed_bytes)} as {kinds} "
-        f"(free: {size_text(started.free_bytes)})"
-    )
-
-
-def _detail(record: PictureRecord) -> str:
-    """Return one picture's line under --verbose."""
-    if record.status != "ok":
-        return f"{printable(record.src)}: not protected: {record.reason}"
-    line = f"{printable(record.src)} -> {printable(record.out)}"
-    if record.linf is not None:
-        line += f"  max change {record.linf}/255"
-    if record.visible is not None:
-        line += (
-            f"  CIEDE2000 {record.visible:.1f} on plain areas, seen at a distance {record.seen:.1f}"
-        )
-    if record.passes is not None:
-        line += (
-            f"  JPEG in {_count(record.passes, 'pass', 'es')}, "
-            f"correlation {record.correlation:.2f}, {record.energy:.0%} of the noise's energy, "
-            f"{record.size_ratio:.2f}x the size"
-        )
-    if record.dropped:
-        line += f"  left out: {', '.join(record.dropped)}"
-    return "  ".join([line, *map(printable, record.notices)])
-
-
 def _account(result: ProtectReport) -> Iterator[str]:
     """Yield the lines of the end table; none is broken, since paths are copied from it."""
-    most = f"noise written, max change {result.largest_change}/255, checked on the written files"
+    most = f"changed by at most {result.largest_change}/255, checked in the written files"
     yield _row("Protected", len(result.protected), most if result.protected else "")
     if result.earlier:
-        yield _row("", result.earlier, "of these by an earlier run, left as they are")
+        yield _row("", result.earlier, "of them by earlier runs, left as they are")
     named = [(printable(record.src), record.reason or "") for record in result.failed[:_NAMED]]
     width = min(_WIDEST_NAME, max((len(name) for name, _ in named), default=0))
     for place, (name, reason) in enumerate(named):
@@ -257,6 +170,18 @@ def _closing(result: ProtectReport) -> Iterator[str]:
         yield _row("Record", "", f"{printable(result.records / FILE_NAME)}{sheets}")
 
 
+def is_idle(result: ProtectReport) -> bool:
+    """Return whether there was nothing to do."""
+    others = result.failed or result.left or result.outdated or result.interrupted
+    return not others and 0 < len(result.protected) == result.earlier
+
+
+def _idle(result: ProtectReport) -> str:
+    """Return that nothing was left to do, in one line."""
+    many = f"all {result.earlier} pictures are" if result.earlier != 1 else "the one picture is"
+    return f"Nothing to do: {many} protected already, in {printable(result.out)}"
+
+
 def _dry_run(result: ProtectReport) -> Iterator[str]:
     """Yield what the real run would write, one file a line, and the sum."""
     planned = [record for record in result.protected if record.out_sha256 is None]
@@ -267,14 +192,19 @@ def _dry_run(result: ProtectReport) -> Iterator[str]:
         yield f"{printable(record.src)}: cannot be protected: {record.reason}"
     for out in result.outdated:
         yield f"{printable(result.out / out)}: outdated, would be removed or replaced"
-    yield (
-        f"Dry run, nothing written: {_count(len(planned))} to protect, "
-        f"{result.earlier} done before, {len(result.failed)} that cannot be; "
-        f"about {size_text(result.needed_bytes)}"
-    )
+    if is_idle(result):
+        yield _idle(result)
+        return
+    size = size_text(result.needed_bytes)
+    parts = [f"{count_text(len(planned))} would be protected (about {size})"] if planned else []
+    if result.earlier:
+        parts.append(f"{result.earlier} {'is' if result.earlier == 1 else 'are'} already")
+    if result.failed:
+        parts.append(f"{len(result.failed)} cannot be")
+    yield f"Dry run, nothing was written: {', '.join(parts) or 'nothing would be protected'}"
 
 
-def _count(number: int, noun: str = "picture", plural: str = "s") -> str:
+def count_text(number: int, noun: str = "picture", plural: str = "s") -> str:
     """Return a number with its noun."""
     return f"{number} {noun}" + ("" if number == 1 else plural)
 

@@ -51,6 +51,11 @@ class NoiseGenerator:
         """ρu, the radius of its noise, or None if it keeps no bound of its own."""
         return self.method.bound
 
+    @property
+    def by_class(self) -> bool:
+        """Whether all pictures of a class carry the same kind of noise."""
+        return self.method.needs_labels
+
     @classmethod
     def of(cls, method: Method, module: nn.Module, header: Header, run: Run) -> Self:
         """Return the generator of a fitted module; what changes in the module later is ignored."""

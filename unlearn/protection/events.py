@@ -1,12 +1,12 @@
 """What a protect run says while it works, and what it returns."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from unlearn.pictures.survival import TRANSFORMATIONS, Summary, Survival, summary
 from unlearn.protection.manifest import PictureRecord
-from unlearn.protection.plan import Plan
+from unlearn.protection.plan import Plan, PlannedPicture
 from unlearn.protection.worker import WRITTEN_AS_PNG
 
 
@@ -26,9 +26,14 @@ class Started:
     generator_sha256: str
     rho: str
     device: str
-    pending: int
+    todo: tuple[PlannedPicture, ...]
     needed_bytes: int
     free_bytes: int
+
+    @property
+    def pending(self) -> int:
+        """How many pictures are to be read."""
+        return len(self.todo)
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ class ProtectReport:
     interrupted: bool = False
     dry_run: bool = False
     survival: SurvivalReport | None = None
+    class_counts: Mapping[str, int] = field(default_factory=dict)  # pictures of each class
 
     @property
     def exit_code(self) -> int:

@@ -30,6 +30,9 @@ _MOST_THREADS: Final = 8
 class LoadedGenerator(Protocol):
     """What a run needs of a loaded generator; see NoiseGenerator."""
 
+    @property
+    def by_class(self) -> bool: ...
+
     def noise_for_picture(
         self,
         pixels: NDArray[np.uint8],

@@ -190,6 +190,7 @@ class Steps:
             outdated=work.outdated,
             labels=plan.labelling.mode,
             classes=len(plan.labelling.classes),
+            class_counts=plan.labelling.counts,
             rho=self.ground.settings.rho,
             previews=previews,
             needed_bytes=self.ground.needed_bytes,

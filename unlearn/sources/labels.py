@@ -61,13 +61,18 @@ class Labelling:
         return tuple(sorted(set(self.labels)))
 
     @property
+    def counts(self) -> dict[str, int]:
+        """How many pictures each class has, by its name, sorted."""
+        return dict(sorted(Counter(self.labels).items()))
+
+    @property
     def summary(self) -> str:
         """The classes with their counts, and how they were found, in one line."""
         if self.mode == "one":
             count = len(self.labels)
             all_of_them = f"all {count:,} pictures" if count != 1 else "the one picture"
             return f"one class for {all_of_them}{self.found}"
-        return class_list(Counter(self.labels), self.found)
+        return class_list(self.counts, self.found)
 
 
 def class_list(counts: Mapping[str, int], found: str) -> str:

@@ -1,0 +1,122 @@
+"""What `unlearn protect` says while it works: what is found, what it will cost, how far it is."""
+
+from collections.abc import Iterator
+from time import monotonic
+from typing import Final
+
+from unlearn import __version__
+from unlearn.cli.console import Output
+from unlearn.cli.meter import Meter, duration_text
+from unlearn.cli.protect_text import count_text
+from unlearn.files.pace import remember, seconds_each
+from unlearn.files.text import printable, size_text
+from unlearn.protection.events import Event, Notice, Progress, Started
+from unlearn.protection.manifest import PictureRecord
+from unlearn.protection.options import ProtectOptions
+from unlearn.protection.plan import PlannedPicture
+
+_LEAST_KNOWN: Final = 3  # pictures after the first, for a pace that is worth keeping
+_LEAST_SECONDS: Final = 1.0
+_EACH: Final = 0.1  # megapixels whose time any picture takes, however small; measured on a CPU
+
+
+class Telling:
+    """Puts what the workflow says on standard error, and keeps how long a megapixel took."""
+
+    def __init__(self, output: Output, meter: Meter, options: ProtectOptions) -> None:
+        self.output = output
+        self.meter = meter
+        self.options = options
+        self._kind = ""
+        self._work: dict[str, float] = {}
+        self._whole = self._done = 0.0
+        self._first = self._last = (0, 0.0, 0.0)  # pictures, work and the time by then
+
+    def hear(self, event: Event) -> None:
+        """Print one event."""
+        if isinstance(event, Notice):
+            self.output.notice(event.text)
+        elif isinstance(event, Started):
+            self._begin(event)
+        else:
+            self._progress(event)
+
+    def remember(self) -> None:
+        """Keep the pace of this run for the first estimate of the next one."""
+        pictures, work, seconds = (b - a for a, b in zip(self._first, self._last, strict=True))
+        if pictures >= _LEAST_KNOWN and seconds >= _LEAST_SECONDS and not self.options.dry_run:
+            remember(self._kind, seconds / work)
+
+    def _begin(self, event: Started) -> None:
+        """Say what is about to be done, and how long it takes if that is known."""
+        self._kind = f"protect {event.generator_sha256[:16]} {event.device} {self.options.workers}"
+        self._work = {picture.name: _work_of(picture) for picture in event.todo}
+        self._whole = sum(self._work.values())
+        each = None if self.options.dry_run else seconds_each(self._kind)
+        seconds = None if each is None else each * self._whole
+        self.meter.begin(self.meter.title, self.meter.unit, event.pending or None, seconds)
+        for line in _opening(event):
+            self.output.notice(line)
+        if event.pending and not self.options.dry_run:
+            self.output.notice(_cost(event, seconds))
+
+    def _progress(self, event: Progress) -> None:
+        """Move the bar, and under --verbose print the picture's line."""
+        self._done += self._work.get(event.record.src, 0.0)
+        self._last = (event.done, self._done, monotonic())
+        self._first = self._last if event.done == 1 else self._first
+        self.output.detail(_detail(event.record))
+        note = f"{size_text(event.written_bytes)}  {printable(event.record.src)}"
+        self.meter.update(event.done, note, share=self._done / self._whole)
+
+
+def _work_of(picture: PlannedPicture) -> float:
+    """Return how much work a picture is, in megapixels."""
+    return picture.pixels / 1e6 + _EACH
+
+
+def _opening(event: Started) -> Iterator[str]:
+    """Yield the lines that say what is about to be done."""
+    plan = event.plan
+    yield (
+        f"unlearn {__version__} · generator {printable(event.generator)} "
+        f"(sha {event.generator_sha256[:8]}…) · rho {event.rho} · device {event.device}"
+    )
+    kinds = ", ".join(f"{count} {printable(kind)}" for kind, count in plan.skipped.items())
+    others = f" ({sum(plan.skipped.values())} skipped: {kinds})" if kinds else ""
+    places = f" in {count_text(plan.folders, 'folder')}" if plan.folders else ""
+    yield f"Found {count_text(len(plan.pictures) + len(plan.refused))}{places}{others}"
+    yield f"Labels: {plan.labelling.summary}"
+
+
+def _cost(started: Started, seconds: float | None) -> str:
+    """Return how much is to be done, how long it takes if that is known, and what is written."""
+    *formats, last = sorted({picture.format for picture in started.todo})
+    kinds = f"{', '.join(formats)} and {last}" if formats else last
+    parts = [count_text(started.pending)]
+    if seconds is not None:
+        parts.append(f"about {duration_text(seconds)}")
+    parts.append(f"about {size_text(started.needed_bytes)} as {kinds}")
+    return f"To protect: {', '.join(parts)} ({size_text(started.free_bytes)} free)"
+
+
+def _detail(record: PictureRecord) -> str:
+    """Return one picture's line under --verbose."""
+    if record.status != "ok":
+        return f"{printable(record.src)}: not protected: {record.reason}"
+    line = f"{printable(record.src)} -> {printable(record.out)}"
+    if record.linf is not None:
+        line += f"  max change {record.linf}/255"
+    if record.visible is not None:
+        line += (
+            f"  CIEDE2000 {record.visible:.1f} on plain areas, seen at a distance {record.seen:.1f}"
+        )
+    if record.passes is not None:
+        line += (
+            f"  JPEG in {count_text(record.passes, 'pass', 'es')}, "
+            f"correlation {record.correlation:.2f}, {record.energy:.0%} of the noise's energy, "
+            f"{record.size_ratio:.2f}x the size"
+        )
+    if record.dropped:
+        line += f"  left out: {', '.join(record.dropped)}"
+    return "  ".join([line, *map(printable, record.notices)])
