@@ -70,6 +70,7 @@ class AuditKeywords(TypedDict, total=False):
 
     test: Place | Share | None
     labels: str
+    against: Place | None
     pictures: int | None
     budget: Literal["quick", "standard", "thorough", "paper"]
     rho_a: Ball | Iterable[Ball]

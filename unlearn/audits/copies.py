@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from unlearn.audits.pictures import CleanPictures, keep, read_copies
+from unlearn.audits.pictures import CleanPictures, is_theirs, keep, read_copies
 from unlearn.audits.runner import Interrupted
 from unlearn.config import to_plain
 from unlearn.datasets import stored
@@ -23,7 +23,7 @@ from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run, select_run
 from unlearn.errors import PictureError, UnlearnError
 from unlearn.files.replace import file_sha256
-from unlearn.files.text import printable
+from unlearn.files.text import command_line, printable
 from unlearn.generators.artefact import NoiseGenerator, generator_from
 from unlearn.generators.header import read_header
 from unlearn.methods import Method
@@ -102,9 +102,11 @@ def check_files(clean: CleanPictures, folder: Path, rho: Radius | None, origin: 
     good = {check.source: check for check in result.checks if check.state == "ok"}
     if wrong or not good:
         raise NotProtected(_refusal(clean, folder, wrong))
-    index = [n for n, name in enumerate(clean.names) if name in good]
+    index = [n for n, name in enumerate(clean.names) if name in good or is_theirs(name)]
     kept = keep(clean, torch.tensor(index, dtype=torch.int64))
-    files = tuple(folder / (good[name].output or "") for name in kept.names)
+    files = tuple(  # what is another's stays as it is
+        Path(name) if is_theirs(name) else folder / (good[name].output or "") for name in kept.names
+    )
     largest, mean = _strength(result)
     measured = result.radius_origin == "measured"
     return Copies(
@@ -140,7 +142,7 @@ def _refusal(clean: CleanPictures, folder: Path, wrong: list[Check]) -> str:
     more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
     return (
         f"{printable(folder)} is not a protected copy of {printable(clean.folder)}: {named}{more}. "
-        f"See unlearn verify {printable(clean.folder)} {printable(folder)}"
+        f"See {command_line('unlearn', 'verify', clean.folder, folder)}"
     )
 
 

@@ -94,6 +94,15 @@ class AuditOptions:
         ),
     ] = None
     labels: LabelsOption = "auto"
+    against: Annotated[
+        Path | None,
+        Option(
+            "Pictures of others, for a CLEAN without classes: victims learn to tell yours from "
+            "theirs, and only yours are protected.",
+            panel=INPUT,
+            metavar="FOLDER",
+        ),
+    ] = None
     pictures: Annotated[
         int | None,
         Option(

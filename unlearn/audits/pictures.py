@@ -14,6 +14,7 @@ from unlearn.audits.arms import split
 from unlearn.datasets.cifar import find_cifar
 from unlearn.datasets.folders import (
     Change,
+    Loaded,
     find_files,
     load_classes,
     load_labelled,
@@ -24,14 +25,16 @@ from unlearn.datasets.folders import (
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import NothingFound, UsageProblem
 from unlearn.files.text import printable
+from unlearn.sources.labels import class_list
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleanPictures:
     """Clean training and held-out pictures.
 
-    names are the training pictures' paths under the folder; an archive has none. `said` is what
-    the person should read about the classes.
+    names are the training pictures' paths under the folder; an archive has none. Those of others,
+    which are not protected, have paths from the root. `said` is what the person should read about
+    the classes.
     """
 
     folder: Path
@@ -49,7 +52,12 @@ class CleanPictures:
     @property
     def include(self) -> tuple[str, ...]:
         """Patterns of the training pictures and no others, for protect."""
-        return tuple(glob.escape(name) for name in self.names)
+        return tuple(glob.escape(name) for name in self.names if not is_theirs(name))
+
+    @property
+    def own(self) -> int:
+        """How many training pictures are protected: all but those of others."""
+        return len(self.train) - sum(map(is_theirs, self.names))
 
     @property
     def duplicates(self) -> int:
@@ -62,7 +70,12 @@ class CleanPictures:
         return f"{self.train.fingerprint[:16]}-{self.test.fingerprint[:16]}"
 
 
-def side_of(folder: Path, labels: str = "auto") -> int:
+def is_theirs(name: str) -> bool:
+    """Tell whether a training picture is one of the others that the owner's are told from."""
+    return Path(name).is_absolute()
+
+
+def side_of(folder: Path, labels: str = "auto", against: Path | None = None) -> int:
     """Return the side of the pictures: 32 for an archive, else that of a sample of the files.
 
     Raises UsageProblem for what is no labelled folder.
@@ -71,12 +84,12 @@ def side_of(folder: Path, labels: str = "auto") -> int:
         raise UsageProblem(f"there is no folder {printable(folder)}; check the path")
     if find_cifar(folder):
         return 32
-    files = find_files(folder, labels)
-    if len(files.classes) < 2:
+    files = find_files(folder, labels if against is None else "one")
+    if len(files.classes) < 2 and against is None:
         raise UsageProblem(
-            "An audit needs labelled classes: put pictures into one folder per class "
-            f"({printable(folder)} has {len(files.classes)}); unlearn demo draws such a folder to "
-            "try it on"
+            f"{printable(folder)} has no classes that a network could learn to tell apart. Put "
+            "pictures of different things into one folder per class, or name a folder with "
+            "pictures of others: --against FOLDER"
         )
     side = typical_side([source.path for source, _ in files.train])
     if side is None:
@@ -90,15 +103,20 @@ def gather(
     test: Path | Fraction | None,
     pictures: int | None,
     labels: str = "auto",
+    against: Path | None = None,
 ) -> CleanPictures:
     """Read a labelled folder or archive and hold some of it out.
 
     size is the side that photos are stored at (None: what fits). test is a folder with the same
     classes, a share, or None for the data's own test pictures and a fifth of anything else.
-    pictures caps the training set, drawn evenly from the classes. Raises UsageProblem for data
-    without classes or a split that leaves nothing.
+    pictures caps the training set, drawn evenly from the classes. `against` makes two classes of
+    the folder's own pictures and those of another, whatever folders are in them. Raises
+    UsageProblem for data without classes or a split that leaves nothing.
     """
-    loaded = load_labelled(folder, None if find_cifar(folder) else size, labels)
+    if against is not None:
+        loaded = _own_and_others(folder, against, size)
+    else:
+        loaded = load_labelled(folder, None if find_cifar(folder) else size, labels)
     data, names, unreadable = loaded.data, loaded.names, loaded.unreadable
     said = (f"Labels: {loaded.found}", *loaded.notices)
     if isinstance(test, Path):
@@ -122,6 +140,31 @@ def gather(
         names=names,
         unreadable=unreadable,
         said=said,
+    )
+
+
+def _own_and_others(folder: Path, against: Path, size: int | None) -> Loaded:
+    """Read two folders as two classes; raises UsageProblem for what is no folder of pictures."""
+    own = load_labelled(folder, size, "one")
+    others = load_labelled(against, own.data.size, "one")
+    if not own.names or not others.names:
+        raise UsageProblem("--against compares two folders of pictures; an archive has classes")
+    folders = (folder.resolve(), against.resolve())
+    classes = tuple(path.name for path in folders)
+    if len(set(classes)) < 2:
+        classes = tuple(f"{path.parent.name}/{path.name}" for path in folders)
+    counts = (len(own.names), len(others.names))
+    data = LabelledPictures(
+        torch.cat((own.data.pixels, others.data.pixels)),
+        torch.arange(2).repeat_interleave(torch.tensor(counts)),
+        classes,
+    )
+    return Loaded(
+        data,
+        None,
+        own.unreadable + others.unreadable,
+        own.names + tuple(str(folders[1] / name) for name in others.names),
+        class_list(dict(zip(classes, counts, strict=True)), "from two folders"),
     )
 
 

@@ -103,7 +103,8 @@ def planned(options: AuditOptions) -> AuditPlan:
     """Return the plan; raises UsageProblem for settings that make no sense, and writes nothing."""
     _check(options)
     select_run(options.device, options.precision)  # refuses a device that is not there
-    plan = plan_of(options, budget_of(options.budget), side_of(options.clean, options.labels))
+    side = side_of(options.clean, options.labels, options.against)
+    plan = plan_of(options, budget_of(options.budget), side)
     for name in plan.architectures:
         check_picture_size(network_and_view(name)[0], plan.training.seen_by(name).image_size)
     return plan
@@ -119,7 +120,8 @@ def prepare(options: AuditOptions, plan: AuditPlan, report: Report) -> Study:
     if not options.resume:
         forget(options.out)
     cap = options.pictures or budget_of(options.budget).pictures
-    clean = gather(options.clean, plan.training.source_size, options.test, cap, options.labels)
+    size = plan.training.source_size
+    clean = gather(options.clean, size, options.test, cap, options.labels, options.against)
     for text in clean.said:
         report(Notice(text))
     return study_of(options, plan, run, _copies(options, clean, run, report))
@@ -163,13 +165,18 @@ def _check(options: AuditOptions) -> None:
         trained_by(options.method, options.budget, options.recipe, options.train_steps)
     elif options.recipe or options.train_steps:
         raise UsageProblem("--recipe and --train-steps are for --method and --compare")
-    for folder in (options.clean, options.protected):
+    for folder in (options.clean, options.protected, options.against):
         how = folder and overlaps(options.out, folder)
         if folder and how in ("is", "is inside"):
             raise UsageProblem(
                 f"--out {printable(options.out)} {how} {printable(folder)}; choose a folder "
                 "outside it"
             )
+    if options.against and overlaps(options.against, options.clean):
+        raise UsageProblem(
+            f"--against {printable(options.against)} and {printable(options.clean)} hold the same "
+            "pictures; name a folder with pictures of others"
+        )
     check_destination(options.out, options.out)
 
 
@@ -304,7 +311,7 @@ def _subject(options: AuditOptions, copies: Copies) -> Subject:
     classes = pictures.train.classes
     counts = torch.bincount(pictures.train.labels, minlength=len(classes)).tolist()
     return Subject(
-        clean=_called(options.clean),
+        clean=" against ".join(map(_called, filter(None, (options.clean, options.against)))),
         protected=_called(options.protected) if options.protected else "made for this audit",
         classes=classes,
         class_counts=dict(zip(classes, counts, strict=True)),
@@ -314,7 +321,7 @@ def _subject(options: AuditOptions, copies: Copies) -> Subject:
         rho=str(copies.rho),
         largest_change=copies.largest_change,
         mean_change=copies.mean_change,
-        verified=len(copies.data),
+        verified=pictures.own,
         protection=copies.origin,
         duplicates=pictures.duplicates,
         smallest_class=min(counts),
