@@ -31,7 +31,7 @@ def test_results_go_to_standard_output_and_the_rest_beside(capsys):
     output.result("one [bold]two[/bold] :smile:", table)
     output.notice("beside")
     output.detail("hidden")
-    output.next_step("unlearn doctor")
+    output.next_step("doctor")
     output.emit({"never": "printed"})
     captured = capsys.readouterr()
     assert captured.out.startswith("one [bold]two[/bold] :smile:\n")

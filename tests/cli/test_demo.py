@@ -76,6 +76,13 @@ def test_the_command_says_what_to_do_next(tmp_path, monkeypatch, capsys):
     ]
 
 
+def test_the_folder_one_is_in_may_be_drawn_into(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run(["demo", ".", "--per-class", "1"]) == 0
+    line = capsys.readouterr().out.splitlines()[-1]
+    assert line == f"Next: unlearn protect . --out {tmp_path}-protected"
+
+
 def test_json(tmp_path, capsys):
     folder = tmp_path / "photos"
     assert run(["demo", str(folder), "--per-class", "1", "--json"]) == 0

@@ -54,7 +54,7 @@ def test_a_pulled_generator_is_found_by_its_name(content, folder, tmp_path, caps
     assert captured.out.splitlines() == [
         f"Pulled mine  ({len(content) / 1000:.0f} kB, SHA-256 {sha(content)[:12]})  "
         f"{folder}/mine.safetensors",
-        "Next: unlearn protect ./photos --out ./protected --generator mine",
+        "It is taken by protect and audit with --generator mine",
     ]
     assert names(folder) == {"mine.safetensors"}
     assert (folder / "mine.safetensors").read_bytes() == content

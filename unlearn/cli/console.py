@@ -161,10 +161,13 @@ class Output:
         """Print an error line beside the result, whatever was asked for."""
         print_error(text)
 
-    def next_step(self, command: str) -> None:
+    def next_step(self, *words: object) -> None:
         """Name the command to run next, on one line, so that it can be copied."""
+        from unlearn.files.text import command_line
+
         if not (self.as_json or self.quiet):
-            stdout_console().print(Text(printable(f"Next: {command}")), soft_wrap=True)
+            line = f"Next: {command_line('unlearn', *words)}"
+            stdout_console().print(Text(line), soft_wrap=True)
 
     def emit(self, value: Mapping[str, object]) -> None:
         """Write the JSON object of this command, if JSON was asked for."""

@@ -1,7 +1,5 @@
 """`unlearn demo`: draw a small labelled folder to try the tool on."""
 
-import shlex
-
 from unlearn.cli.console import Brief
 from unlearn.demo.options import DemoOptions
 
@@ -13,6 +11,7 @@ def demo(options: DemoOptions, output: Brief) -> int:
     unlearn demo ./photos --seed 7 --per-class 100
     """
     from unlearn.demo.run import demo as work
+    from unlearn.files.text import beside, command_line
 
     result = work(options)
     folder, count = options.folder, sum(result.classes.values())
@@ -20,9 +19,8 @@ def demo(options: DemoOptions, output: Brief) -> int:
         f"Drew {count} pictures in {len(result.classes)} classes ({', '.join(result.classes)}) "
         f"in {folder}"
     )
-    protected = folder.with_name(f"{folder.name}-protected")
-    following = shlex.join(["unlearn", "protect", str(folder), "--out", str(protected)])
-    output.next_step(following)
+    following = ("protect", folder, "--out", beside(folder, "-protected"))
+    output.next_step(*following)
     output.emit(
         {
             "command": "demo",
@@ -32,7 +30,7 @@ def demo(options: DemoOptions, output: Brief) -> int:
             "classes": result.classes,
             "size_bytes": result.size_bytes,
             "seed": options.seed,
-            "next": following,
+            "next": command_line("unlearn", *following),
         }
     )
     return 0

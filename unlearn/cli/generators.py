@@ -130,7 +130,7 @@ def pull(request: PullRequest, output: Brief) -> int:
     """
     from dataclasses import asdict
 
-    from unlearn.files.text import size_text
+    from unlearn.files.text import command_line, size_text
     from unlearn.generators.pull import pull as fetch
 
     with output.meter("Downloading", None, "MB") as meter:
@@ -143,7 +143,8 @@ def pull(request: PullRequest, output: Brief) -> int:
     what = "Pulled" if pulled.state == "pulled" else "Already here:"
     size, digest = size_text(pulled.size_bytes), pulled.sha256[:SHORT_HASH]
     output.result(f"{what} {pulled.name}  ({size}, SHA-256 {digest})  {pulled.path}")
-    output.next_step(f"unlearn protect ./photos --out ./protected --generator {pulled.name}")
+    generator = command_line("--generator", pulled.name)
+    output.result(f"It is taken by protect and audit with {generator}")
     output.emit({**_outcome("pull"), **asdict(pulled)})
     return 0
 

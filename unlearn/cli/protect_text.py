@@ -1,6 +1,5 @@
 """What `unlearn protect` prints in the end: the account of the whole run."""
 
-import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import PurePosixPath
@@ -38,8 +37,8 @@ def print_result(result: ProtectReport, output: Output) -> None:
         output.result(*_account(result), hang=_TEXT_AT)
     output.result(*survival_lines(result.survival), hang=_TEXT_AT)
     if result.protected:
-        first = "" if len(result.inputs) > 1 else f"{_quoted(result.inputs[0])} "
-        output.next_step(f"unlearn verify {first}{_quoted(result.out)}")
+        sources = result.inputs if len(result.inputs) == 1 else ()
+        output.next_step("verify", *sources, result.out)
     if result.interrupted:
         left = f"{count_text(result.left)} {'is' if result.left == 1 else 'are'} left"
         output.notice(f"Interrupted; {left}. The same line goes on with what is left.")
@@ -207,8 +206,3 @@ def _dry_run(result: ProtectReport) -> Iterator[str]:
 def count_text(number: int, noun: str = "picture", plural: str = "s") -> str:
     """Return a number with its noun."""
     return f"{number} {noun}" + ("" if number == 1 else plural)
-
-
-def _quoted(path: object) -> str:
-    """Return a path as a shell takes it."""
-    return shlex.quote(printable(path))

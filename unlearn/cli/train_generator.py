@@ -141,6 +141,9 @@ class _Teller:
 
 def _show(output: Output, trained: "TrainReport", data: Path, out: Path) -> None:
     """Print the result, as text or JSON."""
+    from unlearn.datasets.cifar import find_cifar
+    from unlearn.files.text import beside
+
     curve = trained.header.curve
     reached = {
         name: values[-1]
@@ -164,10 +167,11 @@ def _show(output: Output, trained: "TrainReport", data: Path, out: Path) -> None
             kind = "unseen" if "test" in name else "its own"
             output.result(f"Surrogate    {value:.1%} accuracy on {kind} clean pictures")
     output.result(f"Time         {duration_text(trained.seconds)}")
-    generator = shlex.quote(str(out))
+    generator = ("--generator", out)
     if trained.header.classes:
-        output.next_step(f"unlearn audit {shlex.quote(str(data))} --generator {generator}")
-    unbounded = "" if trained.header.rho else " --allow-unbounded"
-    output.next_step(
-        f"unlearn protect ./photos --out ./protected --generator {generator}{unbounded}"
-    )
+        output.next_step("audit", data, *generator)
+    if find_cifar(data) is None:
+        unbounded = () if trained.header.rho else ("--allow-unbounded",)
+        output.next_step(
+            "protect", data, "--out", beside(data, "-protected"), *generator, *unbounded
+        )

@@ -1,6 +1,5 @@
 """`unlearn verify`: the bound proved again, from the pixels of the files."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +44,7 @@ def verify(
     output.emit(as_plain(result, source, out))
     print_result(result, output)
     if result.ok and source is not None and _has_classes(source):
-        output.next_step(f"unlearn audit {shlex.quote(str(source))} {shlex.quote(str(out))}")
+        output.next_step("audit", source, out)
     return 0 if result.ok else 1
 
 

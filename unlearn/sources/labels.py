@@ -6,7 +6,6 @@ the option that says it, and every decision is put into one sentence for the per
 
 import os
 import re
-import shlex
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final, Literal, cast
 
 from unlearn.errors import UsageProblem
-from unlearn.files.text import printable
+from unlearn.files.text import command_line, printable
 from unlearn.sources.scan import Scan, Selection, Source, scan
 from unlearn.sources.tables import Row, has_labels, read_table, readable
 
@@ -273,7 +272,7 @@ def _flat_parts(tops: Sequence[str]) -> str:
 def _more_than_parts(tops: Sequence[str], kinds: Mapping[str, Part], shared: Sequence[str]) -> str:
     """Return the refusal of parts with other folders beside them."""
     others = [top for top in tops if top not in kinds]
-    leave = " ".join(f"--exclude {shlex.quote(printable(top))}" for top in others[:_NAMED])
+    leave = " ".join(f"--exclude {command_line(top)}" for top in others[:_NAMED])
     return (
         f"{under(list(kinds))} hold the same folders ({_some(shared)}), as the parts of a data "
         f"set do, but {under(others)} beside them is no part. If all are classes, use "
