@@ -14,7 +14,7 @@ from unlearn.protection.events import SurvivalReport
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.survival import as_plain
 
-NOTICE = "Measuring what the web leaves of the noise of"
+NOTICE = "Measuring how much noise survives the web, on"
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def test_the_account_shows_what_is_left_and_says_what_it_is_not(here, capsys):
     lines = captured.out.splitlines()
     start = next(n for n, line in enumerate(lines) if line.startswith("  Survival"))
     assert lines[start] == (
-        "  Survival           3  of 3 measured; share of the noise that is left, mean and worst:"
+        "  Survival           3  of 3 measured: how much of the noise is left, mean and worst"
     )
     sums = stored(here)["transformations"]
     assert list(sums) == list(TRANSFORMATIONS)
@@ -52,8 +52,8 @@ def test_the_account_shows_what_is_left_and_says_what_it_is_not(here, capsys):
         assert int(worst) == pytest.approx(100 * found["worst_share"], abs=0.51)
         assert rest == f"after {found['title']} (worst: {found['worst_picture']})"
     assert lines[start + 4 :] == [
-        "                        This is how strong the noise is, not what it does; "
-        "unlearn audit tells that",
+        "                        That is how strong the noise is; what it does, "
+        "'unlearn audit' measures",
         "Next: unlearn verify photos out",
     ]
     assert captured.err.splitlines()[-1] == f"{NOTICE} 3 pictures"
@@ -89,7 +89,7 @@ def test_a_finished_folder_is_only_measured(here, capsys):
     capsys.readouterr()
     assert protect("--report-survival") == 0
     captured = capsys.readouterr()
-    assert "of these by an earlier run, left as they are" in captured.out
+    assert captured.out.startswith("Nothing to do: all 3 pictures are protected already, in out\n")
     assert "  Survival           3  of 3 measured" in captured.out
     after = tree(here)
     assert after.keys() - before.keys() == {"out.unlearn/survival.json"}

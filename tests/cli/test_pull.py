@@ -579,7 +579,7 @@ def published(content, monkeypatch):
 
 def test_a_name_of_the_index_needs_no_hash(published, content, folder, capsys):
     assert run(["generators", "list"]) == 0
-    assert "portrait  available" in capsys.readouterr().out
+    assert "portrait     available, " in capsys.readouterr().out
     assert run(["protect", ".", "--out", "../x", "-g", "portrait"]) == 4
     assert "Run: unlearn generators pull portrait" in capsys.readouterr().err
     assert published.paths == []
@@ -588,7 +588,7 @@ def test_a_name_of_the_index_needs_no_hash(published, content, folder, capsys):
     capsys.readouterr()
     assert run(["generators", "list"]) == 0
     shown = capsys.readouterr().out
-    assert "portrait  pulled" in shown
+    assert "portrait     pulled, " in shown
     assert "available" not in shown
 
 
@@ -631,7 +631,7 @@ def test_a_damaged_pulled_generator_does_not_hide_the_others(content, folder, ca
     (folder / "bad.safetensors").write_bytes(b"x")
     assert run(["generators", "list"]) == 0
     captured = capsys.readouterr()
-    assert "good    pulled" in captured.out
+    assert "good         pulled, " in captured.out
     assert captured.err == f"Error: {folder}/bad.safetensors: not a safetensors file\n"
 
 

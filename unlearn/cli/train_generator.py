@@ -128,10 +128,11 @@ class _Teller:
     def _stepped(self, event: "Stepped") -> None:
         """Move the bar; estimate the time from the first steps."""
         taken = event.step - self.first
-        if taken == min(_FIRST_STEPS, event.steps - self.first):
+        if taken == _FIRST_STEPS and event.step < event.steps:
             left = (time.monotonic() - self.began) / taken * (event.steps - event.step)
-            measured = "the first step" if taken == 1 else f"the first {taken} steps"
-            self.output.notice(f"About {duration_text(left)} left, measured on {measured}")
+            self.output.notice(
+                f"About {duration_text(max(1, left))} left, measured on the first {taken} steps"
+            )
         note = "  ".join(f"{_TERMS.get(n, n)} {v:.3f}" for n, v in event.metrics.items())
         self.last = note or self.last
         self.meter.update(event.step, self.last, event.steps)

@@ -47,7 +47,7 @@ def with_survival(
         return result
     chosen = sample([record for record in result.protected if _pixels(record) <= MOST_SHOWN_PIXELS])
     pictures = "1 picture" if len(chosen) == 1 else f"{len(chosen)} pictures"
-    report(Notice(f"Measuring how much of the noise of {pictures} survives what the web does"))
+    report(Notice(f"Measuring how much noise survives the web, on {pictures}"))
     sources = {picture.name: picture.source for picture in plan.pictures}
     jobs = [
         Finished(source=sources[one.src], protected=plan.out / str(one.out), pixels=_pixels(one))
