@@ -57,8 +57,8 @@ def _rows(result: VerifyReport, named: int) -> Iterator[Text]:
             continue
         for place, check in enumerate(checks[:named]):
             name, reason = printable(check.source or check.output or ""), printable(check.reason)
-            heading = ("", "") if place else (title, len(checks))
-            yield _row(*heading, f"{name}  {reason}", "bold red")
+            first = place == 0
+            yield _row(title * first, len(checks) if first else "", f"{name}  {reason}", "bold red")
         if len(checks) > named:
             yield _row("", "", f"and {len(checks) - named} more, see --verbose", "")
 
