@@ -15,6 +15,10 @@ from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.plan import PlannedPicture
 
+_ONE_KIND: Final = (
+    "All {:,} pictures will carry the same kind of noise. Put pictures of different things into "
+    "folders of their own, and each folder gets noise of its own"
+)
 _LEAST_KNOWN: Final = 3  # pictures after the first, for a pace that is worth keeping
 _LEAST_SECONDS: Final = 1.0
 _EACH: Final = 0.1  # megapixels whose time any picture takes, however small; measured on a CPU
@@ -59,6 +63,10 @@ class Telling:
             self.output.notice(line)
         if event.pending and not self.options.dry_run:
             self.output.notice(_cost(event, seconds))
+        labels = event.plan.labelling
+        unasked = labels.mode == "one" and self.options.labels == "auto"
+        if event.by_class and unasked and len(labels.labels) > 1:
+            self.output.notice(_ONE_KIND.format(len(labels.labels)))
 
     def _progress(self, event: Progress) -> None:
         """Move the bar, and under --verbose print the picture's line."""

@@ -29,6 +29,7 @@ class Started:
     todo: tuple[PlannedPicture, ...]
     needed_bytes: int
     free_bytes: int
+    by_class: bool = False  # whether noise goes by class, as far as is known
 
     @property
     def pending(self) -> int:

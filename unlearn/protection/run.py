@@ -47,10 +47,6 @@ from unlearn.workers.pool import Interruption, Pool
 
 __all__ = ["ProtectOptions", "ProtectReport", "load_generator", "protect"]
 
-_ONE_KIND = (
-    "All {:,} pictures will carry the same kind of noise. Put pictures of different things into "
-    "folders of their own, and each folder gets noise of its own"
-)
 _STOPPING = "Stopping after the pictures under way; press Ctrl-C again to stop at once"
 
 
@@ -172,8 +168,7 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectReport:
             plan = make_plan(options.request)
         if ground.settings.key != key or plan is not ground.plan:
             ground = _lay_ground(options, plan, header, key)
-        _announce(ground, device, report)
-        _warn_of_one_class(ground, generator, report)
+        _announce(ground, device, report, by_class=generator.by_class)
         manifest = ManifestWriter(plan.records)
         manifest.header(_run_header(ground, key, device))
         recorder = ManifestRecorder(plan, ground.work.outdated, manifest, report)
@@ -246,7 +241,7 @@ def _tidy(ground: Groundwork) -> None:
             (out / folder).rmdir()
 
 
-def _announce(ground: Groundwork, device: str, report: Report) -> None:
+def _announce(ground: Groundwork, device: str, report: Report, *, by_class: bool = False) -> None:
     """Say what is about to be done."""
     plan = ground.plan
     report(
@@ -259,6 +254,7 @@ def _announce(ground: Groundwork, device: str, report: Report) -> None:
             todo=tuple(plan.pictures[number] for number in ground.work.pending),
             needed_bytes=ground.needed_bytes,
             free_bytes=free_bytes(plan.out),
+            by_class=by_class,
         )
     )
     notices = list(plan.notices)
@@ -276,15 +272,6 @@ def _announce(ground: Groundwork, device: str, report: Report) -> None:
         )
     for text in notices:
         report(Notice(text))
-
-
-def _warn_of_one_class(ground: Groundwork, generator: LoadedGenerator, report: Report) -> None:
-    """Say what one class for all means, if noise goes by class and nobody asked for one."""
-    labelling = ground.plan.labelling
-    count = len(labelling.labels)
-    unasked = labelling.mode == "one" and ground.options.labels == "auto"
-    if unasked and count > 1 and generator.by_class:
-        report(Notice(_ONE_KIND.format(count)))
 
 
 def _run_header(ground: Groundwork, key: Key, device: str) -> RunHeader:
