@@ -184,7 +184,7 @@ def test_lines_are_broken_between_words_and_never_within_one():
     assert folded("a " + "x" * 50 + " b", 10, 2) == f"a\n  {'x' * 50}\n  b"
     assert folded("reaches 25.0 %, so", 12) == "reaches\n25.0 %, so"
     assert folded("猫猫猫 猫猫", 8) == "猫猫猫\n猫猫"
-    assert folded("a 猫猫猫 猫", 8) == "a\n猫猫猫\n猫"
+    assert folded("a 猫猫猫 猫", 7) == "a\n猫猫猫\n猫"
     assert folded("a\n\n  b", 10) == "a\n\n  b"
 
 
