@@ -103,6 +103,11 @@ def planned(options: AuditOptions) -> AuditPlan:
     """Return the plan; raises UsageProblem for settings that make no sense, and writes nothing."""
     _check(options)
     select_run(options.device, options.precision)  # refuses a device that is not there
+    if options.against and overlaps(options.against, options.clean):
+        raise UsageProblem(
+            f"--against {printable(options.against)} and {printable(options.clean)} hold the same "
+            "pictures; name a folder with pictures of others"
+        )
     side = side_of(options.clean, options.labels, options.against)
     plan = plan_of(options, budget_of(options.budget), side)
     for name in plan.architectures:
@@ -172,11 +177,6 @@ def _check(options: AuditOptions) -> None:
                 f"--out {printable(options.out)} {how} {printable(folder)}; choose a folder "
                 "outside it"
             )
-    if options.against and overlaps(options.against, options.clean):
-        raise UsageProblem(
-            f"--against {printable(options.against)} and {printable(options.clean)} hold the same "
-            "pictures; name a folder with pictures of others"
-        )
     check_destination(options.out, options.out)
 
 
