@@ -44,5 +44,5 @@ def test_a_path_is_taken_as_it_is(bundled, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["portrait", "../base", "base.safetensors", ""])
 def test_an_unknown_name_says_which_there_are(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(EnvironmentProblem, match=r"neither a file nor one of .* \(base, casts, motifs\)"):
+    with pytest.raises(EnvironmentProblem, match=r"nor one of .* \(base, casts, motifs\)"):
         catalogue.resolve(name)
