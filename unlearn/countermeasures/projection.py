@@ -70,7 +70,8 @@ def principal_directions(data: LabelledPictures, seed: int) -> Tensor:
         spread = (own - own.mean(dim=0)) @ inverse.T
         _, vectors = torch.linalg.eigh(spread.T @ spread)
         found.append(inverse.T @ vectors[:, -each:])
-    return basis @ torch.linalg.qr(torch.cat(found, dim=1)).Q.to(basis)
+    orthogonal: Tensor = torch.linalg.qr(torch.cat(found, dim=1)).Q
+    return basis @ orthogonal.to(basis)
 
 
 def _leading(data: LabelledPictures, seed: int) -> tuple[Tensor, Tensor]:

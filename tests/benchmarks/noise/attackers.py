@@ -70,12 +70,12 @@ def subtracted(
         images = part.float()
         mask = shown(images / WHITE, method.mask) if method.mask else torch.ones_like(images[:, :1])
         scores = correlations(images, mask, tiles)
-        if chosen is not None:
-            own = chosen[n : n + _TOGETHER]
+        own = None if chosen is None else chosen[n : n + _TOGETHER]
+        if own is not None:
             scores = scores[torch.arange(len(part)), own][:, None]
         best = scores.flatten(1).argmax(dim=1)
         which, roll = best // scores[0, 0].numel(), best % scores[0, 0].numel()
-        tile = tiles[which if chosen is None else own]
+        tile = tiles[which if own is None else own]
         noise = torch.stack(
             [laid(*pair, part.shape[-1]) for pair in zip(tile, roll.tolist(), strict=True)]
         )

@@ -92,6 +92,7 @@ FLAG_TEXTS: Final[dict[str, FlagText]] = {
         "these.",
     ),
     "motif-as-strong": FlagText(
+        "A random motif does as much",
         "a victim of wholly protected pictures is not below that of the random motif, neither at "
         "the end nor in its best epoch, by more than the spread between seeds (with one seed: half "
         "of the 95 % interval).",
