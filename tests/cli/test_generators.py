@@ -52,7 +52,7 @@ def test_info_by_name_and_by_file(bundled, tiny_generator, capsys):
     shown = capsys.readouterr().out
     assert f"path               {bundled}" in shown
     assert "classes            a, b, c" in shown
-    assert "noise=(attack=(radius=8/255" in shown
+    assert "noise=(against=None, attack=(radius=8/255" in shown
     assert "facts              rho-a=4/255" in shown
     assert "data fingerprint" not in shown
     assert run(["generators", "info", str(tiny_generator), "--json"]) == 0

@@ -257,7 +257,7 @@ def test_two_albums_of_one_output_are_each_verified_against_their_own(there, cap
     capsys.readouterr()
     assert run(["verify", source, "out"]) == 0
     said = capsys.readouterr()
-    assert "1 of 1 files" in said.out
+    assert "1 of 1 file is" in said.out
     assert "1 output of another source is in this folder by the manifest, and not compared" in (
         " ".join(said.err.split())
     )

@@ -85,7 +85,7 @@ class Subject:
     protection: str  # "generator base (sha256 3f9c…)", "method min-max-min", "pictures as given"
     duplicates: int = 0  # held-out pictures whose contents are also in the training set
     unreadable: tuple[tuple[str, str], ...] = ()
-    class_counts: Mapping[str, int] = field(default_factory=dict)  # training pictures of each
+    class_counts: dict[str, int] = field(default_factory=dict)  # training pictures of each
     smallest_class: int | None = None  # its training pictures; None: all classes have about as many
 
 
