@@ -28,6 +28,7 @@ from tests.support.making import (
 )
 from unlearn.attack import frozen, pgd
 from unlearn.methods.em import Em
+from unlearn.methods.ntga import _TOGETHER, Ntga, Surroundings
 from unlearn.methods.rem import Rem, Sem
 from unlearn.radius import Radius
 from unlearn.rng import Rng
@@ -295,3 +296,23 @@ def test_a_training_that_keeps_making_mistakes_ends_with_its_schedule():
     method = replace(Em.example().at(Radius.of_levels(0)), enough=Fraction(1, 1000))
     method.fit(make_network(), make_data(8), CPU, watch)
     assert watch.steps == method.schedule.steps
+
+
+# NTGA's code leaves out the last incomplete batch of held-out pictures, and its pictures beyond the
+# last whole block get no noise.
+
+
+def test_every_held_out_picture_has_a_say_and_every_picture_gets_noise():
+    method, data = Ntga.example(), make_data(_TOGETHER + 9)
+    block, others = data.pixels[:8], data.pixels[8:]
+    held = (block, data.labels[:8], others, data.labels[8:])
+    images = to_images(block).requires_grad_()
+
+    def gradient(*held):
+        losses = Surroundings(method, *held).losses(images.detach(), data.labels[:8])
+        return torch.autograd.grad(losses(images).sum(), images)[0]
+
+    everything, without = gradient(*held), gradient(*held[:2], others[:-1], held[3][:-1])
+    assert len(others) % _TOGETHER == 1
+    assert not torch.equal(everything.sign(), without.sign())
+    assert (everything.flatten(1).abs().amax(dim=1) > 0).all()

@@ -8,6 +8,7 @@ from unlearn.methods.entf import EntF
 from unlearn.methods.lsp import Lsp
 from unlearn.methods.min_max_min import MinMaxMin
 from unlearn.methods.motifs import Motifs
+from unlearn.methods.ntga import Ntga
 from unlearn.methods.rem import Rem, Sem
 from unlearn.methods.tap import Tap
 
@@ -22,6 +23,7 @@ METHODS: dict[str, type[Method]] = {
     Clusters.name: Clusters,
     Motifs.name: Motifs,
     Casts.name: Casts,
+    Ntga.name: Ntga,
 }
 
 __all__ = ["METHODS", "Cost", "Method", "MinMaxMin", "NoiseMaker", "Spec"]
