@@ -6,6 +6,7 @@ from unlearn.methods.clusters import Clusters
 from unlearn.methods.em import Em
 from unlearn.methods.entf import EntF
 from unlearn.methods.lsp import Lsp
+from unlearn.methods.mi_ue import MiUe
 from unlearn.methods.min_max_min import MinMaxMin
 from unlearn.methods.motifs import Motifs
 from unlearn.methods.ntga import Ntga
@@ -24,6 +25,7 @@ METHODS: dict[str, type[Method]] = {
     Motifs.name: Motifs,
     Casts.name: Casts,
     Ntga.name: Ntga,
+    MiUe.name: MiUe,
 }
 
 __all__ = ["METHODS", "Cost", "Method", "MinMaxMin", "NoiseMaker", "Spec"]
