@@ -28,12 +28,15 @@ from tests.support.making import (
 )
 from unlearn.attack import frozen, pgd
 from unlearn.methods.em import Em
+from unlearn.methods.kept_noise import KeptNoise
+from unlearn.methods.mi_ue import MiUe
 from unlearn.methods.ntga import _TOGETHER, Ntga, Surroundings
 from unlearn.methods.rem import Rem, Sem
+from unlearn.methods.tue import discriminant
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, project, to_delta, to_images, to_levels
-from unlearn.training import Batches, Schedule, train
+from unlearn.training import SILENT, Batches, Schedule, train
 from unlearn.views import Views
 
 STILL = Views(flip=False, pad=0)
@@ -316,3 +319,31 @@ def test_every_held_out_picture_has_a_say_and_every_picture_gets_noise():
     assert len(others) % _TOGETHER == 1
     assert not torch.equal(everything.sign(), without.sign())
     assert (everything.flatten(1).abs().amax(dim=1) > 0).all()
+
+
+# TUE's code stops at a batch of a single class, whose loss is a whole number without gradient;
+# MI-UE's adds noise to mirrored pictures that it then gives to pictures as they are.
+
+
+def test_groups_of_a_single_class_leave_noise_where_it_is():
+    noise = make_images(3).requires_grad_()
+    (gradient,) = torch.autograd.grad(discriminant(noise, torch.ones(3, dtype=torch.int64)), noise)
+    assert torch.equal(gradient, torch.zeros_like(noise))
+
+
+def test_the_kept_noise_of_a_picture_is_mirrored_with_it():
+    method, data, seen = MiUe.example(), make_data(4), []
+    method = replace(method, views=Views(pad=0), schedule=Schedule(1, 4), sweeps=1)
+    kept = KeptNoise(data, make_images(4, seed=1) / 10, 1, 4, CPU)
+
+    def losses(model, noisy, batch):
+        view = method.views(noisy, batch.rng)
+        whole = (to_images(data.pixels) + kept.noise)[batch.index]
+        mirrored = (view == whole.flip(3)).flatten(1).all(dim=1)
+        assert (mirrored | (view == whole).flatten(1).all(dim=1)).all()
+        seen.extend(mirrored.tolist())
+        return model(view).sum(dim=1)
+
+    kept.train(make_network(), losses, lambda *parts: parts[2], method.schedule, SILENT)
+    assert len(seen) == 4
+    assert any(seen)

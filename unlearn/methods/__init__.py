@@ -12,6 +12,7 @@ from unlearn.methods.motifs import Motifs
 from unlearn.methods.ntga import Ntga
 from unlearn.methods.rem import Rem, Sem
 from unlearn.methods.tap import Tap
+from unlearn.methods.tue import Tue
 
 METHODS: dict[str, type[Method]] = {
     MinMaxMin.name: MinMaxMin,
@@ -25,6 +26,7 @@ METHODS: dict[str, type[Method]] = {
     Motifs.name: Motifs,
     Casts.name: Casts,
     Ntga.name: Ntga,
+    Tue.name: Tue,
     MiUe.name: MiUe,
 }
 
