@@ -1,6 +1,7 @@
 """The contract of every method: an entry in METHODS joins these tests by itself."""
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass, replace
 from fractions import Fraction
@@ -300,6 +301,25 @@ def test_a_training_that_was_stopped_ends_where_an_undisturbed_one_does(name, tm
         with pytest.raises(KeyboardInterrupt):
             fit(SMALL[name], Stopping(path, after))
         assert same_numbers(numbers_of(fit(SMALL[name], Stopping(path))), expected)
+
+
+@every
+@pytest.mark.parametrize("counts", [(5, 1, 1), (1, 0), (3,)], ids=["uneven", "one", "one class"])
+def test_a_method_takes_few_or_uneven_pictures_of_an_odd_size_or_says_why_not(name, counts):
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    classes = tuple("abc"[: len(counts)])
+    data = LabelledPictures(make_pixels(len(labels), 7), labels, classes)
+    try:
+        made = generator_from(data, SMALL[name], SPEC.architecture, CPU, name="made")
+    except UsageProblem as problem:
+        assert counts != (5, 1, 1)
+        assert re.search(r"\d", str(problem))  # noqa: PT017
+        return
+    images, rng = to_images(data.pixels), Rng.for_images(0, data.ids)
+    delta = made.maker(images, made.maker.targets(images, labels, rng), rng)
+    assert delta.shape == images.shape
+    assert torch.isfinite(delta).all()
+    assert (delta.flatten(1).abs().amax(dim=1) * 255 >= 0.5).all()
 
 
 @every

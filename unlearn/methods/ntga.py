@@ -150,7 +150,8 @@ class Surroundings:
             for part in self.others.split(_TOGETHER)
         ]
         self.across = torch.cat(parts)
-        self.classes = 1 + int(torch.cat([labels, truth]).max())
+        # Guesses are wrong only where there is a second class, which may have no picture here.
+        self.classes = max(2, 1 + int(torch.cat([labels, truth]).max()))
 
     def losses(self, images: Tensor, labels: Tensor) -> Losses:
         """Return the held-out errors that pictures cause, each alone in the place it takes."""
