@@ -15,6 +15,7 @@ from unlearn.methods import Spec, kernels, ntga
 from unlearn.methods.kernels import last_layer, tangent_kernel
 from unlearn.methods.ntga import Ntga, Surroundings, flowed, held_out_error
 from unlearn.radius import Radius
+from unlearn.tensors import to_levels
 from unlearn.training import SILENT
 
 ORACLE = oracle("ntga")
@@ -314,6 +315,14 @@ def test_noise_raises_the_held_out_error_of_every_picture():
         held = (module.get_buffer(name) for name in ntga._HELD)
         losses = Surroundings(method, *held).losses(images, data.labels)
         assert (losses(images + delta) > losses(images)).all()
+
+
+def test_the_reference_option_takes_the_whole_radius_at_once():
+    method = replace(Ntga.example(), reference=True)
+    module, images = fitted(method, make_stripes(40)), 0.25 + make_images(2) / 2
+    delta = method.ready(module, CPU).make(images, make_labels(2), make_rng(2))
+    assert (to_levels(delta, method.bound).abs() == 8).all()
+    assert method.facts()["network"].endswith(" 1 solutions a picture")
 
 
 def test_a_class_that_the_block_lacks_gets_noise():
