@@ -59,6 +59,12 @@ def stretched(pattern: Tensor, height: int, width: int) -> Tensor:
     return pattern[..., down[:, None], across]
 
 
+def scaled_into(delta: Tensor, radius: Radius) -> Tensor:
+    """Shrink each picture's δ (N, C, H, W) as a whole until its largest value is the radius."""
+    largest = delta.abs().amax(dim=(1, 2, 3), keepdim=True)
+    return delta * (float(radius) / largest.clamp(min=torch.finfo(delta.dtype).tiny)).clamp(max=1)
+
+
 def to_levels(delta: Tensor, radius: Radius) -> Tensor:
     """Round delta (float, shares of the range) to int16 8-bit steps, |n| ≤ radius.levels."""
     return (delta * WHITE).round().clamp(-radius.levels, radius.levels).to(torch.int16)

@@ -3,6 +3,7 @@
 from unlearn.methods.base import Cost, Method, NoiseMaker, Spec
 from unlearn.methods.casts import Casts
 from unlearn.methods.clusters import Clusters
+from unlearn.methods.cuda import Cuda
 from unlearn.methods.em import Em
 from unlearn.methods.entf import EntF
 from unlearn.methods.lsp import Lsp
@@ -22,6 +23,7 @@ METHODS: dict[str, type[Method]] = {
     Tap.name: Tap,
     EntF.name: EntF,
     Lsp.name: Lsp,
+    Cuda.name: Cuda,
     Clusters.name: Clusters,
     Motifs.name: Motifs,
     Casts.name: Casts,
