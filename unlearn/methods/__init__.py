@@ -11,6 +11,7 @@ from unlearn.methods.mi_ue import MiUe
 from unlearn.methods.min_max_min import MinMaxMin
 from unlearn.methods.motifs import Motifs
 from unlearn.methods.ntga import Ntga
+from unlearn.methods.ops import Ops
 from unlearn.methods.rem import Rem, Sem
 from unlearn.methods.tap import Tap
 from unlearn.methods.tue import Tue
@@ -24,6 +25,7 @@ METHODS: dict[str, type[Method]] = {
     EntF.name: EntF,
     Lsp.name: Lsp,
     Cuda.name: Cuda,
+    Ops.name: Ops,
     Clusters.name: Clusters,
     Motifs.name: Motifs,
     Casts.name: Casts,
