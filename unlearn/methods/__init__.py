@@ -1,5 +1,6 @@
 """Methods by name."""
 
+from unlearn.methods.ar import Ar
 from unlearn.methods.base import Cost, Method, NoiseMaker, Spec
 from unlearn.methods.casts import Casts
 from unlearn.methods.clusters import Clusters
@@ -24,6 +25,7 @@ METHODS: dict[str, type[Method]] = {
     Tap.name: Tap,
     EntF.name: EntF,
     Lsp.name: Lsp,
+    Ar.name: Ar,
     Cuda.name: Cuda,
     Ops.name: Ops,
     Clusters.name: Clusters,
