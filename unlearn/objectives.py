@@ -25,7 +25,8 @@ def randomness(logits: Tensor, form: Randomness = "norm") -> Tensor:
     most 1 whatever K is. The authors' code uses "norm" for 10 classes and "squared" for 100.
     """
     classes = logits.shape[1]
-    away = torch.softmax(logits.float(), dim=1) - 1 / classes
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    away = torch.softmax(exact, dim=1) - 1 / classes
     squared = away.square().sum(dim=1)
     if form == "mse":
         return squared / classes
