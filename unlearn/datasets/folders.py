@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from unlearn.datasets import stored
 from unlearn.datasets.cifar import find_cifar, load_cifar
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import NothingFound, PictureError, UsageProblem
@@ -161,9 +162,13 @@ def _read(
     files: Sequence[tuple[Source, int]],
     size: int,
 ) -> Loaded:
-    """Read pictures of numbered classes as squares of a size."""
-    names = [source.relative for source, _ in files]
-    squares = load_squares([source.path for source, _ in files], size)
+    """Read pictures of numbered classes as squares of a size; many are read once and kept."""
+    names, paths = [source.relative for source, _ in files], [source.path for source, _ in files]
+    reading = repr((size, tuple(classes), [number for _, number in files]))
+    place = stored.place_for(paths, reading)
+    if place and (kept := stored.recall(place)):
+        return Loaded(kept, None, names=tuple(names))
+    squares = load_squares(paths, size)
     read = [n for n, square in enumerate(squares) if not isinstance(square, str)]
     unreadable = tuple((names[n], s) for n, s in enumerate(squares) if isinstance(s, str))
     if not read:
@@ -171,6 +176,8 @@ def _read(
     pixels = torch.from_numpy(np.stack([squares[n] for n in read]))
     labels = torch.tensor([files[n][1] for n in read], dtype=torch.int64)
     data = LabelledPictures(pixels, labels, tuple(classes))
+    if place and not unreadable and place == stored.place_for(paths, reading):
+        stored.keep(data, place)
     return Loaded(data, None, unreadable, tuple(names[n] for n in read))
 
 

@@ -11,9 +11,10 @@ import platformdirs
 NO_HOME: Final = "there is no home folder (HOME is not set)"
 
 
-def own_folder(kind: Literal["config", "data", "state"]) -> Path | None:
+def own_folder(kind: Literal["cache", "config", "data", "state"]) -> Path | None:
     """Return the tool's folder of a kind in the person's home; None if there is no home."""
     places = {
+        "cache": platformdirs.user_cache_path,
         "config": platformdirs.user_config_path,
         "data": platformdirs.user_data_path,
         "state": platformdirs.user_state_path,
