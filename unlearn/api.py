@@ -16,7 +16,7 @@ from unlearn.audits.options import AuditOptions
 from unlearn.errors import UsageProblem
 from unlearn.generators.options import DEFAULT_METHOD, MethodOptions, TrainOptions
 from unlearn.keywords import filled
-from unlearn.pictures.choices import FormatChoice, MetadataChoice, TimesChoice
+from unlearn.pictures.choices import ArchiveChoice, FormatChoice, MetadataChoice, TimesChoice
 from unlearn.protection.options import ProtectOptions
 from unlearn.radius import Radius
 from unlearn.verification.options import VerifyOptions
@@ -49,6 +49,7 @@ class ProtectKeywords(TypedDict, total=False):
     max_side: int | None
     metadata: MetadataChoice
     times: TimesChoice
+    archive_as: ArchiveChoice
     force: bool
     again: bool
     recursive: bool

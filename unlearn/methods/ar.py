@@ -201,5 +201,5 @@ def rolled(start: Tensor, processes: Tensor) -> Tensor:
 
 def sized(patterns: Tensor, size: float, order: float) -> Tensor:
     """Return patterns (N, C, H, W) of a norm of an order, 2 or infinity, over all values."""
-    norms = patterns.flatten(1).norm(order, dim=1)[:, None, None, None]
+    norms: Tensor = patterns.flatten(1).norm(order, dim=1)[:, None, None, None]
     return patterns * (size / norms)

@@ -125,7 +125,8 @@ def scores(pixels: Tensor) -> Tensor:
     white = corners().bool()[:, :, None]
     total, square = torch.where(white, from_white[:, None], from_black[:, None]).sum(dim=2)
     variance = 3 * len(pixels) * square - total.square()
-    return (total / variance.to(torch.float64).sqrt().clamp(min=_ALIKE)).T
+    found: Tensor = total / variance.to(torch.float64).sqrt().clamp(min=_ALIKE)
+    return found.T
 
 
 def search(found: list[Tensor], sparsity: int) -> Tensor:

@@ -5,3 +5,4 @@ from typing import Literal
 FormatChoice = Literal["auto", "keep", "png", "webp", "tiff"]
 TimesChoice = Literal["now", "keep"]
 MetadataChoice = Literal["keep", "no-location", "copyright", "none"]
+ArchiveChoice = Literal["archive", "folder"]

@@ -20,7 +20,7 @@ from unlearn.options import (
     Option,
     RhoOption,
 )
-from unlearn.pictures.choices import FormatChoice, MetadataChoice, TimesChoice
+from unlearn.pictures.choices import ArchiveChoice, FormatChoice, MetadataChoice, TimesChoice
 from unlearn.radius import Radius
 
 if TYPE_CHECKING:
@@ -124,6 +124,15 @@ class ProtectOptions:
         TimesChoice,
         Option("keep: each output gets the time of its source.", panel=OUTPUT),
     ] = "now"
+    archive_as: Annotated[
+        ArchiveChoice,
+        Option(
+            "Of a CIFAR archive, class folders are protected; archive: and packed again.",
+            details="Its pictures as PNG files are in `DIR.unpacked`, which `unlearn verify` takes "
+            "as the sources, the archive is in `DIR.archive`.",
+            panel=OUTPUT,
+        ),
+    ] = "archive"
     force: Annotated[
         bool,
         Option("Redo pictures that are finished, also with other settings.", panel=OUTPUT),

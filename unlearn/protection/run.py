@@ -27,6 +27,7 @@ from unlearn.pictures.preview import contact_sheet
 from unlearn.pictures.preview_page import preview_page
 from unlearn.protection import worker
 from unlearn.protection.already import without_protected
+from unlearn.protection.archive import archive_of, packed, unpacked
 from unlearn.protection.events import Notice, ProtectReport, Report, Started
 from unlearn.protection.key import Key, load_key
 from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes
@@ -73,6 +74,12 @@ def protect(options: ProtectOptions, report: Report) -> ProtectReport:
     Raises UsageProblem, NothingFound or EnvironmentProblem before anything is written if the run as
     a whole cannot be done, and EnvironmentProblem if the disk fills up on the way.
     """
+    archive = archive_of(options)
+    if archive is not None:
+        result = protect(unpacked(options, archive), report)
+        if options.archive_as == "archive":
+            packed(archive, result, report)
+        return result
     began = time.monotonic()
     file = resolve(options.generator)
     options = replace(options, generator=str(file), generator_name=options.called)
