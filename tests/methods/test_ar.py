@@ -200,6 +200,13 @@ def test_noise_of_a_large_picture_is_as_strong_at_its_end_as_at_its_start(maker)
     assert 0.5 < float(last / first) < 2
 
 
+def test_a_small_picture_is_one_process_without_the_first_rows_and_columns_of_its_start():
+    processes = find(2, 5.0, 8, one_stream())
+    noise = tiled(processes, torch.zeros(2, 3, 20, 30), make_rng(2))
+    start = edges(make_rng(2), 1, 1, 3, 24, 34)[:, 0, 0]
+    assert torch.equal(noise, rolled(start, processes)[..., CROP:, CROP:])
+
+
 def test_inside_a_tile_the_filter_of_the_class_is_silent_and_others_are_not():
     processes = find(2, 5.0, 60, one_stream())
     noise = sized(tiled(processes[:1], torch.zeros(1, 3, 64, 64), make_rng(1)), 2.0, 2)
