@@ -232,7 +232,7 @@ def discriminant(noise: Tensor, labels: Tensor, *, detached: bool = False) -> Te
     if detached:
         spreads = spreads.detach()
     one, two = torch.triu_indices(len(counts), len(counts), 1, device=flat.device)
-    there = (counts[one] * counts[two]).sign()
+    there = (counts[one] * counts[two] > 0).to(flat.dtype)
     ratios = (spreads[one] + spreads[two] + _NEAR) / (torch.pdist(centres) + _NEAR)
     mean: Tensor = (ratios * there).sum() / there.sum().clamp(min=1)
     return mean
