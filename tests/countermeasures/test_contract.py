@@ -15,8 +15,9 @@ every = pytest.mark.parametrize("name", COUNTERMEASURES)
 MIXING = {"mixup", "cutmix"}
 OF_THE_SET = {"projection", "projection2", "notch"}  # what they take out depends on all pictures
 NAMES = (
-    "none grey jpeg75 jpeg10 bits2 resize256 blur median gaussian-noise crop8 whole cutout mixup "
-    "cutmix randaugment ueraser projection projection2 notch label-noise early-stopping"
+    "none grey grey-world colour-jitter jpeg75 jpeg10 bits2 resize256 blur median gaussian-noise "
+    "crop8 whole cutout mixup cutmix randaugment ueraser projection projection2 notch label-noise "
+    "early-stopping"
 )
 
 
@@ -170,7 +171,7 @@ def test_none_hands_back_what_it_got():
 def test_an_unknown_name_is_refused_with_a_suggestion():
     with pytest.raises(UsageProblem, match='unknown countermeasure "gray"; did you mean "grey"'):
         find("gray")
-    with pytest.raises(UsageProblem, match="choose one of none, grey, jpeg75"):
+    with pytest.raises(UsageProblem, match="choose one of none, grey, grey-world"):
         find("xyzzy")
 
 

@@ -78,6 +78,8 @@ _ALL = (
     "projection",
     "projection2",
     "notch",
+    "grey-world",
+    "colour-jitter",
     "crop8",
     "whole",
     "label-noise",

@@ -161,10 +161,10 @@ class AuditOptions:
     countermeasures: Annotated[
         tuple[str, ...] | None,
         Option(
-            "What the copier tries, by commas: none, grey, jpeg75, jpeg10, bits2, resize256, "
-            "blur, median, gaussian-noise, cutout, mixup, cutmix, randaugment, ueraser, "
-            "projection, projection2, notch, crop8, whole, label-noise, early-stopping, diffusion; "
-            "all; or photos, the suite of docs/countermeasures.md.",
+            "What the copier tries, by commas: none, grey, grey-world, colour-jitter, jpeg75, "
+            "jpeg10, bits2, resize256, blur, median, gaussian-noise, cutout, mixup, cutmix, "
+            "randaugment, ueraser, projection, projection2, notch, crop8, whole, label-noise, "
+            "early-stopping, diffusion; all; or photos, the suite of docs/countermeasures.md.",
             details="'diffusion' needs '--purifier', and 'all' is all but it. Each has a clean "
             "control that suffers the same.",
             panel=VICTIMS,

@@ -4,6 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 from unlearn.countermeasures.base import Countermeasure
+from unlearn.countermeasures.colours import COLOUR_JITTER, GREY_WORLD
 from unlearn.countermeasures.compression import JPEG10, JPEG75, RESIZE256
 from unlearn.countermeasures.cropping import CROP8, WHOLE
 from unlearn.countermeasures.filters import BITS2, BLUR, GAUSSIAN_NOISE, GREY, MEDIAN
@@ -21,6 +22,8 @@ NONE = Countermeasure("none", "Pictures are trained on as they are.")
 COUNTERMEASURES: dict[str, Countermeasure] = {
     "none": NONE,
     "grey": GREY,
+    "grey-world": GREY_WORLD,
+    "colour-jitter": COLOUR_JITTER,
     "jpeg75": JPEG75,
     "jpeg10": JPEG10,
     "bits2": BITS2,
@@ -48,6 +51,8 @@ SUITES: dict[str, tuple[str, ...]] = {
     "photos": (
         "none",
         "grey",
+        "grey-world",
+        "colour-jitter",
         "jpeg75",
         "resize256",
         "crop8",

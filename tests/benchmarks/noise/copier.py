@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlearn.attack import Pgd, frozen, pgd
+from unlearn.countermeasures import find
 from unlearn.device import select_run
 from unlearn.models import build_classifier
 from unlearn.models.classifier import channels_last
@@ -36,6 +37,7 @@ class Copier:
     smallest: float = 0.25
     rate: float = 0.1
     grey: float = 0.0
+    each: str = "none"  # a countermeasure of the audit that acts on every batch
 
 
 def network(view: int, classes: int = CLASSES) -> nn.Module:
@@ -96,6 +98,9 @@ def fit(
             images = crops(pixels[index], copier.view, copier.smallest, stream)
             if copier.grey:
                 images = greyed(images, copier.grey, stream)
+            if copier.each != "none":
+                rng = Rng.for_images(seed + done, index)
+                images, _ = find(copier.each).each(images, labels[index], rng)
             if copier.rho_a:
                 images = attacked(model, images, labels[index], copier, run.precision, seed + done)
             with run.autocast():

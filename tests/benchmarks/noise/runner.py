@@ -96,6 +96,8 @@ def defended(pixels: Tensor, labels: Tensor, defence: str, key: int = 0) -> Tens
         return attackers.attacked(pixels, labels, defence, key)
     if defence == "projection2":  # at 112 pixels, as the audit's copier keeps photos
         return attackers.attacked(shown(pixels, 112), labels, defence, key)
+    if defence == "grey-world":
+        return attackers.attacked(pixels, labels, defence, key)
     if defence == "grey":
         return _each(pixels, lambda picture: picture.convert("L").convert("RGB"))
     if defence.startswith("jpeg"):
@@ -160,7 +162,7 @@ def run_job(job: Job, photos: tuple[Photos, Photos], tables: Path) -> dict:
     defence = job.get("defence", "none")
     pixels = defended(pixels, trained.labels, defence, key_number(job["noise"]))
     test = tested.pixels
-    if defence == "grey":
+    if defence in ("grey", "grey-world"):
         test = defended(test, tested.labels, defence)
     test = shown(test, copier.view)
     labels = tested.labels
