@@ -1,5 +1,6 @@
 """An audit of a folder without classes: the owner's pictures against those of others."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def test_only_the_owners_pictures_are_protected_and_the_copier_tells_them_apart(
     assert clean.train.classes == ("my photos", "theirs")
     assert set(clean.test.labels.tolist()) == {0, 1}
     mine = clean.train.labels == 0
-    for name in ("protected", "placebo", "protected-jpeg75"):
+    for name in ("protected", "placebo", "motif", "protected-jpeg75"):
         base = name.replace(name.partition("-")[0], "clean")
         one, other = (stored.load(study.sets / f"{n}.safetensors") for n in (name, base))
         changed = (one.pixels != other.pixels).flatten(1).any(dim=1)
@@ -75,6 +76,19 @@ def test_only_the_owners_pictures_are_protected_and_the_copier_tells_them_apart(
     assert report.subject.clean == "my photos against theirs"
     assert report.chance == 0.5
     assert [name for name, _ in report.previews] == [clean.names[0]]
+    assert {one.pictures for one in report.visibility} == {len(written)}
+
+
+def test_a_generator_trained_on_two_folders_protects_one_that_has_folders_of_its_own(options):
+    names = [f"{a}/{n}.png" for a in "abc" for n in range(4)]
+    clean = draw(options.clean.parent / "sorted", names, seed=3)
+    changed = replace(options, clean=clean, method="lsp", key=clean.parent / "key")
+    changed.key.write_bytes(bytes(32))
+    changed.out.mkdir()
+    copies = prepare(changed, planned(changed), lambda _: None).copies
+    assert copies.files
+    noise = copies.data.pixels.int() - copies.clean.train.pixels.int()
+    assert noise[copies.clean.own].flatten(1).any(dim=1).all()
 
 
 def test_folders_of_one_name_are_called_with_the_folders_around_them(options, tmp_path):

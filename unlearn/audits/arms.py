@@ -90,10 +90,10 @@ def training_set(
             f"the {len(copies)} {cell.arm} pictures are not copies of the {len(clean)} clean ones: "
             "their labels differ"
         )
-    return copies if marked.all() else _mixed(marked, copies, clean)
+    return copies if marked.all() else mixed(marked, copies, clean)
 
 
-def _mixed(marked: Tensor, noisy: LabelledPictures, clean: LabelledPictures) -> LabelledPictures:
+def mixed(marked: Tensor, noisy: LabelledPictures, clean: LabelledPictures) -> LabelledPictures:
     """Return the marked pictures of one set and the others of the other, in their places."""
     pixels = torch.where(marked[:, None, None, None], noisy.pixels, clean.pixels)
     return LabelledPictures(

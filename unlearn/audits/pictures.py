@@ -55,9 +55,9 @@ class CleanPictures:
         return tuple(glob.escape(name) for name in self.names if not is_theirs(name))
 
     @property
-    def own(self) -> int:
-        """How many training pictures are protected: all but those of others."""
-        return len(self.train) - sum(map(is_theirs, self.names))
+    def own(self) -> Tensor:
+        """Which training pictures are protected, bool (N,): all but those of others."""
+        return torch.tensor([not is_theirs(name) for name in self.names or [""] * len(self.train)])
 
     @property
     def duplicates(self) -> int:

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from unlearn.audits.copies import Copies
-from unlearn.audits.pictures import is_theirs
 from unlearn.errors import PictureError
 from unlearn.files.text import printable
 from unlearn.pictures.decoded import Picture, Preparation, to_image
@@ -35,8 +34,8 @@ def _spread(copies: Copies) -> list[int]:
     """Return the first picture of each of a few classes that has a copy."""
     labels = copies.data.labels.tolist()
     firsts = [labels.index(label) for label in sorted(set(labels))]
-    names = copies.clean.names
-    return [number for number in firsts if not names or not is_theirs(names[number])][:_SHEETS]
+    own = copies.clean.own
+    return [number for number in firsts if own[number]][:_SHEETS]
 
 
 def pair(copies: Copies, number: int) -> tuple[Picture, Picture]:

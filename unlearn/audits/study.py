@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import torch
 
-from unlearn.audits.arms import motif, placebo
+from unlearn.audits.arms import mixed, motif, placebo
 from unlearn.audits.budgets import Budget, budget_of, trained_by
 from unlearn.audits.copies import (
     Copies,
@@ -258,7 +258,7 @@ def fitted(options: AuditOptions, clean: CleanPictures, run: Run) -> ProtectOpti
         generator="" if options.method else str(resolve(options.generator)),
         generator_name=options.method or options.generator,
         rho=options.rho or Radius.of_levels(8),
-        labels=options.labels,
+        labels="one" if options.against else options.labels,
         include=clean.include,
         follow_symlinks=True,
         key=options.key,
@@ -286,8 +286,8 @@ def _store(options: AuditOptions, plan: AuditPlan, copies: Copies) -> Path:
         noise = placebo(clean, copies.data, copies.rho, training.image_size, _PLACEBO_SEED)
         stored.store(noise, folder / stored_name("placebo"))
     if any(cell.arm == "motif" for cell in plan.cells()):
-        own = motif(clean, copies.rho, _MOTIF_SEED)
-        stored.store(own, folder / stored_name("motif"))
+        marked = mixed(copies.clean.own, motif(clean, copies.rho, _MOTIF_SEED), clean)
+        stored.store(marked, folder / stored_name("motif"))
     for name in plan.countermeasures:
         countermeasure = countermeasure_of(name, options.purifier)
         if acts_on_files(countermeasure):
@@ -321,7 +321,7 @@ def _subject(options: AuditOptions, copies: Copies) -> Subject:
         rho=str(copies.rho),
         largest_change=copies.largest_change,
         mean_change=copies.mean_change,
-        verified=pictures.own,
+        verified=int(pictures.own.sum()),
         protection=copies.origin,
         duplicates=pictures.duplicates,
         smallest_class=min(counts),

@@ -23,13 +23,14 @@ FILES: Final = "files at full size"
 
 
 def visibility_of(study: Study) -> tuple[Visible, ...]:
-    """Measure some pictures: every arm as the stored squares, and protected files as they are.
+    """Measure some own pictures: every arm as the stored squares, protected files as they are.
 
     An archive has no files. Squares of less than a degree of the eye, as those of CIFAR, are not
     looked at at 100 %, so what is seen of them is None.
     """
     copies = study.copies
     index = pick_evenly(copies.data, _MOST, seed=0)
+    index = index[copies.clean.own[index]]
     trained = {cell.arm for cell in study.plan.cells()}
     found = []
     for arm in (arm for arm in _ARMS if arm in trained):

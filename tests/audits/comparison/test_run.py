@@ -5,6 +5,7 @@ import pickle
 import shutil
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -283,6 +284,7 @@ def test_a_damaged_record_is_named(options, victims):
         (("lsp:nothing",), {}, "lsp has no recipe 'nothing'"),
         (("lsp",), {"fractions": (Fraction(1, 2),)}, "leave out --fraction"),
     ],
+        (("lsp",), {"against": Path(__file__).parent}, "leave out .*--against"),
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_written(
     options, methods, changes, message

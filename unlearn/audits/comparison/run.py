@@ -105,8 +105,8 @@ def _planned(options: AuditOptions, wanted: Sequence[AuditOptions]) -> AuditPlan
     """Return the plan of every method's audit; refuse what makes no sense."""
     if not wanted:
         raise UsageProblem("--compare needs methods; 'unlearn generators methods' lists them")
-    if set(options.fractions) != {1}:
-        raise UsageProblem("--compare protects all pictures; leave out --fraction")
+    if set(options.fractions) != {1} or options.against:
+        raise UsageProblem("--compare protects all pictures; leave out --fraction and --against")
     for one in wanted:
         trained_by(one.method or "", one.budget, one.recipe, one.train_steps)
     return planned(replace(wanted[0], out=options.out, motif=False))  # motifs may be compared
