@@ -19,6 +19,7 @@ from unlearn.datasets.cifar import as_png
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import UsageProblem
 from unlearn.generators.artefact import NoiseGenerator, generator_from, header_of
+from unlearn.generators.header import read_header
 from unlearn.methods import MinMaxMin, Spec
 from unlearn.methods.lsp import Lsp
 from unlearn.protection.options import ProtectOptions
@@ -175,6 +176,9 @@ def test_a_method_is_trained_once_on_the_training_pictures(options, monkeypatch)
     before = artefact.stat().st_mtime_ns
     report = audit(options, ignore)
     assert artefact.stat().st_mtime_ns == before
+    monkeypatch.setattr(study, "trained_by", lambda *_: (small, "resnet18-thin"))
+    audit(replace(options, resume=False), ignore)
+    assert read_header(artefact).architecture == "resnet18-thin"
     assert report.subject.protection.startswith("generator min-max-min (SHA-256 ")
 
 

@@ -240,6 +240,15 @@ def test_another_adversary_and_another_control_make_another_audit(options):
             audit(replace(options, epochs=1, **changes), ignore)
 
 
+def test_another_bound_for_given_copies_makes_another_audit(options):
+    options = replace(options, protected=None, epochs=1, placebo=False)
+    copies = copy_with_noise(options.clean, options.out.with_name("copies"), 4)
+    given = replace(options, protected=copies, rho=Radius.of_levels(4))
+    audit(given, ignore)  # with a motif of 4
+    with pytest.raises(UsageProblem, match="other settings or pictures"):
+        audit(replace(given, rho=Radius.of_levels(8)), ignore)
+
+
 def test_changed_pictures_make_another_audit(options):
     audit(options, ignore)
     draw(options.clean, seed=5)

@@ -269,8 +269,8 @@ def fit_generator(
     trained = replace(options, generator=str(out))
     if out.exists():
         found = read_header(out)
-        made = (found.method, found.config, found.data_fingerprint)
-        if made == (method.name, to_plain(method), data.fingerprint):
+        made = (found.method, found.config, found.architecture, found.data_fingerprint)
+        if made == (method.name, to_plain(method), architecture, data.fingerprint):
             return trained
     names = {"name": options.called, "training_data": clean.folder.resolve().name}
     generator_from(data, method, architecture, run, **names).save(out)

@@ -136,7 +136,9 @@ def study_of(options: AuditOptions, plan: AuditPlan, run: Run, copies: Copies) -
     """Store every set of checked copies and count the cost; raises UsageProblem as `audit` says."""
     sets = _store(options, plan, copies)
     subject = _subject(options, copies)
-    fingerprint = fingerprint_of(options, plan, subject.fingerprint, run)
+    # What given copies are held to is the strength of placebo and motif; others carry it.
+    held = f" {options.rho}" if options.protected and options.rho else ""
+    fingerprint = fingerprint_of(options, plan, subject.fingerprint + held, run)
     journal = Journal(options.out / "journal.jsonl", fingerprint)
     return Study(
         options=options,
