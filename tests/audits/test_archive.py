@@ -195,6 +195,14 @@ def test_a_generator_of_fewer_classes_is_refused(options, archive):
         audit(options, ignore)
 
 
+@pytest.mark.parametrize("side", [16, 64])
+def test_an_archive_is_shown_at_its_own_size(options, side):
+    with pytest.raises(UsageProblem, match=f"--image-size {side}: .* archive are 32 pixels wide"):
+        study.planned(replace(options, image_size=side))
+    other = replace(options, architectures=("resnet-small@16",), image_size=32)
+    assert study.planned(other).views == (16,)
+
+
 def test_copies_of_an_archive_cannot_be_given(options, archive):
     with pytest.raises(UsageProblem, match="made on the fly"):
         audit(replace(options, protected=archive), ignore)

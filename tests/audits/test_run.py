@@ -369,10 +369,23 @@ def test_a_class_without_pictures_is_refused(options):
         ({"countermeasures": ("diffusion",)}, "--purifier"),
         ({"fractions": (Fraction(3, 2),)}, "3/2"),
         ({"clean": Path("/nowhere")}, "nowhere"),
+        ({"architectures": ("finetune:resnet-small@32",)}, "--weights FILE"),
+        (
+            {"architectures": ("probe:resnet-small",), "weights": Path("/no.pth")},
+            "/no.pth: no such file",
+        ),
+        (
+            {"architectures": ("finetune:resnet18",), "weights": Path(__file__)},
+            "test_run.py: not weights",
+        ),
+        ({"architectures": ("probe:resnet18",), "offline": True}, "with --offline"),
     ],
 )
-def test_wrong_settings_are_refused_before_anything_is_written(options, change, words):
-    with pytest.raises(UsageProblem, match=words):
+def test_wrong_settings_are_refused_before_anything_is_written(
+    options, change, words, monkeypatch, tmp_path
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises((UsageProblem, EnvironmentProblem), match=words):
         audit(replace(options, **change), ignore)
     assert not options.out.exists()
 

@@ -32,6 +32,7 @@ from unlearn.audits.worker import CellJob, stored_name
 from unlearn.config import to_plain
 from unlearn.countermeasures import expanded
 from unlearn.datasets import stored
+from unlearn.datasets.cifar import find_cifar
 from unlearn.device import Run, select_run
 from unlearn.errors import UsageProblem
 from unlearn.files.places import check_destination, overlaps
@@ -39,7 +40,7 @@ from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
 from unlearn.generators.catalogue import resolve
 from unlearn.models import check_architecture, check_picture_size
-from unlearn.models.pretrained import is_pretrained
+from unlearn.models.pretrained import check_weights, is_pretrained
 from unlearn.protection.events import Event, Notice
 from unlearn.protection.options import ProtectOptions
 from unlearn.radius import Radius
@@ -110,6 +111,11 @@ def planned(options: AuditOptions) -> AuditPlan:
         )
     side = side_of(options.clean, options.labels, options.against)
     plan = plan_of(options, budget_of(options.budget), side)
+    if find_cifar(options.clean) and plan.training.source_size != side:
+        raise UsageProblem(
+            f"--image-size {options.image_size}: the pictures of an archive are {side} pixels wide "
+            "and shown so; leave it out"
+        )
     for name in plan.architectures:
         check_picture_size(network_and_view(name)[0], plan.training.seen_by(name).image_size)
     return plan
@@ -157,15 +163,7 @@ def study_of(options: AuditOptions, plan: AuditPlan, run: Run, copies: Copies) -
 def _check(options: AuditOptions) -> None:
     """Refuse unknown names and overlapping folders before anything is read."""
     budget = budget_of(options.budget)
-    architectures = options.architectures or budget.architectures
-    for name in architectures:
-        check_architecture(network_and_view(name)[0])
-    pretrained = [network_and_view(name)[0] for name in architectures if is_pretrained(name)]
-    if options.weights and len({name.partition(":")[2] for name in pretrained}) != 1:
-        raise UsageProblem(
-            f"--weights {printable(options.weights)} fits one pretrained network, and the plan has "
-            f"{', '.join(pretrained) or 'none'}; audit them one by one"
-        )
+    _check_networks(options, options.architectures or budget.architectures)
     for name in _countermeasures(options, budget):
         countermeasure_of(name, options.purifier)
     if options.method is not None:
@@ -180,6 +178,21 @@ def _check(options: AuditOptions) -> None:
                 "outside it"
             )
     check_destination(options.out, options.out)
+
+
+def _check_networks(options: AuditOptions, architectures: tuple[str, ...]) -> None:
+    """Refuse unknown networks, and pretrained ones whose weights are not there or do not fit."""
+    networks = [network_and_view(name)[0] for name in architectures]
+    for name in networks:
+        check_architecture(name)
+    pretrained = [name for name in networks if is_pretrained(name)]
+    if options.weights and len({name.partition(":")[2] for name in pretrained}) != 1:
+        raise UsageProblem(
+            f"--weights {printable(options.weights)} fits one pretrained network, and the plan has "
+            f"{', '.join(pretrained) or 'none'}; audit them one by one"
+        )
+    for name in dict.fromkeys(pretrained):
+        check_weights(name, options.weights, offline=options.offline)
 
 
 def plan_of(options: AuditOptions, budget: Budget, side: int) -> AuditPlan:

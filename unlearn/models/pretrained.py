@@ -57,6 +57,14 @@ def build_pretrained(name: str, classes: int, weights: Path | None, *, offline: 
     return Classifier(network, body.feature_count, classes, normalise)
 
 
+def check_weights(name: str, weights: Path | None, *, offline: bool) -> None:
+    """Raise what build_pretrained would for this name, but for what a download would meet."""
+    if weights is None and not offline and name.partition(":")[2] in zoo_names():
+        return
+    with torch.random.fork_rng(devices=[]):
+        build_pretrained(name, 1, weights, offline=offline)
+
+
 def _own(name: str, classifier: Classifier, weights: Path | None) -> Classifier:
     """Return a classifier of this tool whose body has weights that the tool trained."""
     if weights is None:

@@ -262,9 +262,10 @@ def test_other_settings_or_a_changed_method_are_refused_unless_it_starts_over(op
     with pytest.raises(UsageProblem, match="other settings or pictures"):
         compare(changed, METHODS_HERE[:1], ignore)
     shutil.rmtree(options.out / "controls")  # the methods know their settings themselves
+    victims.trained.clear()
     with pytest.raises(UsageProblem, match=r"methods.lsp belongs to a comparison with other"):
         compare(replace(options, epochs=2), METHODS_HERE[:1], ignore)
-    victims.trained.clear()
+    assert not victims.trained
     compare(replace(options, epochs=2, resume=False), METHODS_HERE[:1], ignore)
     assert len(victims.trained) == 5 + 3
 
@@ -283,8 +284,8 @@ def test_a_damaged_record_is_named(options, victims):
         (("lsp", "nothing"), {}, "unknown method 'nothing'"),
         (("lsp:nothing",), {}, "lsp has no recipe 'nothing'"),
         (("lsp",), {"fractions": (Fraction(1, 2),)}, "leave out --fraction"),
-    ],
         (("lsp",), {"against": Path(__file__).parent}, "leave out .*--against"),
+    ],
 )
 def test_what_makes_no_sense_is_refused_before_anything_is_written(
     options, methods, changes, message

@@ -127,6 +127,7 @@ def _read(options: AuditOptions, plan: AuditPlan, report: Report) -> _Common:
 
 def _compared(common: _Common, wanted: dict[str, AuditOptions]) -> Comparison:
     """Train what no record has yet; write the reports after each method."""
+    entries = tuple(_begun(common, name, options) for name, options in wanted.items())
     controls = _controls(common)
     if controls.subject is None:
         raise EnvironmentProblem("the record of the controls is damaged; use --no-resume")
@@ -136,7 +137,7 @@ def _compared(common: _Common, wanted: dict[str, AuditOptions]) -> Comparison:
         rho=str(common.rho),
         subject=controls.subject,
         controls=controls.results,
-        entries=tuple(_begun(common, name, options) for name, options in wanted.items()),
+        entries=entries,
         environment=controls.environment,
     )
     for number, (name, options) in enumerate(wanted.items()):
