@@ -136,6 +136,26 @@ def test_the_headline_says_so_if_nothing_gave_the_copier_more():
     assert "in any of the 2 other settings" in headline(replace(report, results=tuple(weak)))[-1]
 
 
+def test_the_headline_names_the_first_network_of_each_view_beside_its_own_controls():
+    networks = ("resnet18@64", "vgg16@64", "resnet18@224")
+    plan = AuditPlan(Training(64, 224), networks, rho_a=(Radius.of_levels(0),))
+    report = report_of(plan)
+    results = [
+        replace(one, accuracy_last=0.5 if one.cell.arm == "protected" else 0.75)
+        if one.cell.architecture == "resnet18@224"
+        else one
+        for one in report.results
+    ]
+    small, large = headline(replace(report, results=tuple(results)))[:2]
+    assert "a resnet18 at 64 px that" in small
+    assert "got 21.0 %" in small
+    assert "81.0 % from clean" in small
+    assert "a resnet18 at 224 px that" in large
+    assert "got 50.0 %" in large
+    assert "75.0 % from clean" in large
+    assert "vgg16" not in small + large
+
+
 @pytest.mark.parametrize("make", ALL)
 def test_no_report_promises_what_no_tool_can_keep(make):
     text = Page(html_of(make())).text.lower()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 from typing import Final
 
-from unlearn.audits.plan import NONE, Arm, Cell
+from unlearn.audits.plan import NONE, Arm, AuditPlan, Cell, network_and_view
 from unlearn.audits.render.comparison import Row, compare, control_of, main_fraction_rows
 from unlearn.audits.report import AuditReport, Visible
 from unlearn.audits.statistics import Estimate
@@ -108,16 +108,20 @@ def subject_text(report: AuditReport) -> str:
 
 
 def headline(report: AuditReport) -> tuple[str, ...]:
-    """Return the main numbers in plain sentences, each with all that it depends on beside it."""
-    rows = [row for row in main_fraction_rows(report) if _is_first(report, row.cell)]
+    """Return the main numbers in plain sentences, each with all that it depends on beside it.
+
+    They are those of the first network of each view.
+    """
+    plan = report.plan
+    firsts = {plan.training.seen_by(name).image_size: name for name in plan.architectures[::-1]}
+    rows = [
+        row
+        for row in main_fraction_rows(report)
+        if row.cell.architecture in firsts.values() and row.cell.decay == plan.decays[0]
+    ]
     told = [row for row in rows if row.cell.arm == "protected"]
     sentences = [_sentence(report, row, rows) for row in told]
     return (*sentences, *_strongest(report, told))
-
-
-def _is_first(report: AuditReport, cell: Cell) -> bool:
-    plan = report.plan
-    return (cell.architecture, cell.decay) == (plan.architectures[0], plan.decays[0])
 
 
 def _sentence(report: AuditReport, row: Row, rows: list[Row]) -> str:
@@ -126,10 +130,10 @@ def _sentence(report: AuditReport, row: Row, rows: list[Row]) -> str:
     beside = {
         other.cell.arm: spread_text(other.summary.last)
         for other in rows
-        if other.cell.rho_a == cell.rho_a
+        if other.group == row.group
     }
     sentence = (
-        f"On {report.subject.clean}, {_victim(cell)} on {_set_text(cell)}, with "
+        f"On {report.subject.clean}, {_victim(report.plan, cell)} on {_set_text(cell)}, with "
         f"{countermeasure_text(cell.countermeasure)}, got {spread_text(row.summary.last)} of the "
         "held-out clean pictures right."
     )
@@ -138,10 +142,12 @@ def _sentence(report: AuditReport, row: Row, rows: list[Row]) -> str:
     return f"{sentence} Trained alike, it got {controls}." if controls else sentence
 
 
-def _victim(cell: Cell) -> str:
-    """Return the network and how it trains."""
+def _victim(plan: AuditPlan, cell: Cell) -> str:
+    """Return the network, what it sees if others see more or less, and how it trains."""
+    name, _ = network_and_view(cell.architecture)
+    view = f" at {plan.training.of(cell).image_size} px" if len(plan.views) > 1 else ""
     training = "adversarially" if cell.rho_a.value else "in the ordinary way"
-    return f"a {cell.architecture} that trained {training} (ρa {radius_text(cell.rho_a)})"
+    return f"a {name}{view} that trained {training} (ρa {radius_text(cell.rho_a)})"
 
 
 def _set_text(cell: Cell) -> str:
