@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from unlearn.audits.crops import resized_whole
 from unlearn.audits.pictures import CleanPictures, is_theirs, keep, read_copies
 from unlearn.audits.runner import Interrupted
 from unlearn.config import to_plain
@@ -281,8 +281,7 @@ def at_size(data: LabelledPictures, side: int) -> LabelledPictures:
     """Return a set with its pictures shrunk to a side, if they are larger."""
     if data.size <= side:
         return data
-    pixels = F.interpolate(data.pixels.float(), size=(side, side), mode="bilinear", antialias=True)
-    return LabelledPictures(pixels.round().to(torch.uint8), data.labels, data.classes)
+    return LabelledPictures(resized_whole(data.pixels, side), data.labels, data.classes)
 
 
 def changed_arrays(data: LabelledPictures, change: Change) -> LabelledPictures:

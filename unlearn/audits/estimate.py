@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import torch
 
 from unlearn.audits.copies import changed_arrays
@@ -126,10 +125,9 @@ def _squares(
     """
     sides = []
     for files in (clean, copies):
-        squares = load_squares(files, _STORED)
-        for file, square in zip(files, squares, strict=True):
-            if isinstance(square, str):
-                raise NothingFound(f"{printable(file)} cannot be read: {square}")
-        sides.append(torch.from_numpy(np.stack([s for s in squares if not isinstance(s, str)])))
+        pixels, failed = load_squares(files, _STORED)
+        for number, reason in failed.items():
+            raise NothingFound(f"{printable(files[number])} cannot be read: {reason}")
+        sides.append(pixels)
     one = LabelledPictures(sides[0], labels, classes)
     return one, LabelledPictures(sides[1], labels, classes, one.ids)

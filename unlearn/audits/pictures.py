@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -193,9 +192,7 @@ def read_copies(
     The pictures keep the set's ids, so that clean and protected ones meet the same random crops.
     Raises NothingFound for a file that cannot be read.
     """
-    squares = load_squares(files, like.size, change)
-    for file, square in zip(files, squares, strict=True):
-        if isinstance(square, str):
-            raise NothingFound(f"{printable(file)} can no longer be read: {square}")
-    pixels = torch.from_numpy(np.stack([s for s in squares if not isinstance(s, str)]))
+    pixels, failed = load_squares(files, like.size, change)
+    for number, reason in failed.items():
+        raise NothingFound(f"{printable(files[number])} can no longer be read: {reason}")
     return LabelledPictures(pixels, like.labels, like.classes, like.ids)

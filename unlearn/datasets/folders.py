@@ -24,8 +24,7 @@ from unlearn.sources.labels import LOOSE_CLASS, class_list, find_labelled, singl
 from unlearn.sources.scan import Source
 
 Change = Callable[[Image.Image, int], Image.Image]  # an RGB picture at full size, its own seed
-SIZES = (32, 64, 224, 256)
-_AUTOMATIC = 64
+_SMALL, _AUTOMATIC = 32, 64
 
 
 @dataclass(frozen=True)
@@ -168,12 +167,11 @@ def _read(
     place = stored.place_for(paths, reading)
     if place and (kept := stored.recall(place)):
         return Loaded(kept, None, names=tuple(names))
-    squares = load_squares(paths, size)
-    read = [n for n, square in enumerate(squares) if not isinstance(square, str)]
-    unreadable = tuple((names[n], s) for n, s in enumerate(squares) if isinstance(s, str))
-    if not read:
+    pixels, failed = load_squares(paths, size)
+    if not len(pixels):
         raise NothingFound(f"{folder}: none of its {len(files)} files is a picture")
-    pixels = torch.from_numpy(np.stack([squares[n] for n in read]))
+    read = [n for n in range(len(files)) if n not in failed]
+    unreadable = tuple((names[n], reason) for n, reason in failed.items())
     labels = torch.tensor([files[n][1] for n in read], dtype=torch.int64)
     data = LabelledPictures(pixels, labels, tuple(classes))
     if place and not unreadable and place == stored.place_for(paths, reading):
@@ -183,13 +181,24 @@ def _read(
 
 def load_squares(
     files: Sequence[Path], size: int, change: Change | None = None
-) -> list[NDArray[np.uint8] | str]:
-    """Return each picture as uint8 (3, size, size), or the reason why not.
+) -> tuple[Tensor, dict[int, str]]:
+    """Return uint8 (N, 3, size, size) of what can be read, and by number why the rest cannot.
 
     `change` is applied at full size before the picture is shrunk and cut.
     """
+    pixels = np.empty((len(files), 3, size, size), np.uint8)
+    failed: dict[int, str] = {}
+
+    def read(number: int) -> None:
+        try:
+            pixels[number] = _square(files[number], size, change)
+        except PictureError as error:
+            failed[number] = str(error)
+
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        return list(pool.map(lambda path: _square(path, size, change), files))
+        list(pool.map(read, range(len(files))))
+    kept = np.delete(pixels, list(failed), axis=0) if failed else pixels
+    return torch.from_numpy(kept), dict(sorted(failed.items()))
 
 
 def some_of_each(data: LabelledPictures, count: int, seed: int) -> LabelledPictures:
@@ -223,15 +232,12 @@ def typical_side(files: Sequence[Path]) -> int | None:
 def _fitting_size(files: Sequence[Path]) -> int:
     """Return 64, or 32 if the pictures are mostly smaller than 64."""
     side = typical_side(files)
-    return SIZES[0] if side is not None and side < _AUTOMATIC else _AUTOMATIC
+    return _SMALL if side is not None and side < _AUTOMATIC else _AUTOMATIC
 
 
-def _square(path: Path, size: int, change: Change | None) -> NDArray[np.uint8] | str:
-    """Return the centre of a picture as uint8 (3, size, size), or the reason why not."""
-    try:
-        prepared = prepare(path, Preparation())
-    except PictureError as error:
-        return str(error)
+def _square(path: Path, size: int, change: Change | None) -> NDArray[np.uint8]:
+    """Return the centre of a picture as uint8 (3, size, size); raises PictureError."""
+    prepared = prepare(path, Preparation())
     pixels = eight_bit(prepared.pixels)
     picture = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels.repeat(3, axis=2))
     if change is not None:
@@ -240,4 +246,4 @@ def _square(path: Path, size: int, change: Change | None) -> NDArray[np.uint8] |
     left, top = (picture.width - side) / 2, (picture.height - side) / 2
     box = (left, top, left + side, top + side)
     square = picture.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1))
+    return np.asarray(square).transpose(2, 0, 1)
