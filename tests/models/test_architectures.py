@@ -4,10 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from tests.support.making import make_images, make_labels, make_network, make_small_net, seeded
+from tests.support.making import (
+    count_parameters,
+    make_images,
+    make_labels,
+    make_network,
+    make_small_net,
+    seeded,
+)
 from unlearn.errors import UsageProblem
 from unlearn.models import ARCHITECTURES, build_classifier, check_architecture, check_picture_size
-from unlearn.models.classifier import Classifier, Normalise, channels_last, count_parameters
+from unlearn.models.classifier import Classifier, Normalise, channels_last
 from unlearn.models.vit import WIDTH, positions
 from unlearn.objectives import cross_entropy
 

@@ -2,10 +2,15 @@ import pytest
 import torch
 from torchvision import models
 
-from tests.support.making import make_images, make_labels, make_network, seeded
+from tests.support.making import (
+    count_parameters,
+    make_images,
+    make_labels,
+    make_network,
+    seeded,
+)
 from unlearn.errors import UsageProblem
 from unlearn.models import build_classifier
-from unlearn.models.classifier import count_parameters
 from unlearn.models.zoo import check_zoo_name
 from unlearn.objectives import cross_entropy
 

@@ -156,6 +156,11 @@ def numbers_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
+def count_parameters(model: nn.Module) -> int:
+    """How many numbers a model has."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
 def flags_of(model: nn.Module) -> list[bool]:
     """Return the mode of every submodule and the gradient flag of every parameter."""
     modes = [module.training for module in model.modules()]

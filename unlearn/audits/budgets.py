@@ -26,14 +26,14 @@ class Budget:
 
     summary: str
     architectures: tuple[str, ...]
-    seeds: int
     epochs: int
-    batch_size: int
-    pgd_steps: int
-    step_share: Fraction
     countermeasures: tuple[str, ...]
-    photo_size: int
-    photo_source: int
+    seeds: int = 3
+    batch_size: int = 128
+    pgd_steps: int = 10
+    step_share: Fraction = Fraction(1, 5)
+    photo_size: int = 64
+    photo_source: int = 224
     steps: int | None = None
     adversarial_epochs: int | None = None  # where ρa > 0; None: as many
     pictures: int | None = None
@@ -64,27 +64,6 @@ class Budget:
         )
 
 
-_COMMON = (NONE, "grey", "jpeg75", "jpeg10", "resize256", "blur", "early-stopping")
-_ALL = (
-    *_COMMON,
-    "bits2",
-    "median",
-    "gaussian-noise",
-    "cutout",
-    "mixup",
-    "cutmix",
-    "randaugment",
-    "ueraser",
-    "projection",
-    "projection2",
-    "notch",
-    "grey-world",
-    "colour-jitter",
-    "crop8",
-    "whole",
-    "label-noise",
-)
-
 BUDGETS: Mapping[str, Budget] = {
     "quick": Budget(
         "minutes on two CPU cores: a small network, one seed, 2,000 pictures, PGD-3",
@@ -96,42 +75,25 @@ BUDGETS: Mapping[str, Budget] = {
         pgd_steps=3,
         step_share=Fraction(1, 2),
         countermeasures=(NONE, "grey"),
-        photo_size=64,
-        photo_source=224,
         pictures=2000,
     ),
     "standard": Budget(
         "about an hour on a GPU: ResNet-18, three seeds, the usual countermeasures, PGD-10",
         ("resnet18",),
-        seeds=3,
         epochs=30,
-        batch_size=128,
-        pgd_steps=10,
-        step_share=Fraction(1, 5),
-        countermeasures=_COMMON,
-        photo_size=64,
-        photo_source=224,
+        countermeasures=(NONE, "grey", "jpeg75", "jpeg10", "resize256", "blur", "early-stopping"),
     ),
     "thorough": Budget(
         "most of a day on a GPU: four architectures, three seeds, all countermeasures, PGD-10",
         ("resnet18", "vgg16", "densenet121", "resnet50"),
-        seeds=3,
         epochs=60,
-        batch_size=128,
-        pgd_steps=10,
-        step_share=Fraction(1, 5),
-        countermeasures=_ALL,
+        countermeasures=("all",),
         photo_size=128,
-        photo_source=224,
     ),
     "paper": Budget(
         "the authors' schedule: ResNet-18, 40,000 steps, PGD-10, the rate decayed and constant",
         ("resnet18",),
-        seeds=3,
         epochs=1,
-        batch_size=128,
-        pgd_steps=10,
-        step_share=Fraction(1, 5),
         countermeasures=(NONE,),
         photo_size=224,
         photo_source=256,

@@ -246,8 +246,8 @@ class AuditOptions:
         Option(
             "Side of what the networks see, in pixels.",
             details="Pictures up to 64 pixels are shown whole, with flips and padded crops; larger "
-            "ones are stored at 224 pixels (256 in the paper budget), or at the size if that is "
-            "larger, and shown as random resized crops.",
+            "ones are stored at up to 224 pixels (256 in the paper budget), or at the size if that "
+            "is larger, and shown as random resized crops.",
             panel=VICTIMS,
             metavar="N",
             minimum=8,

@@ -60,11 +60,6 @@ class Classifier(nn.Module):
         return logits
 
 
-def count_parameters(model: nn.Module) -> int:
-    """Return how many trainable numbers a model has."""
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def channels_last(model: nn.Module) -> nn.Module:
     """Lay a model's weights out channels_last, the faster layout for convolutions."""
     return model.to(memory_format=torch.channels_last)
