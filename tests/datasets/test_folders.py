@@ -1,5 +1,7 @@
 """Folders of class folders as arrays."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -53,10 +55,26 @@ def test_the_size_fits_the_pictures_when_none_is_given(tmp_path, side, expected)
 
 
 def test_unreadable_files_are_left_out_and_named(folder):
-    (folder / "dogs" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
-    ((name, reason),) = load_labelled(folder, 32).unreadable
-    assert name == "dogs/broken.jpg"
+    (folder / "cats" / "middle.jpg").write_bytes(b"\xff\xd8\xff\xe0 broken")
+    loaded = load_labelled(folder, 32)
+    ((name, reason),) = loaded.unreadable
+    assert name == "cats/middle.jpg"
     assert reason
+    assert loaded.names == ("cats/deep/a.png", "cats/z.png", "dogs/b.png")
+    assert loaded.data.labels.tolist() == [0, 0, 1]
+    assert loaded.data.pixels[:, 0, 0, 0].tolist() == [200, 1, 10]
+
+
+def test_pictures_are_held_in_memory_once(tmp_path):
+    for n in range(60):
+        draw(tmp_path / "ab"[n % 2] / f"{n}.png", (n, 2, 3), size=(16, 16))
+    tracemalloc.start()
+    try:
+        pixels = load_labelled(tmp_path, 128).data.pixels
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert pixels.numel() < most < 1.5 * pixels.numel()
 
 
 @pytest.mark.parametrize("classes", [0, 1])
