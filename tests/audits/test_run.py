@@ -419,5 +419,10 @@ def test_victims_never_share_a_seed_with_a_generator(options):
     options = replace(options, epochs=None, batch_size=None)
     plan = study.plan_of(options, study.budget_of("paper"), 32)
     assert min(plan.seeds) > 100
+def test_a_thorough_audit_tries_every_countermeasure(options):
+    plan = study.plan_of(replace(options, countermeasures=None), study.budget_of("thorough"), 32)
+    assert plan.countermeasures == tuple(COUNTERMEASURES)
+
+
     assert (plan.training.steps, plan.training.pgd_steps) == (40_000, 10)
     assert plan.training.step_share == Fraction(1, 5)
