@@ -393,6 +393,10 @@ def test_wrong_settings_are_refused_before_anything_is_written(
 def test_a_report_inside_the_pictures_is_refused(options):
     with pytest.raises(UsageProblem, match="outside"):
         audit(replace(options, out=options.clean / "report"), ignore)
+    held_out = options.out.with_name("held out")
+    held_out.mkdir()
+    with pytest.raises(UsageProblem, match=r"is inside .*held out; choose"):
+        audit(replace(options, test=held_out, out=held_out / "report"), ignore)
 
 
 def test_no_room_for_the_sets_is_an_environment_problem(options, monkeypatch):
@@ -415,14 +419,14 @@ def test_sources_and_copies_are_only_read(options):
     assert state() == before
 
 
-def test_victims_never_share_a_seed_with_a_generator(options):
-    options = replace(options, epochs=None, batch_size=None)
-    plan = study.plan_of(options, study.budget_of("paper"), 32)
-    assert min(plan.seeds) > 100
 def test_a_thorough_audit_tries_every_countermeasure(options):
     plan = study.plan_of(replace(options, countermeasures=None), study.budget_of("thorough"), 32)
     assert plan.countermeasures == tuple(COUNTERMEASURES)
 
 
+def test_victims_never_share_a_seed_with_a_generator(options):
+    options = replace(options, epochs=None, batch_size=None)
+    plan = study.plan_of(options, study.budget_of("paper"), 32)
+    assert min(plan.seeds) > 100
     assert (plan.training.steps, plan.training.pgd_steps) == (40_000, 10)
     assert plan.training.step_share == Fraction(1, 5)

@@ -170,7 +170,8 @@ def _check(options: AuditOptions) -> None:
         trained_by(options.method, options.budget, options.recipe, options.train_steps)
     elif options.recipe or options.train_steps:
         raise UsageProblem("--recipe and --train-steps are for --method and --compare")
-    for folder in (options.clean, options.protected, options.against):
+    test = options.test if isinstance(options.test, Path) else None
+    for folder in (options.clean, options.protected, options.against, test):
         how = folder and overlaps(options.out, folder)
         if folder and how in ("is", "is inside"):
             raise UsageProblem(
