@@ -177,8 +177,7 @@ def test_a_method_is_trained_once_on_the_training_pictures(options, monkeypatch)
     report = audit(options, ignore)
     assert artefact.stat().st_mtime_ns == before
     monkeypatch.setattr(study, "trained_by", lambda *_: (small, "resnet18-thin"))
-    options = replace(options, resume=False)
-    study.prepare(options, study.planned(options), ignore)
+    study.fitted(options, gather(options.clean, 32, None, None), CPU)
     assert read_header(artefact).architecture == "resnet18-thin"
     assert report.subject.protection.startswith("generator min-max-min (SHA-256 ")
 
