@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from unlearn.attack import Losses, Pgd, gaussian_start, pgd
+from unlearn.attack import Losses, Pgd
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.errors import UsageProblem
 from unlearn.methods.base import PAPER, Cost, LabelledNoise, NoiseMaker, Spec
 from unlearn.methods.supervised import all_features, supervised
-from unlearn.methods.tap import in_colour
+from unlearn.methods.tap import seen_through
 from unlearn.models import build_classifier
 from unlearn.models.classifier import Classifier
 from unlearn.models.folding import settled
@@ -43,7 +43,9 @@ class EntF:
     """
 
     name: ClassVar[str] = "entf"
-    summary: ClassVar[str] = "features that lie among those of other classes on a robust network"
+    summary: ClassVar[str] = (
+        "noise that moves a robust network's features to those of other classes"
+    )
     needs_labels: ClassVar[bool] = True
     any_classes: ClassVar[bool] = False
 
@@ -82,28 +84,10 @@ class EntF:
         centroids = module.get_buffer(_CENTROIDS).clone()
 
         def make(images: Tensor, labels: Tensor, rng: Rng) -> Tensor:
-            return self.noise(network.features, centroids, images, labels, rng)
+            losses = entangling_losses(network.features, centroids, labels, self.direction)
+            return seen_through(self.seen, losses, images, self.attack, rng)
 
         return LabelledNoise(make)
-
-    def noise(
-        self,
-        features: Callable[[Tensor], Tensor],
-        centroids: Tensor,
-        images: Tensor,
-        labels: Tensor,
-        rng: Rng,
-    ) -> Tensor:
-        """Return δ for what a robust network's features see."""
-        losses = entangling_losses(features, centroids, labels, self.direction)
-        start = torch.zeros_like(images)
-        if self.attack.random_start:
-            start = gaussian_start(images, self.attack.radius, rng)
-
-        def seen(noisy: Tensor) -> Tensor:
-            return losses(self.seen(in_colour(noisy), rng))
-
-        return pgd(seen, images, self.attack, "minimise", rng, start)
 
     def cost(self, pictures: int) -> Cost:
         training = (self.schedule, 1 + self.adversary.passes)

@@ -40,7 +40,7 @@ class Tap:
     """
 
     name: ClassVar[str] = "tap"
-    summary: ClassVar[str] = "pictures that look like another class to a plainly trained network"
+    summary: ClassVar[str] = "noise that makes a picture another class to a plainly trained network"
     needs_labels: ClassVar[bool] = True
     any_classes: ClassVar[bool] = False
 
@@ -79,20 +79,10 @@ class Tap:
     def noise(self, network: nn.Module, images: Tensor, labels: Tensor, rng: Rng) -> Tensor:
         """Return δ, each picture's own best of the restarts."""
         losses = poison_losses(network, labels, self.offset)
-
-        def seen(noisy: Tensor) -> Tensor:
-            return losses(self.seen(in_colour(noisy), rng))
-
         candidates = (
-            pgd(seen, images, self.attack, "minimise", rng, self._start(images, rng))
-            for _ in range(self.restarts)
+            seen_through(self.seen, losses, images, self.attack, rng) for _ in range(self.restarts)
         )
         return least(lambda x: losses(in_colour(x)), images, candidates)
-
-    def _start(self, images: Tensor, rng: Rng) -> Tensor:
-        if not self.attack.random_start:
-            return torch.zeros_like(images)
-        return gaussian_start(images, self.attack.radius, rng)
 
     def cost(self, pictures: int) -> Cost:
         return Cost.of(pictures, self.attack.passes * self.restarts, (self.schedule, 1))
@@ -131,6 +121,16 @@ def poison_losses(network: Callable[[Tensor], Tensor], labels: Tensor, offset: i
         return errors if offset else -errors
 
     return losses
+
+
+def seen_through(
+    views: SmoothViews, losses: Losses, images: Tensor, attack: Pgd, rng: Rng
+) -> Tensor:
+    """Return δ that lowers losses of views of images in colour; a random start is normal."""
+    start = torch.zeros_like(images)
+    if attack.random_start:
+        start = gaussian_start(images, attack.radius, rng)
+    return pgd(lambda x: losses(views(in_colour(x), rng)), images, attack, "minimise", rng, start)
 
 
 @torch.no_grad()
