@@ -98,9 +98,10 @@ def methods(output: Brief, name: MethodArgument = None, recipe: RecipeOption = "
 def _method_lines(row: Mapping[str, Any]) -> str:
     """Return what one method is, and below it what one chooses by."""
     passes = row["passes_a_picture"]
+    needs = ["labels"] * row["needs_labels"] + ["a surrogate"] * bool(passes)
     parts = (
         f"rho {row['rho']}" if row["rho"] != "none" else "no bound",
-        "needs labels" if row["needs_labels"] else "needs no labels",
+        f"needs {' and '.join(needs) or 'nothing'}",
         f"{passes:,} passes a picture" if passes else "no network",
         f"recipes {', '.join(row['recipes'])}",
     )

@@ -17,13 +17,17 @@ from unlearn.methods.rem import Rem, Sem
 from unlearn.methods.tap import Tap
 from unlearn.methods.tue import Tue
 
+# Made with a network, the default first; without one; without labels; our own. Each by year.
 METHODS: dict[str, type[Method]] = {
     MinMaxMin.name: MinMaxMin,
     Em.name: Em,
-    Rem.name: Rem,
-    Sem.name: Sem,
     Tap.name: Tap,
+    Ntga.name: Ntga,
+    Rem.name: Rem,
     EntF.name: EntF,
+    Tue.name: Tue,
+    Sem.name: Sem,
+    MiUe.name: MiUe,
     Lsp.name: Lsp,
     Ar.name: Ar,
     Cuda.name: Cuda,
@@ -31,9 +35,6 @@ METHODS: dict[str, type[Method]] = {
     Clusters.name: Clusters,
     Motifs.name: Motifs,
     Casts.name: Casts,
-    Ntga.name: Ntga,
-    Tue.name: Tue,
-    MiUe.name: MiUe,
 }
 
 __all__ = ["METHODS", "Cost", "Method", "MinMaxMin", "NoiseMaker", "Spec"]

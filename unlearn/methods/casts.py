@@ -43,7 +43,7 @@ class Casts:
     """
 
     name: ClassVar[str] = "casts"
-    summary: ClassVar[str] = "a colour cast a class, on parts of the picture; no network"
+    summary: ClassVar[str] = "a colour cast a class, on parts of the picture; no training"
     needs_labels: ClassVar[bool] = True
     any_classes: ClassVar[bool] = True
 

@@ -48,7 +48,7 @@ class Clusters:
     """
 
     name: ClassVar[str] = "clusters"
-    summary: ClassVar[str] = "one pattern for each group of like pictures; nobody names classes"
+    summary: ClassVar[str] = "one pattern for each group of like pictures, whatever their classes"
     needs_labels: ClassVar[bool] = False
     any_classes: ClassVar[bool] = True
 

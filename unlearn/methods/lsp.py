@@ -35,7 +35,7 @@ class Lsp:
     """
 
     name: ClassVar[str] = "lsp"
-    summary: ClassVar[str] = "a coloured pattern a class, drawn so that a line separates them"
+    summary: ClassVar[str] = "coloured patterns that a line separates by class; no training"
     needs_labels: ClassVar[bool] = True
     any_classes: ClassVar[bool] = False
 

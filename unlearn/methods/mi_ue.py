@@ -48,7 +48,7 @@ class MiUe:
     """
 
     name: ClassVar[str] = "mi-ue"
-    summary: ClassVar[str] = "features of a class drawn together and of classes apart: a shortcut"
+    summary: ClassVar[str] = "noise that draws a class's features together and away from others"
     needs_labels: ClassVar[bool] = True
     any_classes: ClassVar[bool] = False
 

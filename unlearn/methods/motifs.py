@@ -63,7 +63,7 @@ class Motifs:
     """
 
     name: ClassVar[str] = "motifs"
-    summary: ClassVar[str] = "a few signs a class, repeated; drawn from the key, nothing is trained"
+    summary: ClassVar[str] = "a few signs a class, repeated, drawn from the key; no training"
     needs_labels: ClassVar[bool] = True
     any_classes: ClassVar[bool] = True
 

@@ -47,7 +47,7 @@ class Ntga:
     """
 
     name: ClassVar[str] = "ntga"
-    summary: ClassVar[str] = "pictures that mislead infinitely wide networks; no network is trained"
+    summary: ClassVar[str] = "noise that misleads infinitely wide networks; no training"
     needs_labels: ClassVar[bool] = True
     any_classes: ClassVar[bool] = True
 

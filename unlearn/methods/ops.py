@@ -37,7 +37,7 @@ class Ops:
     """
 
     name: ClassVar[str] = "ops"
-    summary: ClassVar[str] = "one pixel of one colour a class, where its pictures differ most"
+    summary: ClassVar[str] = "one pixel a class, of the colour its pictures have least; no training"
     needs_labels: ClassVar[bool] = True
     any_classes: ClassVar[bool] = False
 

@@ -51,7 +51,7 @@ class Tue:
     """
 
     name: ClassVar[str] = "tue"
-    summary: ClassVar[str] = "noise alike within a class, apart between them, easy to contrast"
+    summary: ClassVar[str] = "noise alike within a class and apart between them, easy to contrast"
     needs_labels: ClassVar[bool] = True
     any_classes: ClassVar[bool] = False
 
