@@ -27,7 +27,7 @@ LAYERS = (
     {"models", "keywords", "files", "workers", "demo"},
     {"options"},
     {"radius"},
-    {"errors", "rng", "objectives", "limits", "extras"},
+    {"errors", "rng", "objectives", "limits"},
 )
 WITHOUT_TORCH = (
     "cli/",

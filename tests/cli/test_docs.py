@@ -12,7 +12,6 @@ from typer.main import get_command
 
 from unlearn.cli.app import build, run
 from unlearn.cli.reference import rewritten
-from unlearn.extras import DISTRIBUTION
 from unlearn.limits import LIMITS
 
 CHECKOUT = Path(__file__).parents[2]
@@ -195,12 +194,13 @@ def texts():
 def test_nothing_tells_people_to_install_the_package_that_is_somebody_elses():
     strangers = re.compile(
         r"""\b(?:pip[3x]?|uv(?:\ tool|\ pip)?)\ +(?:install|inject|download|add|run)\b
-            [^\n`&;|]*?['"\ ]unlearn(?![-\w]) | \bunlearn\[(?:heif|purify|dev)""",
+            [^\n`&;|]*?['"\ ]unlearn(?!\w) | \bunlearn(?:-photos)?\[(?:heif|purify|dev)""",
         re.VERBOSE,
     )
     samples = ("pip install unlearn", "uv tool install -U 'unlearn[heif]'", "see unlearn[purify]")
-    assert all(strangers.search(sample) for sample in samples)
-    assert not strangers.search('pip install . && unlearn demo; pip install "unlearn-photos[heif]"')
+    unclaimed = ("pip install unlearn-photos", 'pip install "unlearn-photos[heif]"')
+    assert all(strangers.search(sample) for sample in (*samples, *unclaimed))
+    assert not strangers.search('pip install . && unlearn demo; pip install ".[heif]"')
     found = [
         f"{path.relative_to(CHECKOUT)}: {match.group()}"
         for path in texts()
@@ -210,10 +210,27 @@ def test_nothing_tells_people_to_install_the_package_that_is_somebody_elses():
     assert found == []
 
 
-def test_the_distribution_has_the_name_that_messages_say():
+def test_what_people_are_told_to_install_is_the_checkout_or_a_dependency():
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert project["name"] == DISTRIBUTION == "unlearn-photos"
-    assert {"heif", "purify"} < set(project["optional-dependencies"])
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["heif"], *extras["purify"]]
+    known = {re.match(r"[\w-]+", one).group() for one in wanted}
+    known |= {".", ".[heif]", ".[purify]", ".[dev]"}
+    told = set()
+    for path in texts():
+        if "tests" not in path.relative_to(CHECKOUT).parts:
+            lines = re.findall(
+                r"\b(?:pip|pipx|uv tool) install(?: -e)?((?: [\w.\"'\[][^\s`#&;,()|]*)+)",
+                path.read_text(encoding="utf-8"),
+            )
+            told |= {word.strip("\"'") for line in lines for word in line.split()}
+    assert {".", "pi-heif", "diffusers"} <= told
+    assert {re.sub(r"==.*", "", name) for name in told} <= known
+
+
+def test_the_distribution_has_a_name_that_is_not_somebody_elses():
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["name"] == "unlearn-photos"
     assert project["scripts"] == {"unlearn": "unlearn.__main__:main"}
 
 

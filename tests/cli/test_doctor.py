@@ -140,9 +140,7 @@ def test_what_reads_avif_and_heic_is_told_and_its_lack_is_no_problem(monkeypatch
     monkeypatch.setattr(workflow, "version", no_package)
     told = workflow._codecs()
     assert told["AVIF"] == "no, Pillow was built without"
-    assert told["HEIC"] == (
-        'no, pip install ".[heif]" in a checkout, else pip install "unlearn-photos[heif]"'
-    )
+    assert told["HEIC"] == "no, pip install pi-heif"
     assert all(told.values())
     monkeypatch.setattr(workflow, "version", {"pi-heif": "1.2"}.__getitem__)
     assert workflow._codecs()["HEIC"] == "pi-heif 1.2"

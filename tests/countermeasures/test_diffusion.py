@@ -156,8 +156,7 @@ def test_without_diffusers_one_line_says_what_to_install(tmp_path, monkeypatch):
     with pytest.raises(EnvironmentProblem) as caught:
         load_denoiser(tmp_path)
     assert str(caught.value) == (
-        'the countermeasure diffusion needs diffusers: pip install ".[purify]" in a checkout, '
-        'else pip install "unlearn-photos[purify]"'
+        "the countermeasure diffusion needs diffusers: pip install diffusers"
     )
 
 

@@ -20,7 +20,6 @@ from unlearn.countermeasures.drawing import normal
 from unlearn.countermeasures.sets import each_batch
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import EnvironmentProblem, UsageProblem
-from unlearn.extras import how_to_add
 from unlearn.files.text import printable
 from unlearn.rng import Rng
 
@@ -101,7 +100,7 @@ def load_denoiser(folder: Path) -> Denoiser:
         from diffusers import DDPMScheduler, UNet2DModel
     except ImportError as error:
         raise EnvironmentProblem(
-            f"the countermeasure diffusion needs diffusers: {how_to_add('purify')}"
+            "the countermeasure diffusion needs diffusers: pip install diffusers"
         ) from error
     unet = folder / "unet" if (folder / "unet").is_dir() else folder
     if not (unet / _WEIGHTS).is_file():

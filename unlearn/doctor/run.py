@@ -13,7 +13,6 @@ from PIL import features
 from unlearn import __version__
 from unlearn.doctor.self_test import Device, SelfTest, self_tests
 from unlearn.errors import UnlearnError
-from unlearn.extras import how_to_add
 from unlearn.files.homes import own_folder, temporary_folder
 from unlearn.files.places import existing_part
 from unlearn.generators.catalogue import BUNDLED, pulled_folder
@@ -154,7 +153,7 @@ def _heif() -> str:
     try:
         return f"pi-heif {version('pi-heif')}"
     except PackageNotFoundError:
-        return f"no, {how_to_add('heif')}"
+        return "no, pip install pi-heif"
 
 
 def _places() -> tuple[Place, ...]:

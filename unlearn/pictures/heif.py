@@ -5,9 +5,8 @@ for, and sets the orientation in EXIF and XMP to 1, so that nobody turns the pic
 """
 
 from unlearn.errors import PictureError
-from unlearn.extras import how_to_add
 
-MISSING = f"HEIC needs pi-heif ({how_to_add('heif')}); or convert to JPEG"
+MISSING = "HEIC needs pi-heif (pip install pi-heif); or convert to JPEG"
 
 
 def enable_heif() -> None:

@@ -19,7 +19,6 @@ from tests.benchmarks.safety.disk import fill_up
 from tests.benchmarks.safety.kills import kills
 from tests.benchmarks.safety.memory import many_files, one_large
 from tests.benchmarks.safety.nasty import nasty
-from unlearn.extras import DISTRIBUTION
 
 
 def main() -> None:
@@ -40,7 +39,7 @@ def main() -> None:
     known["machine"] = {
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "pillow", DISTRIBUTION)},
+        **{name: version(name) for name in ("torch", "pillow", "unlearn-photos")},
     }
     chosen.out.write_text(json.dumps(known, indent=1, ensure_ascii=False) + "\n")
 
