@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from unlearn.audits.comparison.values import Part
 from unlearn.cli.app import run
+from unlearn.cli.audit import _Teller
+from unlearn.cli.console import Output
 
 QUICK = ["--epochs", "1", "--batch-size", "4", "--rho-a", "0", "--device", "cpu"]
 QUICK += ["--precision", "fp32", "--workers", "0", "--countermeasures", "none,grey"]
@@ -100,3 +103,9 @@ def test_what_cannot_be_compared_is_a_usage_error(line, tmp_path, capsys, more, 
 def test_a_recipe_without_a_method_is_a_usage_error(line, capsys):
     assert run([*line[:-2], "--recipe", "paper"]) == 2
     assert "--recipe and --train-steps are for --method and --compare" in capsys.readouterr().err
+
+
+def test_the_progress_of_a_part_knows_how_many_victims_there_are_and_how_long_they_take():
+    with Output(quiet=True).meter("Comparing", None) as meter:
+        _Teller(Output(quiet=True), meter).hear(Part("controls", 3, 60.0))
+        assert (meter.title, meter.total, meter.expected) == ("Training victims", 3, 60.0)

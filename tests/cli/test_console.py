@@ -204,20 +204,35 @@ def test_a_notice_stands_above_the_bar(monkeypatch):
 
 
 @pytest.mark.parametrize("dumb", [True, False])
-def test_anything_else_gets_a_line_every_ten_seconds(dumb, monkeypatch, capsys):
+def test_anything_else_gets_lines_that_become_rarer(dumb, monkeypatch, capsys):
     received = terminal(monkeypatch, dumb=True) if dumb else None
     set_clock = clock(monkeypatch)
     with Output().meter("Protecting", 100) as progress:
-        for second in range(0, 41, 5):
+        for second in range(0, 91, 5):
             set_clock(second)
             progress.update(second, f"{second}.jpg")
     shown = received.getvalue() if received else capsys.readouterr().err
     assert shown.splitlines() == [
-        "Protecting 10/100  1.0 pictures/s  about 1 min 30 s left  10.jpg",
-        "Protecting 20/100  1.0 pictures/s  about 1 min 20 s left  20.jpg",
-        "Protecting 30/100  1.0 pictures/s  about 1 min 10 s left  30.jpg",
-        "Protecting 40/100  1.0 pictures/s  about 1 min left  40.jpg",
+        "Protecting 10/100  10%  1.0 pictures/s  about 1 min 30 s left  10.jpg",
+        "Protecting 30/100  30%  1.0 pictures/s  about 1 min 10 s left  30.jpg",
+        "Protecting 70/100  70%  1.0 pictures/s  about 30 s left  70.jpg",
     ]
+
+
+def test_a_day_of_work_is_a_line_every_five_minutes_and_none_twice(monkeypatch, capsys):
+    set_clock = clock(monkeypatch)
+    with Output().meter("Training victims", 12, "victims") as progress:
+        for second in range(1200):
+            set_clock(second)
+            progress.update(0)
+        for second in range(1200, 87_600):
+            set_clock(second)
+            progress.update(second // 7300, share=second / 87_600)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "Training victims 0/12"
+    assert lines[1].startswith("Training victims 0/12  1%")
+    # After 10 s; 1200 s, when there is news; 1240, 1320 and 1480 s; then every 300 s.
+    assert len(lines) == len(set(lines)) == 5 + (87_599 - 1480) // 300
 
 
 def test_progress_without_a_known_end(monkeypatch, capsys):

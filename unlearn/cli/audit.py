@@ -174,6 +174,7 @@ class _Teller:
     def hear(self, event: "Event | Study | CellsProgress | Part") -> None:
         """Tell one event."""
         from unlearn.audits.comparison.values import Part
+        from unlearn.audits.render.words import count
         from unlearn.audits.runner import CellsProgress
         from unlearn.audits.study import Study
         from unlearn.protection.events import Notice, Progress, Started
@@ -182,10 +183,10 @@ class _Teller:
             self._begin(event)
         elif isinstance(event, Part):
             self.output.notice(
-                f"{event.name}: {event.victims} victims, about {duration_text(event.seconds)}, "
-                "judged by a short trial"
+                f"{event.name}: {count(event.victims, 'victim')}, about "
+                f"{duration_text(max(1, event.seconds))}, estimated from a short trial"
             )
-            self.meter.begin("Training victims", "victims")
+            self.meter.begin("Training victims", "victims", event.victims, event.seconds)
         elif isinstance(event, CellsProgress):
             self._cells(event)
         elif isinstance(event, Progress):

@@ -1,4 +1,4 @@
-"""Progress on standard error: a bar on a terminal, a plain line every ten seconds anywhere else.
+"""Progress on standard error: a bar on a terminal, a plain line now and then anywhere else.
 
 How fast it goes is said once it was measured: a single piece of work says nothing. Until then the
 time left is what the caller expects.
@@ -17,7 +17,8 @@ from rich.text import Text
 
 from unlearn.cli.console import BARS, printable, stderr_console
 
-PLAIN_SECONDS: Final = 10.0
+PLAIN_SECONDS: Final = 10.0  # to the first plain line; from each to the next, twice as long
+_LONGEST_SECONDS: Final = 300.0  # between plain lines, so that a log shows that work goes on
 _LEAST_PIECES: Final = 3  # after the first, until it is known how fast it goes
 _LEAST_SECONDS: Final = 1.0
 _WIDEST_BAR: Final = 30
@@ -62,7 +63,7 @@ class Meter:
             if drawn
             else None
         )
-        self._said = time.monotonic()
+        self._said, self._line = time.monotonic(), ""
         self.begin(title, unit, total)
 
     def __enter__(self) -> Self:
@@ -91,6 +92,7 @@ class Meter:
         # What is finished first pays for the start-up, so speed is measured from there.
         self._first: tuple[float, float, float] | None = None
         self._moves = 0
+        self._pause = PLAIN_SECONDS
 
     def update(
         self, done: float, note: str = "", total: int | None = None, share: float | None = None
@@ -107,10 +109,19 @@ class Meter:
             self._moves += self.share > before
         elif done or self.share:
             self._first = (done, self.share, self._now)
-        if self._plain and self._now - self._said >= PLAIN_SECONDS:
-            self._said = self._now
-            parts = (self._count(), self._rate(), self._left(), self.note)
-            self._console.print("  ".join(filter(None, parts)), soft_wrap=True)
+        if self._plain and self._now - self._said >= self._pause:
+            self._say()
+
+    def _say(self) -> None:
+        """Print a plain line, unless it would say what the last one said."""
+        share = f"{self.share:.0%}" if self.share and self.total is not None else ""
+        line = "  ".join(
+            filter(None, (self._count(), share, self._rate(), self._left(), self.note))
+        )
+        if line != self._line:
+            self._console.print(line, soft_wrap=True)
+            self._said, self._line = self._now, line
+            self._pause = min(2 * self._pause, _LONGEST_SECONDS)
 
     def _count(self) -> str:
         """Return what is done, and how many."""
