@@ -56,7 +56,7 @@ def test_a_folder_is_protected_with_an_account_of_it(here, capsys):
         "  Protected          3  changed by at most 8/255, checked in the written files"
     )
     assert out[1] == "  Skipped            1  1 .mp4"
-    assert re.fullmatch(r"  JPEG               2  2 of 2 become PNG, \d\.\d kB → \d\.\d kB", out[2])
+    assert re.fullmatch(r"  JPEG               2  all become PNG, \d\.\d kB → \d\.\d kB", out[2])
     assert re.fullmatch(
         r"  Visible               easily on plain areas: CIEDE2000 \d\.\d on average, "
         r"\d\.\d at worst \(([\w/]+\.(jpg|png)(, )?){3}\)",
@@ -96,7 +96,7 @@ def test_the_first_estimate_is_that_of_the_run_before(here, capsys, monkeypatch)
     ticks = itertools.count(100.0, 2.0)
     monkeypatch.setattr(progress_text, "monotonic", lambda: next(ticks))
     assert protect("photos", "--out", "one") == 0
-    assert to_protect(capsys) == "To protect: 5 pictures, about 3.9 kB as JPEG, PNG and TIFF"
+    assert to_protect(capsys) == "To protect: 5 pictures, about 3.9 kB as JPEG, PNG or TIFF"
     make_photos(here / "more", [f"{n}{name}" for n in (1, 2) for name in names])
     assert protect("more", "--out", "two") == 0
     assert to_protect(capsys).startswith("To protect: 10 pictures, about 20 s, about 7.9 kB as ")
@@ -120,7 +120,13 @@ def test_a_home_that_cannot_be_written_costs_the_estimate_and_nothing_else(here,
     (home / "state").write_text("a file where a folder is wanted")
     make_photos(here / "photos", ["a.jpg"])
     assert protect("photos", "--out", "one") == 0
-    assert to_protect(capsys) == "To protect: 1 picture, about 756 bytes as JPEG"
+    assert to_protect(capsys) == "To protect: 1 picture, about 756 bytes as JPEG or PNG"
+
+
+def test_the_only_jpeg_is_not_called_one_of_one(here, capsys):
+    make_photos(here / "photos", ["a.jpg"])
+    assert protect("photos", "--out", "one") == 0
+    assert re.search(r"\n  JPEG               1  becomes PNG, \d", capsys.readouterr().out)
 
 
 def test_the_same_line_again_says_just_that_nothing_is_to_do(here, capsys):

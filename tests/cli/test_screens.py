@@ -37,8 +37,7 @@ unlearn {__version__} · generator motifs (sha 2e795f26…) · rho 8/255
 Found 16 pictures in 4 folders (1 skipped: 1 .mp4)
 Labels: 4 classes from folders: checks (3), discs (3),
   stripes (3), waves (6)
-To protect: 15 pictures, about 0 MB as JPEG
-  and PNG (0 GB free)
+To protect: 15 pictures, about 0 MB as JPEG or PNG (0 GB free)
   Protected         15  changed by at most 8/255, checked in
                         the written files
   Not protected      1  discs/a name that is longer than
@@ -108,9 +107,13 @@ def screens(place, variables, piped):
 
 
 def masked(text):
-    """Return a text without what differs from run to run: times, free space, a pipe's progress."""
+    """Return a text without what differs from run to run: times, free space, a pipe's progress.
+
+    A line that breaks here or there, since a time has one figure or two, is whole.
+    """
     text = re.sub(rf"^({'|'.join(TITLES)}) \d.*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"pictures, about \d+ (min|s),", "pictures,", text)
+    text = re.sub(r"JPEG\s+or\s+PNG\s+\(", "JPEG or PNG (", text)
     return re.sub(r"\d+(\.\d+)?(?=\s+(GB|min|s)\b)", "0", text)
 
 

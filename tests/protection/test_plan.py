@@ -657,6 +657,16 @@ def test_the_estimate_follows_pixels_format_and_shrinking(tmp_path):
     assert estimate_bytes([replace(picture, source=tmp_path / "gone", format="JPEG")]) == 0
 
 
+def test_the_estimate_expects_weak_noise_to_make_jpegs_png(tmp_path):
+    photo = make_picture(tmp_path / "a.jpg", size=(1000, 1000))
+    jpeg = replace(planned(photo, "JPEG"), fallback="a.png")
+    assert estimate_bytes([jpeg]) == estimate_bytes([jpeg], levels=8)
+    assert estimate_bytes([jpeg]) == pytest.approx(1.15 * photo.stat().st_size, abs=1)
+    assert estimate_bytes([jpeg], levels=7) == estimate_bytes([replace(jpeg, format="PNG")])
+    kept = replace(jpeg, fallback=None)  # --format keep
+    assert estimate_bytes([kept], levels=2) == estimate_bytes([kept])
+
+
 def test_too_little_room_is_refused_with_both_numbers(tmp_path, monkeypatch):
     check_space(1000, tmp_path / "out")
     monkeypatch.setattr(

@@ -99,8 +99,9 @@ def _opening(event: Started) -> Iterator[str]:
 
 def _cost(started: Started, seconds: float | None) -> str:
     """Return how much is to be done, how long it takes if that is known, and what is written."""
-    *formats, last = sorted({picture.format for picture in started.todo})
-    kinds = f"{', '.join(formats)} and {last}" if formats else last
+    may_be_png = {"PNG" for picture in started.todo if picture.fallback}
+    *formats, last = sorted({picture.format for picture in started.todo} | may_be_png)
+    kinds = f"{', '.join(formats)} or {last}" if formats else last
     parts = [count_text(started.pending)]
     if seconds is not None:
         parts.append(f"about {duration_text(seconds)}")

@@ -127,15 +127,22 @@ def _formats(result: ProtectReport) -> Iterator[str]:
     if kept:
         energy = fmean(record.energy or 0 for record in kept)
         parts.append(
-            f"{len(kept)} of {jpegs} {_verb('stay', kept)} JPEG, {_sizes(kept)}, "
+            f"{_many(kept, jpegs)}{_verb('stay', kept)} JPEG, {_sizes(kept)}, "
             f"with {energy:.0%} of the noise's energy"
         )
     if left:
         kinds = " or ".join(sorted({_suffix(record) for record in left}))
-        stay = "" if kept else f" of {jpegs}"
-        parts.append(f"{len(left)}{stay} {_verb('become', left)} {kinds}, {_sizes(left)}")
+        many = f"{len(left)} " if kept else _many(left, jpegs)
+        parts.append(f"{many}{_verb('become', left)} {kinds}, {_sizes(left)}")
     why = " (-v says which and why)" if result.fallbacks else ""
     yield _row("JPEG", jpegs, f"{'; '.join(parts)}{why}")
+
+
+def _many(records: Sequence[PictureRecord], jpegs: int) -> str:
+    """Return how many of the JPEGs these are; nothing of one alone, whose number stands before."""
+    if len(records) < jpegs:
+        return f"{len(records)} of {jpegs} "
+    return "all " if jpegs > 1 else ""
 
 
 def _verb(verb: str, records: Sequence[PictureRecord]) -> str:

@@ -147,7 +147,7 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
         targets=targets,
         fingerprints=fingerprints,
         work=work,
-        needed_bytes=estimate_bytes(todo, options.max_side),
+        needed_bytes=estimate_bytes(todo, options.max_side, options.rho.levels),
     )
 
 
