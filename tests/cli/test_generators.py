@@ -32,6 +32,12 @@ def test_list_shows_what_matters_to_choose(bundled, capsys):
     assert others == ["min-max-min", "rho 8/255", "rho-a 4/255", "3 classes", "MIT"]
 
 
+def test_list_says_a_method_once_where_the_generator_has_its_name(bundled, capsys):
+    bundled.rename(bundled.with_name("min-max-min.safetensors"))
+    assert run(["generators", "list"]) == 0
+    assert capsys.readouterr().out.count("min-max-min") == 1
+
+
 def test_list_as_json_has_everything_and_the_whole_hash(bundled, capsys):
     assert run(["generators", "list", "--json"]) == 0
     (entry,) = json.loads(capsys.readouterr().out)["generators"]
@@ -55,6 +61,9 @@ def test_info_by_name_and_by_file(bundled, tiny_generator, capsys):
     assert "noise=(against=None, attack=(radius=8/255" in shown
     assert "facts              rho-a=4/255" in shown
     assert "data fingerprint" not in shown
+    assert "\nsettings           " in shown
+    assert "made by unlearn    " in shown
+    assert "training pictures  " in shown
     assert run(["generators", "info", str(tiny_generator), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["generator"]["path"] == str(tiny_generator)
 

@@ -15,6 +15,14 @@ SHORT_HASH = 12
 MEGABYTE = 1_000_000
 _TEXT_AT = 13  # the column where what is said of a generator or method begins
 _VALUE_AT = 19  # and of a property
+_TITLES = {
+    "sha256": "SHA-256",
+    "size_bytes": "bytes",
+    "config": "settings",
+    "data_count": "training pictures",
+    "format": "file format",
+    "tool": "made by unlearn",
+}
 
 NameArgument = Annotated[
     str,
@@ -162,7 +170,7 @@ def _line(name: str, text: str) -> str:
 
 def _title(key: str) -> str:
     """Return what a property is called where people read it."""
-    return {"sha256": "SHA-256", "size_bytes": "bytes"}.get(key, key.replace("_", " "))
+    return _TITLES.get(key, key.replace("_", " "))
 
 
 def _facts(entry: "Entry") -> str:
@@ -174,7 +182,8 @@ def _facts(entry: "Entry") -> str:
     classes = f"{len(header.classes)} classes" if header.classes else "any classes"
     bound = f"rho {header.rho}" if header.rho else "no bound"
     facts = [f"{name} {value}" for name, value in header.facts.items()]
-    parts = [header.method, bound, *facts, classes, header.licence]
+    method = [header.method] if header.method != entry.name else []
+    parts = [*method, bound, *facts, classes, header.licence]
     return " · ".join([f"{place}, {size_text(entry.size_bytes)}", *parts])
 
 
