@@ -526,7 +526,7 @@ def test_it_is_said_which_jpeg_stayed_jpeg_and_which_did_not(here, capsys):
     out, err = lines_of(capsys)
     assert re.fullmatch(
         r"  JPEG               2  1 of 2 stays JPEG, \d\d kB → \d\d kB, with \d\d% of the "
-        r"noise's energy; 1 becomes PNG, \d{3} bytes → \d\.\d kB \(-v says which and why\)",
+        r"noise's energy; 1 becomes PNG, \d{3} bytes → \d\.\d kB \(the record says which and why\)",
         out[1],
     )
     sizes = [(photos / name).stat().st_size for name in ("large.jpg", "tiny.jpg")]

@@ -51,8 +51,8 @@ To protect: 15 pictures, about 0 MB as JPEG or PNG (0 GB free)
   Skipped            1  1 .mp4
   JPEG              10  5 of 10 stay JPEG, 0 kB → 0 kB,
                         with 50% of the noise's energy; 5
-                        become PNG, 0 kB → 0 kB (-v says
-                        which and why)
+                        become PNG, 0 kB → 0 kB (the
+                        record says which and why)
   Visible               easily on plain areas: CIEDE2000 0
                         on average, 0 at worst
                         (waves/waves-03.jpg,

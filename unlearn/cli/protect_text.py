@@ -119,7 +119,7 @@ def _worth(result: ProtectReport) -> Iterator[str]:
 
 
 def _formats(result: ProtectReport) -> Iterator[str]:
-    """Yield what became of the JPEG sources, in one line; --verbose names them and says why."""
+    """Yield what became of the JPEG sources, in one line; the record has each with the reason."""
     kept, left = result.kept, result.left_jpeg
     if not kept and not left:
         return
@@ -134,7 +134,7 @@ def _formats(result: ProtectReport) -> Iterator[str]:
         kinds = " or ".join(sorted({_suffix(record) for record in left}))
         many = f"{len(left)} " if kept else _many(left, jpegs)
         parts.append(f"{many}{_verb('become', left)} {kinds}, {_sizes(left)}")
-    why = " (-v says which and why)" if result.fallbacks else ""
+    why = " (the record says which and why)" if result.fallbacks else ""
     yield _row("JPEG", jpegs, f"{'; '.join(parts)}{why}")
 
 
