@@ -30,7 +30,7 @@ def test_it_says_what_is_shown_and_where(protected, capsys):
     assert first >= second
     assert lines[3:] == [
         "  Written  look.html",
-        "They hold clean crops of your pictures: keep them to yourself.",
+        "The preview holds clean crops of your pictures: keep it to yourself.",
     ]
 
 

@@ -17,7 +17,7 @@ def print_result(result: PreviewResult, output: Output) -> None:
         "(CIEDE2000 on plain areas):",
         *(f"  {one.visibility.mean:4.1f}  {one.name}" for one in result.shown),
         *(f"  Written  {printable(file)}" for file in result.files),
-        "They hold clean crops of your pictures: keep them to yourself.",
+        "The preview holds clean crops of your pictures: keep it to yourself.",
     )
 
 
