@@ -87,7 +87,11 @@ def test_errors_radii_and_the_functions_are_had_without_pytorch():
 @pytest.mark.parametrize(
     ("keywords", "kinds", "others"),
     [
-        (api.ProtectKeywords, [ProtectOptions], {"inputs", "out", "generator_name", "argv"}),
+        (
+            api.ProtectKeywords,
+            [ProtectOptions],
+            {"inputs", "out", "generator_name", "argv", "merge"},
+        ),
         (api.AuditKeywords, [AuditOptions], {"clean", "protected", "command"}),
         (api.TrainKeywords, [MethodOptions, TrainOptions], {"data", "out", "method", "command"}),
     ],

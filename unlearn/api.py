@@ -63,6 +63,7 @@ class ProtectKeywords(TypedDict, total=False):
     preview: int
     report_survival: bool
     fail_fast: bool
+    shard: str | None
     dry_run: bool
 
 
@@ -155,7 +156,7 @@ def protect(
     pictures under way and then raises KeyboardInterrupt.
     """
     given = {"inputs": inputs, "out": out, **options}
-    wanted = filled(ProtectOptions, given, "protect", generator_name=None, argv=())
+    wanted = filled(ProtectOptions, given, "protect", generator_name=None, argv=(), merge=None)
     from unlearn.protection.run import protect as work
 
     with _torch_left_as_it_was():

@@ -9,7 +9,7 @@ import typer
 from unlearn.cli.console import Output
 from unlearn.errors import UsageProblem
 from unlearn.options import NOISE, Option
-from unlearn.protection.options import STRENGTHS, ProtectOptions
+from unlearn.protection.options import NOTHING_GIVEN, STRENGTHS, ProtectOptions
 from unlearn.radius import Radius
 
 StrengthOption = Annotated[
@@ -39,6 +39,8 @@ def protect(
 
     Sources are only read. Run the same line again to continue or to add new pictures.
     """
+    if options.merge is None and not options.inputs:
+        raise UsageProblem(NOTHING_GIVEN)
     rho = _bound(options.rho, strength, context)
     return _run(replace(options, rho=rho, argv=tuple(sys.argv[1:])), output)
 
@@ -69,12 +71,18 @@ def _run(options: ProtectOptions, output: Output) -> int:
     """Protect with progress on standard error, and print the account."""
     from unlearn.cli.progress_text import Telling
     from unlearn.cli.protect_text import as_plain, print_result
+    from unlearn.protection.merge import merge as join
     from unlearn.protection.run import protect as work
 
     title = "Reading" if options.dry_run else "Protecting"
     with output.meter(title, None) as meter:
         telling = Telling(output, meter, options)
-        result = work(options, telling.hear)
+        if options.merge is None:
+            result = work(options, telling.hear)
+        else:
+            result = join(
+                options.merge, telling.hear, workers=options.workers, previews=options.preview
+            )
     telling.remember()
     output.emit(as_plain(result))
     print_result(result, output)

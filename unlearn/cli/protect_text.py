@@ -15,7 +15,8 @@ from unlearn.cli.visibility_text import visibility_as_plain, visibility_lines
 from unlearn.files.text import printable, size_text
 from unlearn.options import DEFAULT_RHO
 from unlearn.protection.events import ProtectReport
-from unlearn.protection.manifest import FILE_NAME, PictureRecord
+from unlearn.protection.manifest import PictureRecord
+from unlearn.protection.shards import manifest_name
 from unlearn.protection.survival import as_plain as survival_as_plain
 
 _NAMED: Final = 20  # failed pictures named in the table; the manifest has them all
@@ -36,7 +37,9 @@ def print_result(result: ProtectReport, output: Output) -> None:
     else:
         output.result(*_account(result), hang=_TEXT_AT)
     output.result(*survival_lines(result.survival), hang=_TEXT_AT)
-    if result.protected:
+    if result.shard is not None:
+        output.next_step("protect", "--merge", result.out)
+    elif result.protected:
         sources = result.inputs if len(result.inputs) == 1 else ()
         output.next_step("verify", *sources, result.out)
     if result.interrupted:
@@ -54,7 +57,8 @@ def as_plain(result: ProtectReport) -> dict[str, Any]:
         "interrupted": result.interrupted,
         "inputs": [str(path) for path in result.inputs],
         "out": str(result.out),
-        "manifest": str(result.records / FILE_NAME),
+        "manifest": str(result.records / manifest_name(result.shard)),
+        "shard": None if result.shard is None else str(result.shard),
         "previews": [str(path) for path in result.previews],
         "rho": result.rho,
         "labels": result.labels,
@@ -171,9 +175,10 @@ def _closing(result: ProtectReport) -> Iterator[str]:
     parts = [f"{size_text(result.written_bytes)} in {printable(result.out)}"]
     parts.append(duration_text(result.seconds))
     yield _row("Written", "", " · ".join(parts))
-    if (result.records / FILE_NAME).exists():
+    manifest = result.records / manifest_name(result.shard)
+    if manifest.exists():
         sheets = ", preview/" if (result.records / "preview").is_dir() else ""
-        yield _row("Record", "", f"{printable(result.records / FILE_NAME)}{sheets}")
+        yield _row("Record", "", f"{printable(manifest)}{sheets}")
 
 
 def is_idle(result: ProtectReport) -> bool:

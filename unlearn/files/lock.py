@@ -18,45 +18,49 @@ _PID_NAME: Final = "pid"  # apart, since some systems let nobody read a locked f
 
 
 @contextlib.contextmanager
-def locked(out: Path, records: Path) -> Iterator[None]:
-    """Hold the lock of an output folder, made in its folder of records.
+def locked(
+    out: Path, records: Path, mark: str = "", *, patience_seconds: float = 0
+) -> Iterator[None]:
+    """Hold the lock of an output folder, made in its folder of records; a mark is for a part of it.
 
-    Raises EnvironmentProblem if another run holds it or the folder of records cannot be made.
+    Raises EnvironmentProblem if another run holds it for longer than the patience, or the folder of
+    records cannot be made.
     """
+    own_pid = records / f"{_PID_NAME}{mark}"
     try:
         records.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise EnvironmentProblem(
             f"Cannot make {printable(records)} ({error.strerror}); choose another --out"
         ) from error
-    lock = FileLock(records / LOCK_NAME)
+    lock = FileLock(records / f"{LOCK_NAME}{mark}")
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=patience_seconds)
     except Timeout:
-        raise EnvironmentProblem(_busy(out, records)) from None
+        raise EnvironmentProblem(_busy(out, own_pid)) from None
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise
         # This file system knows no locks: better without one than not at all.
     try:
-        (records / _PID_NAME).write_text(f"{os.getpid()}\n", encoding="ascii")
+        own_pid.write_text(f"{os.getpid()}\n", encoding="ascii")
         yield
     finally:
-        (records / _PID_NAME).unlink(missing_ok=True)
+        own_pid.unlink(missing_ok=True)
         lock.release()
 
 
-def refuse_if_locked(out: Path, records: Path) -> None:
+def refuse_if_locked(out: Path, records: Path, mark: str = "") -> None:
     """Raise EnvironmentProblem if another run holds the lock; makes nothing where there is none."""
-    if (records / LOCK_NAME).exists():
-        with locked(out, records):
+    if (records / f"{LOCK_NAME}{mark}").exists():
+        with locked(out, records, mark):
             pass
 
 
-def _busy(out: Path, records: Path) -> str:
+def _busy(out: Path, own_pid: Path) -> str:
     """Return the sentence for a folder that another run is writing."""
     try:
-        pid = int((records / _PID_NAME).read_text(encoding="ascii"))
+        pid = int(own_pid.read_text(encoding="ascii"))
     except (OSError, ValueError):
         return f"Another unlearn run is writing {printable(out)}."
     return f"Another unlearn run is writing {printable(out)} (pid {pid})."

@@ -1,9 +1,10 @@
 """Places: whether a destination can be written, how two folders lie, what is free."""
 
+import contextlib
 import os
 import shutil
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
 
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.files.replace import TEMPORARY_PREFIX
@@ -67,6 +68,14 @@ def remove_leftovers(out: Path) -> int:
     for path in leftovers:
         path.unlink(missing_ok=True)
     return len(leftovers)
+
+
+def remove_empty(out: Path, names: Iterable[str]) -> None:
+    """Remove the folders under the output that these files would lie in and that hold nothing."""
+    folders = {parent for name in names for parent in PurePosixPath(name).parents[:-1]}
+    for folder in sorted(folders, key=lambda path: -len(path.parts)):
+        with contextlib.suppress(OSError):
+            (out / folder).rmdir()
 
 
 def _leftovers(out: Path) -> Iterator[Path]:

@@ -21,9 +21,9 @@ from unlearn.pictures.preview_page import preview_page
 from unlearn.pictures.read import prepare
 from unlearn.pictures.visibility import PlainAreas
 from unlearn.previews.options import PreviewOptions
+from unlearn.protection.drawing import one_of_each
 from unlearn.protection.manifest import Manifest, read_manifest
 from unlearn.protection.plan import records_folder
-from unlearn.protection.steps import one_of_each
 from unlearn.verification.manifest_claims import claimed_shrinking
 from unlearn.verification.run import paired
 from unlearn.verification.verdicts import Task

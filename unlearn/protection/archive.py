@@ -29,8 +29,10 @@ def unpacked(options: ProtectOptions, archive: Path) -> ProtectOptions:
     """
     from unlearn.datasets.cifar import as_png, load_cifar
 
-    if options.dry_run or options.max_side:
-        raise UsageProblem("an archive is protected whole: leave out --dry-run and --max-side")
+    if options.dry_run or options.max_side or options.shard:
+        raise UsageProblem(
+            "an archive is protected whole: leave out --dry-run, --max-side and --shard"
+        )
     folder = _beside(options.out, "unpacked")
     check_destination(options.out, folder)
     if overlaps(options.out, archive):

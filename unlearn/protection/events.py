@@ -7,6 +7,7 @@ from pathlib import Path
 from unlearn.pictures.survival import TRANSFORMATIONS, Summary, Survival, summary
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.plan import Plan, PlannedPicture
+from unlearn.protection.shards import Shard
 from unlearn.protection.worker import WRITTEN_AS_PNG
 
 
@@ -94,6 +95,7 @@ class ProtectReport:
     dry_run: bool = False
     survival: SurvivalReport | None = None
     class_counts: Mapping[str, int] = field(default_factory=dict)  # pictures of each class
+    shard: Shard | None = None
 
     @property
     def exit_code(self) -> int:

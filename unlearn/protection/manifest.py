@@ -5,6 +5,7 @@ back as they were. A line that cannot be read (cut by a crash, or edited) is ski
 never trusted.
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -14,9 +15,10 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from unlearn.errors import EnvironmentProblem
 from unlearn.files.journal import Journal
+from unlearn.protection.shards import Shard, manifest_name, shards_in
 
 VERSION: Final = 1
-FILE_NAME: Final = "manifest.jsonl"
+FILE_NAME: Final = manifest_name(None)
 UNBOUNDED: Final = "unbounded"  # the rho of a run whose noise keeps none; see linf of each picture
 
 Status = Literal["ok", "failed", "skipped"]
@@ -48,6 +50,8 @@ class RunHeader:
     argv: tuple[str, ...]
     started: str
     selection: dict[str, Any] = field(default_factory=dict)  # which files were wanted
+    shard: str | None = None
+    plan: str | None = None  # of a shard: the fingerprint of what is planned for all pictures
 
     def to_line(self) -> dict[str, Any]:
         """Return the header as the manifest stores it."""
@@ -132,7 +136,8 @@ class Manifest:
     latest: dict[Owner, str] = field(default_factory=dict)  # the last output of each
     begun: dict[str, Owner] = field(default_factory=dict)  # by output, until it is recorded
     broken_lines: int = 0
-    bytes: int = 0  # of the file, which only grows: another size means another run has written
+    ended: bool = False  # the last run was of a shard and left no picture out
+    bytes: int = 0  # of the files, which only grow: another size means another run has written
 
 
 def origin_of(path: Path) -> str:
@@ -159,34 +164,51 @@ def _called(folder: Path) -> str:
     return Path(os.path.abspath(folder)).name  # noqa: PTH100 - links keep theirs
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read the manifest in the folder of records; a missing one is empty."""
-    manifest = Manifest(bytes=manifest_bytes(folder))
-    for line in _journal(folder).lines():
+def read_manifest(folder: Path, shard: Shard | None = None) -> Manifest:
+    """Read the manifest in the folder of records and the parts of shards, the shard's own last.
+
+    A missing one is empty.
+    """
+    manifest = Manifest(bytes=manifest_bytes(folder, shard))
+    for part in (None, *sorted(shards_in(folder), key=lambda part: (part == shard, part))):
+        _read_into(manifest, folder, part)
+    return manifest
+
+
+def read_part(folder: Path, shard: Shard | None) -> Manifest:
+    """Read what one shard has written, or what was written or merged without one."""
+    manifest = Manifest()
+    _read_into(manifest, folder, shard)
+    return manifest
+
+
+def manifest_bytes(folder: Path, shard: Shard | None = None) -> int:
+    """Return the size of the manifest and of its parts, or only that of the shard."""
+    sizes = 0
+    for part in (None, *([shard] if shard else shards_in(folder))):
+        with contextlib.suppress(FileNotFoundError):
+            sizes += (folder / manifest_name(part)).stat().st_size
+    return sizes
+
+
+def _read_into(manifest: Manifest, folder: Path, shard: Shard | None) -> None:
+    """Add the lines of one file."""
+    for line in _journal(folder, shard).lines():
         try:
             _take(manifest, json.loads(line))
         except (KeyError, TypeError, ValueError, RecursionError, AttributeError):
             manifest.broken_lines += 1
-    return manifest
-
-
-def manifest_bytes(folder: Path) -> int:
-    """Return the size of the manifest in the folder of records; 0 if there is none."""
-    try:
-        return (folder / FILE_NAME).stat().st_size
-    except FileNotFoundError:
-        return 0
 
 
 class ManifestWriter:
-    """Appends lines to the manifest in a folder, one by one.
+    """Appends lines to the manifest in a folder, or to a shard's part of it, one by one.
 
     A line that cannot be written raises EnvironmentProblem; what got onto the disk of it is ended
     by the next line, so that it costs nothing but itself.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._journal = _journal(folder)
+    def __init__(self, folder: Path, shard: Shard | None = None) -> None:
+        self._journal = _journal(folder, shard)
 
     def header(self, header: RunHeader) -> None:
         """Append the header of a run and bring it to the disk."""
@@ -200,6 +222,10 @@ class ManifestWriter:
         """Append what became of one picture."""
         self._append(record.to_line())
 
+    def end(self) -> None:
+        """Note that a shard is done with all its pictures, and bring that to the disk."""
+        self._append({"type": "end"}, sync=True)
+
     def _append(self, line: Mapping[str, Any], *, sync: bool = False) -> None:
         """Write one line and hand it to the system."""
         try:
@@ -208,14 +234,15 @@ class ManifestWriter:
             raise EnvironmentProblem(f"{self._journal.path}: {error.strerror or error}") from error
 
 
-def _journal(folder: Path) -> Journal:
-    """Return the lines of the manifest in a folder."""
-    return Journal(folder / FILE_NAME, keep_torn=True)
+def _journal(folder: Path, shard: Shard | None) -> Journal:
+    """Return the lines of the manifest in a folder, or of a shard's part."""
+    return Journal(folder / manifest_name(shard), keep_torn=True)
 
 
 def _take(manifest: Manifest, line: Mapping[str, Any]) -> None:
     """Add one line to what is known; raises what read_manifest counts if it is broken."""
     kind = line["type"]
+    manifest.ended = kind == "end"
     if kind == "run":
         manifest.header = RunHeader.from_line(line)
     elif kind == "begin":

@@ -21,6 +21,7 @@ from unlearn.options import (
     RhoOption,
 )
 from unlearn.pictures.choices import ArchiveChoice, FormatChoice, MetadataChoice, TimesChoice
+from unlearn.protection.shards import Shard
 from unlearn.radius import Radius
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ STRENGTHS: Final = MappingProxyType(
 SMALLEST_GRID: Final = 8
 SMALLEST_SIDE: Final = 16
 _MOST_WORKERS: Final = 8
+NOTHING_GIVEN: Final = "give INPUT and --out DIR, or --merge DIR alone"
+_REQUIRED: Final = "required, but with --merge"
 
 
 def usual_workers() -> int:
@@ -47,17 +50,23 @@ class ProtectOptions:
 
     inputs: Annotated[
         tuple[str, ...],
-        Option("Pictures, folders and patterns, mixed.", positional=True, metavar="INPUT"),
-    ]
+        Option(
+            "Pictures, folders and patterns, mixed.",
+            positional=True,
+            metavar="INPUT",
+            default_text=_REQUIRED,
+        ),
+    ] = ()
     out: Annotated[
-        Path,
+        Path | None,
         Option(
             "Where the protected pictures go; made if absent, apart from the inputs.",
             panel=OUTPUT,
             short="-o",
             metavar="DIR",
+            default_text=_REQUIRED,
         ),
-    ]
+    ] = None
     rho: RhoOption = DEFAULT_RHO
     generator: GeneratorOption = DEFAULT_GENERATOR
     labels: LabelsOption = "auto"
@@ -192,6 +201,24 @@ class ProtectOptions:
         ),
     ] = False
     fail_fast: Annotated[bool, Option("Stop at the first picture that fails.")] = False
+    shard: Annotated[
+        Shard | None,
+        Option(
+            "Only one of N parts of the pictures, for jobs side by side, on one machine or many.",
+            details="See [scale.md](scale.md).",
+            metavar="K/N",
+            read=Shard.parse,
+            in_file=False,
+        ),
+    ] = None
+    merge: Annotated[
+        Path | None,
+        Option(
+            "Join what the shards of an output folder have done; takes no INPUT.",
+            metavar="DIR",
+            in_file=False,
+        ),
+    ] = None
     dry_run: Annotated[
         bool,
         Option(
@@ -205,6 +232,13 @@ class ProtectOptions:
     argv: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.merge is None and self.out is None:
+            raise UsageProblem(NOTHING_GIVEN)
+        if self.merge is not None and (self.inputs or self.out or self.shard or self.dry_run):
+            raise UsageProblem(
+                f"--merge {self.merge} takes no INPUT, --out, --shard or --dry-run: the parts say "
+                "what was done"
+            )
         if self.rho.levels < 1:
             raise UsageProblem(
                 f"rho {self.rho} is less than one step of an 8-bit colour value, so nothing could "
@@ -215,6 +249,12 @@ class ProtectOptions:
         if self.max_side is not None and self.max_side < SMALLEST_SIDE:
             raise UsageProblem(
                 f"--max-side {self.max_side} is too small; use at least {SMALLEST_SIDE}"
+            )
+
+        if self.shard is not None and self.report_survival:
+            raise UsageProblem(
+                f"--shard {self.shard} sees a part only; ask for --report-survival without --shard "
+                "once the parts are merged"
             )
 
     # What follows from the options is loaded late: help needs the options and nothing else.
@@ -231,7 +271,8 @@ class ProtectOptions:
         """The part that decides which files are read and written."""
         from unlearn.protection.plan import PlanRequest
 
-        return PlanRequest(self.inputs, self.out, self.selection, self.labels, self.format)
+        out = Path() if self.out is None else self.out
+        return PlanRequest(self.inputs, out, self.selection, self.labels, self.format, self.shard)
 
     @property
     def preparation(self) -> "Preparation":

@@ -1,10 +1,12 @@
 """The plan: everything that will be read and written, settled and checked before any work."""
 
+import hashlib
+import json
 import math
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +24,7 @@ from unlearn.pictures.choices import FormatChoice
 from unlearn.pictures.sniff import LOSSLESS_WEBP
 from unlearn.protection.manifest import Manifest, read_manifest
 from unlearn.protection.owners import Claims, Owners
+from unlearn.protection.shards import Shard, refuse_others
 from unlearn.sources.labels import Labelling, check_choice, label
 from unlearn.sources.scan import Refusal, Scan, Selection, Source, scan
 
@@ -50,6 +53,7 @@ class PlanRequest:
     selection: Selection = Selection()
     labels: str = "auto"
     format: FormatChoice = "auto"
+    shard: Shard | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,6 +93,7 @@ class Plan:
     labelling: Labelling
     notices: tuple[str, ...]
     manifest: Manifest = field(default_factory=Manifest)  # of earlier runs
+    digest: str | None = None  # of a shard: the fingerprint of the plan for all pictures
 
     @property
     def folders(self) -> int:
@@ -118,7 +123,8 @@ def make_plan(request: PlanRequest) -> Plan:
     if not found.sources and not found.refused:
         raise NothingFound(_nothing(found, request.selection))
     labelling = label(found, request.labels)
-    owners = Owners.of(read_manifest(records))
+    refuse_others(out, records, request.shard)
+    owners = Owners.of(read_manifest(records, request.shard))
     reserved = [name for name in owners.manifest.outputs if os.path.lexists(out / name)]
     pictures, lossy = _pictures(found.sources, labelling.labels, request.format, owners, reserved)
     writable, too_long = _split_long(pictures)
@@ -131,7 +137,7 @@ def make_plan(request: PlanRequest) -> Plan:
         *_raws(found.raws),
         *_staying(out, frozenset().union(*earlier)),
     )
-    return Plan(
+    plan = Plan(
         inputs=found.inputs,
         out=out,
         records=records,
@@ -141,6 +147,24 @@ def make_plan(request: PlanRequest) -> Plan:
         labelling=labelling,
         notices=notices,
         manifest=owners.manifest,
+    )
+    return plan if request.shard is None else _part(plan, request.shard)
+
+
+def _part(plan: Plan, shard: Shard) -> Plan:
+    """Return what one shard does of a plan for all pictures."""
+    named = [(p.name, p.out, p.fallback, p.label) for p in plan.pictures]
+    whole = json.dumps([*named, *((r.name, r.reason) for r in plan.refused)])
+    pictures = tuple(picture for picture in plan.pictures if shard.takes(picture.name))
+    said = f"Shard {shard}: {len(pictures)} of {len(plan.pictures)} pictures"
+    owners = plan.manifest.owners
+    return replace(
+        plan,
+        pictures=pictures,
+        refused=tuple(refusal for refusal in plan.refused if shard.takes(refusal.name)),
+        refused_outputs=frozenset(o for o in plan.refused_outputs if shard.takes(owners[o][0])),
+        notices=(said, *plan.notices),
+        digest=hashlib.sha256(whole.encode()).hexdigest()[:16],
     )
 
 

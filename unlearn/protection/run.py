@@ -4,33 +4,29 @@
 promised.
 """
 
-import contextlib
 import os
 import time
-from collections.abc import Sequence
-from concurrent.futures import wait
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from unlearn import __version__
 from unlearn.config import to_plain
-from unlearn.errors import EnvironmentProblem, PictureError, UsageProblem
-from unlearn.files.lock import locked, refuse_if_locked
-from unlearn.files.places import check_space, free_bytes, remove_leftovers
+from unlearn.errors import UsageProblem
+from unlearn.files.lock import refuse_if_locked
+from unlearn.files.places import check_space, free_bytes, remove_empty, remove_leftovers
 from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
 from unlearn.generators.catalogue import resolve
 from unlearn.generators.header import Header, read_header
-from unlearn.pictures.preview import contact_sheet
-from unlearn.pictures.preview_page import preview_page
-from unlearn.protection import worker
 from unlearn.protection.already import without_protected
 from unlearn.protection.archive import archive_of, packed, unpacked
+from unlearn.protection.drawing import draw
 from unlearn.protection.events import Notice, ProtectReport, Report, Started
 from unlearn.protection.key import Key, load_key
-from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes
+from unlearn.protection.manifest import ManifestWriter, RunHeader, manifest_bytes, read_part
+from unlearn.protection.merge import absorb
 from unlearn.protection.noise import KeyedNoise, LoadedGenerator, targets_of, threads_for
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.pipeline import Pipeline
@@ -38,10 +34,10 @@ from unlearn.protection.plan import Plan, make_plan
 from unlearn.protection.recorder import DryRecorder, ManifestRecorder
 from unlearn.protection.resume import sort_work
 from unlearn.protection.settings import NOISE_VERSION, Settings
+from unlearn.protection.shards import writing
 from unlearn.protection.space import estimate_bytes
 from unlearn.protection.steps import Groundwork, Steps, refused_records
 from unlearn.protection.survival import with_survival
-from unlearn.protection.worker import Failure, Finished
 from unlearn.radius import WIDEST
 from unlearn.sources.labels import check_classes
 from unlearn.workers.pool import Interruption, Pool
@@ -83,15 +79,13 @@ def protect(options: ProtectOptions, report: Report) -> ProtectReport:
     began = time.monotonic()
     file = resolve(options.generator)
     options = replace(options, generator=str(file), generator_name=options.called)
-    plan = make_plan(options.request)
-    if not options.again:
-        plan = without_protected(plan)
+    plan = _planned(options)
     header = read_header(file)
     check_classes(plan.labelling, len(header.classes), options.called)
     options = _within_reach(options, header)
     ground = _lay_ground(options, plan, header, load_key(options.key, create=False))
     idle = not (ground.work.pending or ground.work.outdated or plan.refused)
-    if options.dry_run or idle:
+    if options.dry_run or (idle and _has_ended(ground)):
         check_space(ground.needed_bytes, plan.out)
         result = _look_through(ground, report)
     else:
@@ -99,6 +93,21 @@ def protect(options: ProtectOptions, report: Report) -> ProtectReport:
     if options.report_survival:
         result = with_survival(result, plan, options, report)
     return replace(result, seconds=time.monotonic() - began)
+
+
+def _planned(options: ProtectOptions) -> Plan:
+    """Return what is to be done, without what is protected already."""
+    plan = make_plan(options.request)
+    return plan if options.again else without_protected(plan)
+
+
+def _has_ended(ground: Groundwork) -> bool:
+    """Tell whether a run that finds nothing to do need not say so in its manifest."""
+    shard, plan = ground.options.shard, ground.plan
+    if shard is None:
+        return True
+    part = read_part(plan.records, shard)
+    return part.ended and part.header is not None and part.header.plan == plan.digest
 
 
 def _within_reach(options: ProtectOptions, header: Header) -> ProtectOptions:
@@ -166,17 +175,20 @@ def _look_through(ground: Groundwork, report: Report) -> ProtectReport:
 def _write(ground: Groundwork, header: Header, report: Report) -> ProtectReport:
     """Protect what is left to do, under the lock of the output folder."""
     options, plan = ground.options, ground.plan
-    refuse_if_locked(plan.out, plan.records)
+    if options.shard is None:
+        refuse_if_locked(plan.out, plan.records)
     check_space(ground.needed_bytes, plan.out)
     generator, device = load_generator(Path(options.generator), options.device)
     key = load_key(options.key, create=True)
-    with locked(plan.out, plan.records):
-        if manifest_bytes(plan.records) != ground.manifest.bytes:
-            plan = make_plan(options.request)
+    with writing(plan.out, plan.records, options.shard):
+        if manifest_bytes(plan.records, options.shard) != ground.manifest.bytes:
+            plan = _planned(options)
+        if options.shard is None:
+            absorb(plan.records)
         if ground.settings.key != key or plan is not ground.plan:
             ground = _lay_ground(options, plan, header, key)
         _announce(ground, device, report, by_class=generator.by_class)
-        manifest = ManifestWriter(plan.records)
+        manifest = ManifestWriter(plan.records, options.shard)
         manifest.header(_run_header(ground, key, device))
         recorder = ManifestRecorder(plan, ground.work.outdated, manifest, report)
         noise = KeyedNoise.of(generator, key, ground.settings)
@@ -199,35 +211,12 @@ def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) ->
     ):
         Pipeline(pool, steps, lambda: interruption.requested or steps.stop).run(ground.work.pending)
         steps.raise_if_full()
-        jobs = [] if interruption.requested else steps.previews()
-        previews = _draw(jobs, ground.plan.records / "preview", pool, report)
-    return steps.result(interrupted=interruption.requested, previews=previews)
-
-
-def _draw(jobs: Sequence[Finished], folder: Path, pool: Pool, report: Report) -> tuple[Path, ...]:
-    """Draw the sheet and the page in place of those of earlier runs."""
-    futures = [pool.submit_shared(worker.preview, job) for job in jobs]
-    wait(futures)
-    shown = []
-    for job, future in zip(jobs, futures, strict=True):
-        error = future.exception()
-        found = Failure(str(error)) if error else future.result()
-        if isinstance(found, Failure):
-            report(Notice(f"No preview of {printable(job.source)}: {found.reason}"))
-        else:
-            shown.append(found)
-    if not shown:
-        return ()
-    folder.mkdir(exist_ok=True)
-    for old in folder.glob("[0-9]*-*.png"):  # as earlier versions called their sheets
-        old.unlink()
-    sheet, page = folder / "sheet.png", folder / "page.html"
-    try:
-        contact_sheet(shown, sheet)
-        preview_page(shown, folder.parent.with_suffix("").name, page)
-    except (PictureError, EnvironmentProblem) as error:  # the pictures are what matters
-        report(Notice(f"No preview: {error}"))
-    return tuple(path for path in (sheet, page) if path.exists())
+        jobs = [] if interruption.requested or options.shard else steps.previews()
+        previews = draw(jobs, ground.plan.records / "preview", pool, report)
+    result = steps.result(interrupted=interruption.requested, previews=previews)
+    if options.shard and not result.left:
+        manifest.end()
+    return result
 
 
 def _interruption(report: Report) -> Interruption:
@@ -236,16 +225,15 @@ def _interruption(report: Report) -> Interruption:
 
 
 def _tidy(ground: Groundwork) -> None:
-    """Remove temporary files of killed workers, and folders that were made and stayed empty."""
-    out = ground.plan.out
-    remove_leftovers(out)
-    remove_leftovers(ground.plan.records)
-    names = [out for picture in ground.plan.pictures for out in picture.outs]
-    names += ground.work.outdated
-    folders = {parent for name in names for parent in PurePosixPath(name).parents[:-1]}
-    for folder in sorted(folders, key=lambda path: -len(path.parts)):
-        with contextlib.suppress(OSError):
-            (out / folder).rmdir()
+    """Remove temporary files of killed workers, and folders that were made and stayed empty.
+
+    A shard leaves that to the merge: others are at work in the same folders.
+    """
+    if ground.options.shard is None:
+        remove_leftovers(ground.plan.out)
+        remove_leftovers(ground.plan.records)
+        names = [out for picture in ground.plan.pictures for out in picture.outs]
+        remove_empty(ground.plan.out, [*names, *ground.work.outdated])
 
 
 def _announce(ground: Groundwork, device: str, report: Report, *, by_class: bool = False) -> None:
@@ -303,5 +291,7 @@ def _run_header(ground: Groundwork, key: Key, device: str) -> RunHeader:
         inputs=tuple(os.path.abspath(path) for path in ground.plan.inputs),  # noqa: PTH100
         argv=options.argv,
         selection=to_plain(options.selection),
+        shard=str(options.shard) if options.shard else None,
+        plan=ground.plan.digest,
         started=datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
     )

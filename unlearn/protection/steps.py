@@ -3,15 +3,14 @@
 import errno
 import os
 import time
-from collections import Counter
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 from unlearn.errors import EnvironmentProblem
 from unlearn.files.text import printable
 from unlearn.protection import worker
+from unlearn.protection.drawing import most_visible
 from unlearn.protection.events import Progress, ProtectReport, Report
 from unlearn.protection.manifest import Manifest, PictureRecord
 from unlearn.protection.noise import Delta, KeyedNoise
@@ -21,8 +20,6 @@ from unlearn.protection.recorder import Recorder
 from unlearn.protection.resume import Work
 from unlearn.protection.settings import Settings
 from unlearn.protection.worker import Failure, Finished, Job, Reading, Shared
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,20 +139,22 @@ class Steps:
         """Return what to show: of the most visible pictures, first one of each class."""
         ground = self.ground
         records = {**ground.work.finished, **self._records}
-        numbers = [
-            number
-            for number in sorted(records, key=lambda number: -(records[number].visible or 0))
-            if records[number].status == "ok" and self.pixels(number) <= worker.MOST_SHOWN_PIXELS
-        ]
-        chosen = one_of_each(numbers, lambda number: ground.plan.pictures[number].label)
+        small = {
+            record.src: number
+            for number, record in sorted(records.items())
+            if record.status == "ok" and self.pixels(number) <= worker.MOST_SHOWN_PIXELS
+        }
+        chosen = most_visible(
+            [records[number] for number in small.values()], ground.options.preview
+        )
         return [
             Finished(
-                source=ground.plan.pictures[number].source,
-                protected=ground.plan.out / str(records[number].out),
-                pixels=self.pixels(number),
-                name=printable(ground.plan.pictures[number].name),
+                source=ground.plan.pictures[small[record.src]].source,
+                protected=ground.plan.out / str(record.out),
+                pixels=self.pixels(small[record.src]),
+                name=printable(record.src),
             )
-            for number in chosen[: ground.options.preview]
+            for record in chosen
         ]
 
     def raise_if_full(self) -> None:
@@ -196,6 +195,7 @@ class Steps:
             needed_bytes=self.ground.needed_bytes,
             interrupted=interrupted,
             dry_run=self.ground.options.dry_run,
+            shard=self.ground.options.shard,
         )
 
     def _note(self, number: int, record: PictureRecord) -> None:
@@ -208,16 +208,6 @@ class Steps:
         self._written_bytes += record.bytes or 0
         total = len(self.ground.work.pending)
         self._report(Progress(record, len(self._records), total, self._written_bytes))
-
-
-def one_of_each(items: Sequence[T], group: Callable[[T], Hashable]) -> list[T]:
-    """Return the items in their order, but first the first of each group, then the second ones."""
-    seen = Counter[Hashable]()
-    turns = []
-    for item in items:
-        turns.append((seen[group(item)], item))
-        seen[group(item)] += 1
-    return [item for _, item in sorted(turns, key=lambda turn: turn[0])]
 
 
 def refused_records(plan: Plan) -> list[PictureRecord]:

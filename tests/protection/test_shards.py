@@ -1,0 +1,309 @@
+"""Shards: any split gives the bytes, the manifest and the previews of one process."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.protecting import (
+    PROGRAM,
+    FakeGenerator,
+    Heard,
+    make_generator_file,
+    make_photos,
+    make_picture,
+    options_for,
+    protect_line,
+    tree,
+)
+from unlearn.cli.app import run as command_line
+from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.protection import run as workflow
+from unlearn.protection.manifest import read_manifest
+from unlearn.protection.merge import merge
+from unlearn.protection.run import protect
+from unlearn.protection.shards import Shard, shards_in, writing
+
+# Two that want one name, two classes, a JPEG that may become PNG, and one that is no picture.
+NAMES = (
+    *("cats/a.jpg", "cats/a.png", "cats/b.jpg"),
+    *("dogs/a.jpg", "dogs/c.png", "dogs/sub/d.png"),
+)
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    monkeypatch.setattr(workflow, "load_generator", lambda _path, _device: (FakeGenerator(), "cpu"))
+    (make_photos(tmp_path / "photos", NAMES) / "dogs" / "broken.png").write_bytes(
+        b"\x89PNG\r\n\x1a\nno"
+    )
+    return tmp_path / "photos"
+
+
+def run(tmp_path, out, shard=None, **changes):
+    part = None if shard is None else Shard.parse(shard)
+    return protect(options_for(tmp_path, out=tmp_path / out, shard=part, **changes), Heard())
+
+
+def in_shards(tmp_path, out, count, **changes):
+    for number in random.Random(count).sample(range(1, count + 1), count):
+        run(tmp_path, out, f"{number}/{count}", **changes)
+
+
+def records(tmp_path, out):
+    return tmp_path / f"{out}.unlearn"
+
+
+def image_lines(tmp_path, out):
+    """Return what the manifest says of each picture, but for the time that it took."""
+    lines = map(json.loads, (records(tmp_path, out) / "manifest.jsonl").read_text().splitlines())
+    return {line["src"]: {**line, "ms": None} for line in lines if line["type"] == "image"}
+
+
+# --- what a shard is ---------------------------------------------------------------------------
+
+
+@given(st.text(min_size=1), st.integers(1, 40))
+def test_every_picture_belongs_to_exactly_one_shard(name, count):
+    shards = [Shard(count, number) for number in range(1, count + 1)]
+    assert sum(shard.takes(name) for shard in shards) == 1
+
+
+def test_the_shard_of_a_name_never_changes():
+    # Other machines and later versions go on with these parts.
+    assert [n for n in range(1, 17) if Shard(16, n).takes("cats/a.jpg")] == [7]
+    assert [n for n in range(1, 8) if Shard(7, n).takes("dogs/\udcff.png")] == [1]
+
+
+@pytest.mark.parametrize("text", ["0/4", "5/4", "1/0", "3", "a/b", "-1/4", "1/4/2", "", "1.5/4"])
+def test_what_is_no_shard_is_refused(text):
+    with pytest.raises(UsageProblem, match="is no part of a whole"):
+        Shard.parse(text)
+
+
+# --- the same bytes ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 16])
+def test_any_split_gives_the_bytes_and_the_manifest_of_one_process(tmp_path, photos, count):
+    whole = run(tmp_path, "whole", preview=2)
+    in_shards(tmp_path, "parts", count)
+    merged = merge(tmp_path / "parts", Heard(), previews=2)
+    assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
+    assert len(tree(tmp_path / "whole")) == len(NAMES)
+    assert image_lines(tmp_path, "parts") == image_lines(tmp_path, "whole")
+    assert [record.src for record in merged.protected] == [r.src for r in whole.protected]
+    assert [record.src for record in merged.failed] == [r.src for r in whole.failed]
+    assert (merged.exit_code, merged.rho, merged.classes) == (1, whole.rho, whole.classes)
+    sheets = [records(tmp_path, out) / "preview" / "sheet.png" for out in ("parts", "whole")]
+    assert sheets[0].read_bytes() == sheets[1].read_bytes()
+    assert {path.name for path in records(tmp_path, "parts").iterdir()} == {
+        *("manifest.jsonl", "lock", "preview")
+    }
+
+
+def test_a_merged_folder_goes_on_as_one_process_and_in_shards(tmp_path, photos):
+    in_shards(tmp_path, "parts", 2)
+    merge(tmp_path / "parts", Heard())
+    before = tree(tmp_path / "parts")
+    assert run(tmp_path, "parts").earlier == len(NAMES)
+    make_picture(photos / "dogs" / "new.png", 99)
+    in_shards(tmp_path, "parts", 3)
+    merged = merge(tmp_path / "parts", Heard())
+    assert len(merged.protected) == len(NAMES) + 1
+    assert {**tree(tmp_path / "parts"), **before} == tree(tmp_path / "parts")
+
+
+def test_shards_that_know_nothing_of_each_other_never_write_one_file(tmp_path, photos):
+    names = [run(tmp_path, "parts", f"{n}/7").protected for n in range(1, 8)]
+    outs = [record.out for part in names for record in part]
+    assert len(outs) == len(set(outs)) == len(NAMES)
+    assert {"cats/a.jpg.png", "cats/a.png"} <= set(outs)
+
+
+def test_a_run_without_shards_takes_over_what_shards_have_done(tmp_path, photos):
+    run(tmp_path, "parts", "2/3")
+    done = len(read_manifest(records(tmp_path, "parts")).outputs)
+    assert 0 < done < len(NAMES)
+    result = run(tmp_path, "parts")
+    assert (result.earlier, len(result.protected)) == (done, len(NAMES))
+    assert shards_in(records(tmp_path, "parts")) == []
+    assert run(tmp_path, "parts").earlier == len(NAMES)
+
+
+def test_a_finished_shard_is_not_done_again_and_an_empty_one_has_a_part(tmp_path, photos):
+    in_shards(tmp_path, "parts", 16)
+    before = tree(records(tmp_path, "parts"))
+    assert len([name for name in before if name.startswith("manifest.")]) == 16
+    in_shards(tmp_path, "parts", 16)
+    after = tree(records(tmp_path, "parts"))
+    # What failed is tried again, as without shards.
+    assert len([name for name in before if before[name] != after[name]]) == 1
+
+
+def test_a_shard_leaves_the_temporary_files_and_folders_of_others_alone(tmp_path, photos):
+    other = tmp_path / "parts" / "cats" / ".unlearn-tmp-0123.png"
+    other.parent.mkdir(parents=True)
+    other.write_bytes(b"under way")
+    (tmp_path / "parts" / "dogs").mkdir()
+    for number in range(1, 17):
+        run(tmp_path, "parts", f"{number}/16")
+        assert other.exists()
+        assert (tmp_path / "parts" / "dogs").is_dir()
+    merge(tmp_path / "parts", Heard())
+    assert not other.exists()
+
+
+# --- refusals ----------------------------------------------------------------------------------
+
+
+def refused(tmp_path, out="parts"):
+    """Merge what cannot be, see that nothing changed, and return the one line."""
+    before = {**tree(tmp_path / out), **tree(records(tmp_path, out))}
+    with pytest.raises(UsageProblem) as error:
+        merge(tmp_path / out, Heard())
+    assert {**tree(tmp_path / out), **tree(records(tmp_path, out))} == before
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_a_merge_with_a_part_missing_is_refused(tmp_path, photos):
+    for number in (1, 2, 4):
+        run(tmp_path, "parts", f"{number}/4")
+    assert "the part of shard 3/4 is missing" in refused(tmp_path)
+    run(tmp_path, "parts", "3/4")
+    assert len(merge(tmp_path / "parts", Heard()).protected) == len(NAMES)
+    assert "has no parts of shards" in refused(tmp_path)
+
+
+def test_a_merge_of_a_part_that_is_not_finished_is_refused(tmp_path, photos):
+    in_shards(tmp_path, "parts", 2)
+    part = records(tmp_path, "parts") / "manifest.2-of-2.jsonl"
+    part.write_text("".join(part.read_text().splitlines(keepends=True)[:-1]))
+    assert "shard 2/2 is not finished" in refused(tmp_path)
+    run(tmp_path, "parts", "2/2")
+    merge(tmp_path / "parts", Heard())
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        *[("rho", "4/255"), ("seed", 1), ("key", "0" * 12), ("tool", "0.0.0")],
+        *[("generator", {"name": "other", "sha256": "0" * 64}), ("plan", "0" * 16)],
+        *[("noise", 0), ("max_side", 16), ("labels", "one"), ("torch", "1.0")],
+    ],
+)
+def test_a_merge_with_a_part_of_another_run_is_refused(tmp_path, photos, name, other):
+    in_shards(tmp_path, "parts", 2)
+    part = records(tmp_path, "parts") / "manifest.2-of-2.jsonl"
+    head, *rest = part.read_text().splitlines()
+    part.write_text("\n".join([json.dumps({**json.loads(head), name: other}), *rest]) + "\n")
+    assert f"shard 2/2 is of another run, its {name}" in refused(tmp_path)
+
+
+def test_a_shard_with_other_settings_than_the_others_does_not_start(tmp_path, photos):
+    run(tmp_path, "parts", "1/2")
+    before = tree(records(tmp_path, "parts"))
+    with pytest.raises(UsageProblem, match="was made with seed 0, you asked 5"):
+        run(tmp_path, "parts", "2/2", seed=5)
+    with pytest.raises(UsageProblem, match=r"in 2 shards, you asked 1/3; go on with --shard N/2"):
+        run(tmp_path, "parts", "1/3")
+    assert tree(records(tmp_path, "parts")) == before
+
+
+def test_other_pictures_in_another_shard_are_seen_by_the_merge(tmp_path, photos):
+    run(tmp_path, "parts", "1/2")
+    make_picture(photos / "cats" / "new.png", 99)
+    run(tmp_path, "parts", "2/2")
+    assert "shard 2/2 is of another run, its plan" in refused(tmp_path)
+    run(tmp_path, "parts", "1/2")
+    assert len(merge(tmp_path / "parts", Heard()).protected) == len(NAMES) + 1
+
+
+def test_a_merge_that_was_killed_while_it_removed_parts_is_finished(tmp_path, photos):
+    in_shards(tmp_path, "parts", 3)
+    folder = records(tmp_path, "parts")
+    last = (folder / "manifest.3-of-3.jsonl").read_bytes()
+    merge(tmp_path / "parts", Heard())
+    manifest = (folder / "manifest.jsonl").read_bytes()
+    (folder / "manifest.3-of-3.jsonl").write_bytes(last)
+    merge(tmp_path / "parts", Heard())
+    assert (folder / "manifest.jsonl").read_bytes() == manifest
+    assert shards_in(folder) == []
+
+
+def test_shards_work_side_by_side_and_never_beside_a_whole_run(tmp_path, photos):
+    out, folder = tmp_path / "parts", records(tmp_path, "parts")
+    with writing(out, folder, Shard(2, 1)):
+        run(tmp_path, "parts", "2/2")
+        with pytest.raises(EnvironmentProblem, match=f"pid {os.getpid()}"):
+            run(tmp_path, "parts", "1/2")
+        with pytest.raises(EnvironmentProblem, match="Another unlearn run is writing"):
+            run(tmp_path, "parts")
+        with pytest.raises(EnvironmentProblem, match="Another unlearn run is writing"):
+            merge(out, Heard())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["photos", "--out", "o", "--shard", "0/4"], "shard '0/4' is no part of a whole"),
+        (["photos", "--out", "o", "--shard", "5/4"], "shard '5/4' is no part of a whole"),
+        (["photos", "--out", "o", "--shard", "1/2", "--report-survival"], "sees a part only"),
+        (["photos", "--merge", "o"], "--merge o takes no INPUT"),
+        (["--merge", "o", "--shard", "1/2"], "--merge o takes no INPUT"),
+        (["--merge", "o"], "o has no parts of shards to merge"),
+        (["photos"], "give INPUT and --out DIR, or --merge DIR alone"),
+        (["--out", "o"], "give INPUT and --out DIR, or --merge DIR alone"),
+    ],
+)
+def test_lines_that_make_no_sense_are_refused_in_one_line(
+    tmp_path, photos, monkeypatch, capsys, arguments, said
+):
+    monkeypatch.chdir(tmp_path)
+    assert command_line(["protect", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert said in captured.err
+    assert not (tmp_path / "o").exists()
+    assert not records(tmp_path, "o").exists()
+
+
+# --- killed ------------------------------------------------------------------------------------
+
+
+def test_a_shard_that_is_killed_goes_on_to_the_same_end(tmp_path, photos):
+    (tmp_path / "key").write_bytes(bytes(32))
+    make_generator_file(tmp_path / "fake.safetensors", ("cat", "dog"))
+    key = tmp_path / "key"
+    run(tmp_path, "whole", key=key)
+    line = protect_line(photos, tmp_path / "parts", key)
+    slow = {**os.environ, "FAKE_DELAY": "0.3"}
+    process = subprocess.Popen(
+        [*line, "--shard", "1/2"], env=slow, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    part = records(tmp_path, "parts") / "manifest.1-of-2.jsonl"
+    while not (part.exists() and '"image"' in part.read_text()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert "shard 1/2 is not finished" in _line(tmp_path, "--merge", "parts").stderr
+    for number in (2, 1):
+        subprocess.run([*line, "--shard", f"{number}/2"], check=False, capture_output=True)
+    assert _line(tmp_path, "--merge", "parts").returncode == 1  # one picture is broken
+    assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
+    assert image_lines(tmp_path, "parts") == image_lines(tmp_path, "whole")
+
+
+def _line(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    line = [*PROGRAM, "protect", *arguments, "--workers", "0"]
+    return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)

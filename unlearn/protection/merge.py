@@ -1,0 +1,226 @@
+"""Merge: one manifest, one preview and one account of what shards have done."""
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final
+
+from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.files.lock import LOCK_NAME
+from unlearn.files.places import remove_empty, remove_leftovers
+from unlearn.files.replace import replacing
+from unlearn.files.text import printable
+from unlearn.pictures.read import Preparation
+from unlearn.protection.drawing import draw, most_visible
+from unlearn.protection.events import ProtectReport, Report
+from unlearn.protection.manifest import (
+    FILE_NAME,
+    Manifest,
+    PictureRecord,
+    RunHeader,
+    read_manifest,
+    read_part,
+)
+from unlearn.protection.plan import records_folder
+from unlearn.protection.shards import Shard, manifest_name, shards_in, writing
+from unlearn.protection.worker import MOST_SHOWN_PIXELS, Finished, Shared
+from unlearn.workers.pool import Pool
+
+# What may differ between the parts of one run: where and when each was made, and of which it is.
+_OWN: Final = ("shard", "started", "argv", "device", "inputs")
+
+
+def merge(out: Path, report: Report, *, workers: int = 0, previews: int = 3) -> ProtectReport:
+    """Join the parts of all shards of an output folder, and draw its preview.
+
+    Raises UsageProblem, before anything is written, if a part is missing, not finished or of
+    another run, and EnvironmentProblem if a run is writing the folder.
+    """
+    began = time.monotonic()
+    records = records_folder(out)
+    if not shards_in(records):
+        raise UsageProblem(f"{printable(out)} has no parts of shards to merge")
+    with writing(out, records):
+        parts = {shard: read_part(records, shard) for shard in shards_in(records)}
+        if not _is_merged(read_part(records, None), list(parts.values())):
+            _check(out, parts)
+            _join(records, _lines(list(parts.values())))
+        _forget(records, parts)
+        remove_leftovers(out)
+        whole = read_manifest(records)
+        remove_empty(out, whole.records)
+        result = _account(out, whole)
+        shown = _draw(result, whole, report, workers, previews)
+    return replace(result, previews=shown, seconds=time.monotonic() - began)
+
+
+def absorb(records: Path) -> None:
+    """Put what shards have written so far into the manifest; only under the lock of the whole."""
+    shards = shards_in(records)
+    if shards:
+        texts = ((records / manifest_name(shard)).read_bytes() for shard in shards)
+        _join(records, (line for text in texts for line in text.split(b"\n") if line))
+        _forget(records, shards)
+
+
+def _check(out: Path, parts: dict[Shard, Manifest]) -> None:
+    """Raise UsageProblem unless these are all the parts of one run, each finished."""
+    shards = list(parts)
+    first, last = shards[0], shards[-1]
+    if first.count != last.count:
+        raise UsageProblem(
+            f"{printable(out)} has parts of {first.count} and of {last.count} shards; run it once "
+            "without --shard"
+        )
+    for shard in (Shard(first.count, number) for number in range(1, first.count + 1)):
+        if shard not in parts or parts[shard].header is None:
+            raise UsageProblem(
+                f"{printable(out)}: the part of shard {shard} is missing; run its line, then merge"
+            )
+        if not parts[shard].ended:
+            raise UsageProblem(
+                f"{printable(out)}: shard {shard} is not finished; run its line again, then merge"
+            )
+    one = _compared(parts[first])
+    for shard in shards:
+        other = _compared(parts[shard])
+        name = next((name for name in one if one[name] != other[name]), None)
+        if name is not None:
+            raise UsageProblem(
+                f"{printable(out)}: shard {shard} is of another run, its {name} is "
+                f"{printable(str(other[name]))} and {printable(str(one[name]))} in shard {first}; "
+                "run its line again as the others"
+            )
+
+
+def _compared(part: Manifest) -> dict[str, Any]:
+    """Return what all parts of one run share."""
+    header = asdict(part.header) if part.header else {}
+    return {name: value for name, value in header.items() if name not in _OWN}
+
+
+def _is_merged(whole: Manifest, parts: Sequence[Manifest]) -> bool:
+    """Tell whether a merge was ended between writing the manifest and removing the parts."""
+    plan = whole.header and whole.header.plan
+    return plan is not None and all(
+        part.ended
+        and part.header is not None
+        and part.header.plan == plan
+        and all(whole.records.get(name) == record for name, record in part.records.items())
+        for part in parts
+    )
+
+
+def _lines(parts: Sequence[Manifest]) -> Iterator[bytes]:
+    """Yield the headers of all devices, each before its records, which are in order of names."""
+
+    def device(part: Manifest) -> str:
+        """Return what the records of a part were computed on."""
+        return part.header.device if part.header else ""
+
+    for _, group in groupby(sorted(parts, key=device), device):
+        together = list(group)
+        header = together[0].header
+        if header is not None:
+            yield json.dumps(replace(header, shard=None).to_line()).encode("ascii")
+        records = [record for part in together for record in part.records.values()]
+        for record in sorted(records, key=lambda record: record.src):
+            yield json.dumps(record.to_line(), allow_nan=False).encode("ascii")
+
+
+def _join(records: Path, lines: Iterable[bytes]) -> None:
+    """Add lines to the manifest, all or none; raises EnvironmentProblem."""
+    target = records / FILE_NAME
+    try:
+        with replacing(target) as temporary:
+            if target.exists():
+                shutil.copyfile(target, temporary)
+            with temporary.open("ab") as file:
+                # A line that a crash tore is ended, as Journal does.
+                file.write(b"\n" if _is_torn(target) else b"")
+                file.writelines(line + b"\n" for line in lines)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"{printable(target)}: cannot be written ({error.strerror})"
+        ) from error
+
+
+def _is_torn(path: Path) -> bool:
+    """Tell whether a file ends within a line."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+    except OSError:  # none, or an empty one
+        return False
+
+
+def _forget(records: Path, shards: Sequence[Shard] | dict[Shard, Manifest]) -> None:
+    """Remove the files of shards; nobody holds them under the lock of the whole."""
+    for shard in shards:
+        (records / manifest_name(shard)).unlink(missing_ok=True)
+    for shard in shards_in(records, LOCK_NAME):
+        (records / f"{LOCK_NAME}{shard.mark}").unlink(missing_ok=True)
+
+
+def _account(out: Path, whole: Manifest) -> ProtectReport:
+    """Return the account of all that the manifest holds."""
+    header, records = _header(whole), sorted(whole.records.values(), key=lambda r: r.src)
+    return ProtectReport(
+        out=out,
+        records=records_folder(out),
+        inputs=tuple(map(Path, header.inputs)),
+        protected=tuple(record for record in records if record.status == "ok"),
+        failed=tuple(record for record in records if record.status != "ok"),
+        earlier=0,
+        left=0,
+        skipped={},
+        outdated=(),
+        labels=header.labels,
+        classes=len({record.label for record in records if record.label is not None}),
+        rho=header.rho,
+    )
+
+
+def _header(whole: Manifest) -> RunHeader:
+    """Return the header of the last run; a merged manifest has one."""
+    if whole.header is None:
+        raise AssertionError("a merged manifest without a run")
+    return whole.header
+
+
+def _draw(
+    result: ProtectReport, whole: Manifest, report: Report, workers: int, count: int
+) -> tuple[Path, ...]:
+    """Draw the preview from sources where they were; one that is gone is a notice."""
+    header = _header(whole)
+    shared = Shared(
+        out=result.out,
+        preparation=Preparation(header.max_side),
+        grid=header.grid,
+        levels=0,
+        metadata="none",
+    )
+    small = [record for record in result.protected if _pixels(record) <= MOST_SHOWN_PIXELS]
+    jobs = [
+        Finished(
+            source=Path(record.origin or record.src),
+            protected=result.out / str(record.out),
+            pixels=_pixels(record),
+            name=printable(record.src),
+        )
+        for record in most_visible(small, count)
+    ]
+    with Pool(workers, shared=shared) as pool:
+        return draw(jobs, result.records / "preview", pool, report)
+
+
+def _pixels(record: PictureRecord) -> int:
+    """Return how many pixels a protected picture has."""
+    width, height = record.size or (0, 0)
+    return width * height
