@@ -8,6 +8,7 @@ import torch
 
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.models.folding import Precision
+from unlearn.workers.ranks import rank_here
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,15 @@ def select_run(
 
 
 def select_device(name: str) -> torch.device:
-    """Return the device called "cpu", "cuda", "cuda:1" or "mps"; "auto" is CUDA if there is one."""
+    """Return the device called "cpu", "cuda", "cuda:1" or "mps"; "auto" is CUDA if there is one.
+
+    Of several ranks on one machine each gets a CUDA device of its own, as far as there are.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        rank = rank_here()
+        return torch.device("cuda", rank.local % torch.cuda.device_count() if rank else None)
     try:
         device = torch.device(name)
     except RuntimeError:

@@ -30,6 +30,7 @@ from unlearn.protection.manifest import read_manifest
 from unlearn.protection.merge import merge
 from unlearn.protection.run import protect
 from unlearn.protection.shards import Shard, shards_in, writing
+from unlearn.workers.ranks import Rank, rank_here
 
 # Two that want one name, two classes, a JPEG that may become PNG, and one that is no picture.
 NAMES = (
@@ -307,3 +308,62 @@ def test_a_shard_that_is_killed_goes_on_to_the_same_end(tmp_path, photos):
 def _line(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     line = [*PROGRAM, "protect", *arguments, "--workers", "0"]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
+
+
+# --- ranks -------------------------------------------------------------------------------------
+
+
+def ranks_of(line, count, **more):
+    """Start the processes of one run as torchrun does, without its network."""
+    common = {**os.environ, "WORLD_SIZE": str(count), **more}
+    return [
+        subprocess.Popen(
+            line,
+            env={**common, "RANK": str(number)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        for number in range(count)
+    ]
+
+
+def test_ranks_share_the_work_and_the_last_one_merges(tmp_path, photos):
+    (tmp_path / "key").write_bytes(bytes(32))
+    line = protect_line(photos, tmp_path / "parts", tmp_path / "key")
+    run(tmp_path, "whole", key=tmp_path / "key")
+    doomed, *others = ranks_of(line, 3, FAKE_DELAY="0.2")
+    time.sleep(random.Random(0).uniform(1, 2))
+    os.killpg(doomed.pid, signal.SIGKILL)
+    for process in (doomed, *others):
+        process.communicate()
+    assert [process.returncode for process in others] == [0, 0]
+    assert shards_in(records(tmp_path, "parts"))
+    again = ranks_of(line, 3)
+    said = [process.communicate()[0] for process in again]
+    # One picture is broken, and who gives the account of the whole says so.
+    assert sorted(process.returncode for process in again) == [0, 0, 1]
+    assert sum("unlearn verify" in text for text in said) == 1
+    assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
+    assert image_lines(tmp_path, "parts") == image_lines(tmp_path, "whole")
+    assert shards_in(records(tmp_path, "parts")) == []
+
+
+@pytest.mark.parametrize(
+    ("variables", "rank"),
+    [
+        ({}, None),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, None),
+        ({"RANK": "2", "WORLD_SIZE": "2"}, None),
+        ({"RANK": "x", "WORLD_SIZE": "2"}, None),
+        ({"WORLD_SIZE": "2"}, None),
+        ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}, Rank(3, 8, 1)),
+    ],
+)
+def test_a_process_is_a_rank_only_if_it_is_one_of_several(monkeypatch, variables, rank):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert rank_here() == rank

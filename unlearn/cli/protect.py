@@ -72,7 +72,7 @@ def _run(options: ProtectOptions, output: Output) -> int:
     from unlearn.cli.progress_text import Telling
     from unlearn.cli.protect_text import as_plain, print_result
     from unlearn.protection.merge import merge as join
-    from unlearn.protection.run import protect as work
+    from unlearn.protection.ranks import protect_here as work
 
     title = "Reading" if options.dry_run else "Protecting"
     with output.meter(title, None) as meter:

@@ -37,9 +37,9 @@ def print_result(result: ProtectReport, output: Output) -> None:
     else:
         output.result(*_account(result), hang=_TEXT_AT)
     output.result(*survival_lines(result.survival), hang=_TEXT_AT)
-    if result.shard is not None:
+    if result.shard is not None and not result.awaited:
         output.next_step("protect", "--merge", result.out)
-    elif result.protected:
+    elif result.protected and not result.awaited:
         sources = result.inputs if len(result.inputs) == 1 else ()
         output.next_step("verify", *sources, result.out)
     if result.interrupted:

@@ -17,14 +17,18 @@ _NO_LOCKS: Final = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 _PID_NAME: Final = "pid"  # apart, since some systems let nobody read a locked file
 
 
+class Busy(EnvironmentProblem):
+    """Another run is writing the folder."""
+
+
 @contextlib.contextmanager
 def locked(
     out: Path, records: Path, mark: str = "", *, patience_seconds: float = 0
 ) -> Iterator[None]:
     """Hold the lock of an output folder, made in its folder of records; a mark is for a part of it.
 
-    Raises EnvironmentProblem if another run holds it for longer than the patience, or the folder of
-    records cannot be made.
+    Raises Busy if another run holds it for longer than the patience, and EnvironmentProblem if the
+    folder of records cannot be made.
     """
     own_pid = records / f"{_PID_NAME}{mark}"
     try:
@@ -37,7 +41,7 @@ def locked(
     try:
         lock.acquire(timeout=patience_seconds)
     except Timeout:
-        raise EnvironmentProblem(_busy(out, own_pid)) from None
+        raise Busy(_busy(out, own_pid)) from None
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in _NO_LOCKS:
             raise
@@ -51,7 +55,7 @@ def locked(
 
 
 def refuse_if_locked(out: Path, records: Path, mark: str = "") -> None:
-    """Raise EnvironmentProblem if another run holds the lock; makes nothing where there is none."""
+    """Raise Busy if another run holds the lock; makes nothing where there is none."""
     if (records / f"{LOCK_NAME}{mark}").exists():
         with locked(out, records, mark):
             pass

@@ -36,7 +36,8 @@ def _finder() -> Callable[[PlannedPicture], Path | None]:
     def written(folder: Path) -> Mapping[str, tuple[int | None, Path]]:
         """Return the hashes of what runs wrote whose records lie in a folder, with their sizes."""
         found: dict[str, tuple[int | None, Path]] = {}
-        for path in sorted(folder.glob(f"*.unlearn/{FILE_NAME}")):
+        parts = folder.glob("*.unlearn/manifest*.jsonl")  # of a whole run, or of shards
+        for path in sorted({part.with_name(FILE_NAME) for part in parts}):
             with contextlib.suppress(OSError):
                 manifest = read_manifest(path.parent)
                 for record in (*manifest.outputs.values(), *manifest.records.values()):

@@ -96,10 +96,13 @@ class ProtectReport:
     survival: SurvivalReport | None = None
     class_counts: Mapping[str, int] = field(default_factory=dict)  # pictures of each class
     shard: Shard | None = None
+    awaited: bool = False  # another process of the run gives the account of the whole
 
     @property
     def exit_code(self) -> int:
         """0 if all is protected, 1 if something is not, 130 if the run was interrupted."""
+        if self.awaited:  # a code of 1 would end the others
+            return 0
         return 130 if self.interrupted else 1 if self.failed else 0
 
     @property

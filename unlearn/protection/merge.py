@@ -35,17 +35,24 @@ from unlearn.workers.pool import Pool
 _OWN: Final = ("shard", "started", "argv", "device", "inputs")
 
 
-def merge(out: Path, report: Report, *, workers: int = 0, previews: int = 3) -> ProtectReport:
+class NotYet(UsageProblem):
+    """There is a part to wait for."""
+
+
+def merge(
+    out: Path, report: Report, *, workers: int = 0, previews: int = 3, patient: bool = False
+) -> ProtectReport:
     """Join the parts of all shards of an output folder, and draw its preview.
 
-    Raises UsageProblem, before anything is written, if a part is missing, not finished or of
-    another run, and EnvironmentProblem if a run is writing the folder.
+    Raises UsageProblem, before anything is written, if a part is of another run, NotYet if one is
+    missing or not finished, and Busy if a run is writing the folder; the `patient` wait for a merge
+    under way.
     """
     began = time.monotonic()
     records = records_folder(out)
     if not shards_in(records):
-        raise UsageProblem(f"{printable(out)} has no parts of shards to merge")
-    with writing(out, records):
+        raise NotYet(f"{printable(out)} has no parts of shards to merge")
+    with writing(out, records, patient=patient):
         parts = {shard: read_part(records, shard) for shard in shards_in(records)}
         if not _is_merged(read_part(records, None), list(parts.values())):
             _check(out, parts)
@@ -79,11 +86,11 @@ def _check(out: Path, parts: dict[Shard, Manifest]) -> None:
         )
     for shard in (Shard(first.count, number) for number in range(1, first.count + 1)):
         if shard not in parts or parts[shard].header is None:
-            raise UsageProblem(
+            raise NotYet(
                 f"{printable(out)}: the part of shard {shard} is missing; run its line, then merge"
             )
         if not parts[shard].ended:
-            raise UsageProblem(
+            raise NotYet(
                 f"{printable(out)}: shard {shard} is not finished; run its line again, then merge"
             )
     one = _compared(parts[first])

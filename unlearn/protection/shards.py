@@ -78,17 +78,21 @@ def refuse_others(out: Path, records: Path, shard: Shard | None) -> None:
 
 
 @contextlib.contextmanager
-def writing(out: Path, records: Path, shard: Shard | None = None) -> Iterator[None]:
+def writing(
+    out: Path, records: Path, shard: Shard | None = None, *, patient: bool = False
+) -> Iterator[None]:
     """Hold the lock of an output folder: of one shard beside others, or of the whole alone.
 
-    Raises EnvironmentProblem if another run holds what this one needs.
+    Raises Busy if another run holds what this one needs; the `patient` wait for who has the whole.
     """
+    patience_seconds = _PATIENCE_SECONDS if patient or shard else 0
     with contextlib.ExitStack() as stack:
+        whole = locked(out, records, patience_seconds=patience_seconds)
         if shard is None:
-            stack.enter_context(locked(out, records))
+            stack.enter_context(whole)
             for other in shards_in(records, LOCK_NAME):
                 refuse_if_locked(out, records, other.mark)
         else:
-            with locked(out, records, patience_seconds=_PATIENCE_SECONDS):
+            with whole:
                 stack.enter_context(locked(out, records, shard.mark))
         yield

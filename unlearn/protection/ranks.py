@@ -1,0 +1,31 @@
+"""Protecting with several processes of one run: each takes its shard, the last one merges."""
+
+from dataclasses import replace
+
+from unlearn.files.lock import Busy
+from unlearn.protection.events import ProtectReport, Report
+from unlearn.protection.merge import NotYet, merge
+from unlearn.protection.options import ProtectOptions
+from unlearn.protection.run import protect
+from unlearn.protection.shards import Shard
+from unlearn.workers.ranks import rank_here
+
+
+def protect_here(options: ProtectOptions, report: Report) -> ProtectReport:
+    """Protect everything or, as one of several ranks, one shard; raises as protect and merge do.
+
+    Nobody waits: whoever finds all parts finished merges them and returns the account of the whole.
+    """
+    rank = rank_here()
+    if rank is None or options.shard is not None:
+        return protect(options, report)
+    mine = replace(options, shard=Shard(rank.count, rank.number + 1))
+    part = protect(mine, report)
+    if part.dry_run or part.left or options.out is None:
+        return part
+    try:
+        return merge(
+            options.out, report, workers=options.workers, previews=options.preview, patient=True
+        )
+    except (NotYet, Busy):
+        return replace(part, awaited=True)
