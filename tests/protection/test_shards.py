@@ -129,6 +129,17 @@ def test_shards_that_know_nothing_of_each_other_never_write_one_file(tmp_path, p
     assert {"cats/a.jpg.png", "cats/a.png"} <= set(outs)
 
 
+@pytest.mark.parametrize("format", ["png", "tiff"])
+def test_a_shard_that_begins_late_gives_the_names_of_one_process(tmp_path, photos, format):
+    # Two that both change their format: what the first holds by then must not free the short name.
+    for seed, name in enumerate(("x.jpg", "x.bmp", "x.gif", "y.jpg", "y.jpg.png", "y.bmp")):
+        make_picture(photos / "cats" / name, 50 + seed)
+    run(tmp_path, "whole", format=format)
+    in_shards(tmp_path, "parts", 7, format=format)
+    merge(tmp_path / "parts", Heard())
+    assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
+
+
 def test_a_run_without_shards_takes_over_what_shards_have_done(tmp_path, photos):
     run(tmp_path, "parts", "2/3")
     done = len(read_manifest(records(tmp_path, "parts")).outputs)

@@ -49,6 +49,8 @@ def same_name_key(name: str) -> str:
 
     Case is folded (Windows, macOS) and Unicode is brought to one normal form (macOS).
     """
+    if name.isascii():
+        return name.lower()
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
@@ -62,13 +64,16 @@ def output_names(
     The stem stays, and so does a suffix that already says the output's format. Where two sources
     would meet (a.jpg and a.png), those whose format changes keep their full name (a.jpg.png); where
     even these meet, a number is put before the suffix. No two results are equal on any file system,
-    none is a folder of another, and the result for a source does not depend on the order of the
-    sources. `held` are names that sources have already, by their place; nothing else gets one of
-    these, nor one that is `reserved`.
+    none is a folder of another, and the result for a source depends neither on the order of the
+    sources nor on which of them hold the names that they would be given. `held` are names that
+    sources have already, by their place; nothing else gets one of these, nor one that is
+    `reserved`.
     """
-    short = [held.get(i, _with_format(*source)) for i, source in enumerate(sources)]
+    wishes = [_with_format(*source) for source in sources]
+    short = [held.get(i, wish) for i, wish in enumerate(wishes)]
     folders = _folder_keys([*short, *reserved])
-    wanted = Counter(same_name_key(name) for name in short)
+    both = (name for pair in zip(wishes, short, strict=True) for name in {*pair})
+    wanted = Counter(map(same_name_key, both))
     order = sorted(range(len(sources)), key=lambda i: (short[i] != sources[i][0], sources[i]))
     names = [held.get(i, "") for i in range(len(sources))]
     taken = folders | {same_name_key(name) for name in (*reserved, *held.values())}
@@ -125,5 +130,6 @@ def _free_name(name: str, taken: set[str]) -> str:
 
 def _folder_keys(names: Sequence[str]) -> set[str]:
     """Return the keys of every folder that the names lie in."""
-    parents = {parent for name in names for parent in PurePosixPath(name).parents}
+    folders = {PurePosixPath(name.rpartition("/")[0]) for name in names}
+    parents = {parent for folder in folders for parent in (folder, *folder.parents)}
     return {same_name_key(str(parent)) for parent in parents}

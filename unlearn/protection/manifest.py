@@ -6,9 +6,10 @@ never trusted.
 """
 
 import contextlib
+import functools
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, Literal, TypeVar, cast
@@ -145,8 +146,19 @@ def origin_of(path: Path) -> str:
 
     So it is the same however the input was given, and another where a link leads elsewhere now.
     """
-    folder, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 - a link keeps its own name
-    return os.path.join(os.path.realpath(folder), name)  # noqa: PTH118 - bytes that are no text
+    return origins()(path)
+
+
+def origins() -> Callable[[Path], str]:
+    """Return origin_of for many sources at one time, which asks for each folder once."""
+    real = functools.cache(os.path.realpath)
+
+    def find(path: Path) -> str:
+        """Return the source's own place."""
+        folder, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 - a link keeps its own name
+        return os.path.join(real(folder), name)  # noqa: PTH118 - bytes that are no text
+
+    return find
 
 
 def under_inputs(name: str, inputs: Sequence[Path]) -> list[Path]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from unlearn.files.replace import file_sha256
-from unlearn.protection.manifest import Manifest, Owner, origin_of, under_inputs
+from unlearn.protection.manifest import Manifest, Owner, origin_of, origins, under_inputs
 
 HASHING_THREADS: Final = 4
 
@@ -50,8 +50,17 @@ class Owners:
 
     def claims(self, sources: Sequence[tuple[str, Path]]) -> list[Claims]:
         """Return what each source, given by name and path, has; those with a record are hashed."""
+        own_place = origins()
+        found = [Claims(own_place(path)) for _, path in sources]
+        known = [place for place, (name, _) in enumerate(sources) if name in self.outputs]
         with ThreadPoolExecutor(HASHING_THREADS) as threads:
-            return list(threads.map(lambda source: self._claims(*source), sources))
+            for place, claims in zip(
+                known,
+                threads.map(lambda at: self._claims(*sources[at], found[at].origin), known),
+                strict=True,
+            ):
+                found[place] = claims
+        return found
 
     def of_refused(self, name: str, inputs: Sequence[Path]) -> frozenset[str]:
         """Return the outputs of a source that cannot be protected, known by its name only."""
@@ -60,11 +69,8 @@ class Owners:
             return frozenset()
         return frozenset(self._own((name, origin_of(places[0])), None))
 
-    def _claims(self, name: str, path: Path) -> Claims:
-        """Return what one source has."""
-        origin = origin_of(path)
-        if name not in self.outputs:
-            return Claims(origin)
+    def _claims(self, name: str, path: Path, origin: str) -> Claims:
+        """Return what one source has that is known by its name."""
         sha256 = file_sha256(path)
         own = self._own((name, origin), sha256)
         same = [out for out in self.outputs[name] if sha256 and self._content(out) == sha256]
