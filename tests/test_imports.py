@@ -23,7 +23,7 @@ LAYERS = (
     {"training", "countermeasures", "views"},
     {"attack", "lossy", "datasets"},
     {"sources"},
-    {"pictures", "device", "tensors", "config", "settings_file"},
+    {"pictures", "device", "tensors", "together", "config", "settings_file"},
     {"models", "keywords", "files", "workers", "demo"},
     {"options"},
     {"radius"},

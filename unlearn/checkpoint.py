@@ -23,9 +23,12 @@ class Checkpoint:
 
     path: Path
     plan: str
+    writes: bool = True  # False: another process of the run does
 
     def save(self, state: TrainingState, notes: dict[str, Any]) -> None:
         """Write weights, momentum, memory, the number of finished steps and JSON notes; atomic."""
+        if not self.writes:
+            return
         tensors = {f"model.{k}": v for k, v in state.model.state_dict().items()}
         tensors |= {f"memory.{k}": v for k, v in state.memory.items()}
         tensors |= _memories(state)

@@ -59,7 +59,9 @@ def select_device(name: str) -> torch.device:
         if not torch.cuda.is_available():
             return torch.device("cpu")
         rank = rank_here()
-        return torch.device("cuda", rank.local % torch.cuda.device_count() if rank else None)
+        if rank is None:
+            return torch.device("cuda")
+        return torch.device("cuda", rank.local % torch.cuda.device_count())
     try:
         device = torch.device(name)
     except RuntimeError:

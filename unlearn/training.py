@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor, nn
 
+from unlearn import together
 from unlearn.attack import frozen
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
@@ -153,6 +154,8 @@ def train(
 
     Raises NothingFound without pictures.
 
+    Several processes that have joined (see together) each take their share of every batch.
+
     Batches are a function of (seed, step) and random numbers of (seed, picture, step): a resumed
     run equals an uninterrupted one, and no picture is left out, since each epoch's order is
     followed to its end across batches.
@@ -164,25 +167,44 @@ def train(
     optimiser = _optimiser(model, schedule)
     state = TrainingState(model, optimiser, schedule)
     observer.started(state)
+    _check_shareable(state, len(data))
     batches = Batches(len(data), schedule.batch_size, run.seed, run.device)
     streams = Rng.for_images(run.seed, data.ids)
     for step in range(state.finished, schedule.steps):
-        index = batches.at(step)
+        whole = batches.at(step)
+        index = together.share(whole)
         rng = Rng(streams.keys[index], run.seed).fork(step)
         optimiser.param_groups[0]["lr"] = schedule.rate(step)
         batch = Batch(data.pixels[index], data.labels[index], index, step, rng)
         try:
-            terms = losses(model, batch)
+            with together.one_batch_norm(model):
+                terms = losses(model, batch)
         except Enough:
             break
         optimiser.zero_grad(set_to_none=True)
-        terms["loss"].backward()
+        weight = len(index) / len(whole)
+        (terms["loss"] * weight).backward()
+        terms = together.reduce_step(model, terms, weight)
         if schedule.clip_norm:
             nn.utils.clip_grad_norm_(model.parameters(), schedule.clip_norm)
         optimiser.step()
         state.finished = step + 1
         observer.stepped(state, terms)
     model.eval()
+
+
+def _check_shareable(state: TrainingState, pictures: int) -> None:
+    """Raise UsageProblem for a training that several processes cannot share."""
+    ranks = together.count()
+    if ranks > 1 and state.memory:
+        raise UsageProblem(
+            f"this method keeps noise from step to step, which {ranks} processes cannot share; "
+            "train it in one"
+        )
+    if ranks > min(state.schedule.batch_size, pictures):
+        raise UsageProblem(
+            f"{ranks} processes cannot share batches of {min(state.schedule.batch_size, pictures)}"
+        )
 
 
 def _optimiser(model: nn.Module, schedule: Schedule) -> torch.optim.Optimizer:

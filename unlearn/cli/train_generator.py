@@ -40,7 +40,11 @@ def train_generator(options: TrainOptions, wanted: MethodOptions, output: Output
     """
     from unlearn.generators.recipes import method_of
     from unlearn.generators.train import train_generator as work
+    from unlearn.workers.ranks import rank_here
 
+    rank = rank_here()
+    if rank is not None and rank.number:  # the first one speaks for all
+        output = Output(quiet=True, debug=output.debug)
     command = shlex.join(["unlearn", *sys.argv[1:]])
     options = replace(options, method=method_of(wanted), command=command)
     with _stoppable(output) as stop, output.meter("Training", None, "steps") as meter:

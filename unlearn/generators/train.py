@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from unlearn import together
 from unlearn.checkpoint import Checkpoint
 from unlearn.datasets.folders import Loaded, load_classes, load_labelled, some_of_each
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run, select_run
 from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
-from unlearn.files.replace import TEMPORARY_PREFIX, replace_file
+from unlearn.files.replace import TEMPORARY_PREFIX, file_sha256, replace_file
 from unlearn.generators.artefact import NoiseGenerator, header_of
 from unlearn.generators.header import Header
 from unlearn.generators.model_card import model_card
@@ -28,6 +29,7 @@ from unlearn.methods import Cost, Method, Spec
 from unlearn.models.classifier import Classifier
 from unlearn.objectives import average_prediction_randomness
 from unlearn.training import TrainingState, predict
+from unlearn.workers.ranks import Rank
 
 READINGS = 50  # how often the terms of the loss are read
 EVALUATIONS = 20  # how often the surrogate is tried on clean pictures (Figure 1)
@@ -91,9 +93,20 @@ def train_generator(
 
     Raises UsageProblem for an existing --out or unusable data, Stopped when asked to stop.
     """
-    began = time.monotonic()
-    _check_target(options)
     run = select_run(options.device, options.precision, options.seed, compiled=options.compiled)
+    with together.joined(run.device) as rank:
+        hear = report if rank.number == 0 else _deaf
+        return _train(options, run, rank, hear, stop or threading.Event())
+
+
+def _train(
+    options: TrainOptions, run: Run, rank: Rank, report: Report, stop: threading.Event
+) -> TrainReport:
+    """Train with the other processes of the run; the first one measures and writes."""
+    began = time.monotonic()
+    first = rank.number == 0
+    if first:
+        _check_target(options)
     loaded = _load(options)
     data = loaded.data
     method = options.method
@@ -103,12 +116,14 @@ def train_generator(
     architecture = options.architecture if cost.a_picture else WITHOUT_NETWORK
     torch.manual_seed(run.seed)
     module = method.build(Spec(architecture, len(data.classes), data.size))
-    checkpoint = Checkpoint(checkpoint_path(options.out), _plan(options, method, data, run))
-    if not options.resume:
+    plan = _plan(options, method, data, run)
+    checkpoint = Checkpoint(checkpoint_path(options.out), plan, writes=first)
+    if not options.resume and first:
         checkpoint.path.unlink(missing_ok=True)
+    together.check_alike(plan)
     report(Started(method, data, loaded.test, loaded.unreadable, run, cost, _said(options, loaded)))
     trial = None
-    if method.needs_labels:
+    if method.needs_labels and first:
         trial = _Trial(loaded.test or data, run, seen=loaded.test is None)
     watch = _Watch(trial, cost.steps, checkpoint, report, options, stop)
     method.fit(module, data, run, watch)
@@ -128,12 +143,27 @@ def train_generator(
         command=options.command,
         curve=watch.curve,
     )
-    generator = NoiseGenerator.of(method, module, header, run)
-    card = options.out.with_suffix(".md")
-    replace_file(card, model_card(header).encode())
-    sha256 = generator.save(options.out)
-    checkpoint.path.unlink(missing_ok=True)
-    return TrainReport(options.out, card, sha256, header, time.monotonic() - began)
+    if first:
+        _write(NoiseGenerator.of(method, module, header, run), options.out)
+    together.any_of(wanted=False)  # nobody leaves before it is written
+    out, sha256 = options.out, file_sha256(options.out) or ""
+    return TrainReport(out, _card(out), sha256, header, time.monotonic() - began)
+
+
+def _write(generator: NoiseGenerator, out: Path) -> None:
+    """Write a generator and its card; the state of its training is not needed any more."""
+    replace_file(_card(out), model_card(generator.header).encode())
+    generator.save(out)
+    checkpoint_path(out).unlink(missing_ok=True)
+
+
+def _card(out: Path) -> Path:
+    """Return where the card of a generator lies."""
+    return out.with_suffix(".md")
+
+
+def _deaf(_event: Started | Resumed | Stepped) -> None:
+    """Hear nothing."""
 
 
 def checkpoint_path(out: Path) -> Path:
@@ -228,14 +258,14 @@ class _Watch:
         checkpoint: Checkpoint,
         report: Report,
         options: TrainOptions,
-        stop: threading.Event | None,
+        stop: threading.Event,
     ) -> None:
         self.trial = trial
         self.steps = steps
         self.checkpoint = checkpoint
         self.report = report
         self.options = options
-        self.stop = stop or threading.Event()
+        self.stop = stop
         self.curve: dict[str, Any] = {}
         self.saved = time.monotonic()
         self._before = self._through = 0  # steps of earlier trainings, and up to this one's end
@@ -265,13 +295,11 @@ class _Watch:
         self.report(Stepped(finished, steps, metrics))
         if finished == steps:
             return
-        if (
-            self.stop.is_set()
-            or time.monotonic() - self.saved > 60 * self.options.save_every_minutes
-        ):
+        stopping = together.any_of(self.stop.is_set())
+        if stopping or time.monotonic() - self.saved > 60 * self.options.save_every_minutes:
             self.checkpoint.save(state, self.curve)
             self.saved = time.monotonic()
-        if self.stop.is_set():
+        if stopping:
             raise Stopped(f"stopped after step {finished}; run the same line again to continue")
 
     def _remember(self, finished: int, metrics: dict[str, float]) -> None:

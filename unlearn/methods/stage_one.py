@@ -14,6 +14,7 @@ from unlearn.objectives import cross_entropy
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import project, without_casts
+from unlearn.together import summed
 from unlearn.views import Views
 
 _VIEWS_TOGETHER = 32  # few pictures: all views in one pass cost little more than one of them
@@ -110,6 +111,8 @@ class StageOne:
         middle = torch.full_like(shared, 0.5)  # as far from 0 and 1 as can be
 
         def losses(moved: Tensor) -> Tensor:
+            if moved.requires_grad:
+                moved.register_hook(summed)  # of all pictures of a batch, whoever has them
             noisy = (images + (moved - middle)[labels]).clamp(0, 1)
             return cross_entropy(network(self.views(noisy, rng)), labels)
 

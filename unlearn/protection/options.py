@@ -35,6 +35,7 @@ STRENGTHS: Final = MappingProxyType(
 SMALLEST_GRID: Final = 8
 SMALLEST_SIDE: Final = 16
 _MOST_WORKERS: Final = 8
+_NOWHERE: Final = Path()  # by identity: "." is a place
 NOTHING_GIVEN: Final = "give INPUT and --out DIR, or --merge DIR alone"
 _REQUIRED: Final = "required, but with --merge"
 
@@ -58,7 +59,7 @@ class ProtectOptions:
         ),
     ] = ()
     out: Annotated[
-        Path | None,
+        Path,
         Option(
             "Where the protected pictures go; made if absent, apart from the inputs.",
             panel=OUTPUT,
@@ -66,7 +67,7 @@ class ProtectOptions:
             metavar="DIR",
             default_text=_REQUIRED,
         ),
-    ] = None
+    ] = _NOWHERE
     rho: RhoOption = DEFAULT_RHO
     generator: GeneratorOption = DEFAULT_GENERATOR
     labels: LabelsOption = "auto"
@@ -232,9 +233,10 @@ class ProtectOptions:
     argv: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.merge is None and self.out is None:
+        if self.merge is None and self.out is _NOWHERE:
             raise UsageProblem(NOTHING_GIVEN)
-        if self.merge is not None and (self.inputs or self.out or self.shard or self.dry_run):
+        given = self.inputs or self.out is not _NOWHERE or self.shard or self.dry_run
+        if self.merge is not None and given:
             raise UsageProblem(
                 f"--merge {self.merge} takes no INPUT, --out, --shard or --dry-run: the parts say "
                 "what was done"
@@ -271,8 +273,9 @@ class ProtectOptions:
         """The part that decides which files are read and written."""
         from unlearn.protection.plan import PlanRequest
 
-        out = Path() if self.out is None else self.out
-        return PlanRequest(self.inputs, out, self.selection, self.labels, self.format, self.shard)
+        return PlanRequest(
+            self.inputs, self.out, self.selection, self.labels, self.format, self.shard
+        )
 
     @property
     def preparation(self) -> "Preparation":

@@ -21,7 +21,7 @@ def protect_here(options: ProtectOptions, report: Report) -> ProtectReport:
         return protect(options, report)
     mine = replace(options, shard=Shard(rank.count, rank.number + 1))
     part = protect(mine, report)
-    if part.dry_run or part.left or options.out is None:
+    if part.dry_run or part.left:
         return part
     try:
         return merge(
