@@ -157,12 +157,10 @@ def _part(plan: Plan, shard: Shard) -> Plan:
     whole = json.dumps([*named, *((r.name, r.reason) for r in plan.refused)])
     pictures = tuple(picture for picture in plan.pictures if shard.takes(picture.name))
     said = f"Shard {shard}: {len(pictures)} of {len(plan.pictures)} pictures"
-    owners = plan.manifest.owners
     return replace(
         plan,
         pictures=pictures,
         refused=tuple(refusal for refusal in plan.refused if shard.takes(refusal.name)),
-        refused_outputs=frozenset(o for o in plan.refused_outputs if shard.takes(owners[o][0])),
         notices=(said, *plan.notices),
         digest=hashlib.sha256(whole.encode()).hexdigest()[:16],
     )

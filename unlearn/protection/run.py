@@ -13,7 +13,7 @@ from pathlib import Path
 
 from unlearn import __version__
 from unlearn.config import to_plain
-from unlearn.errors import UsageProblem
+from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.files.lock import refuse_if_locked
 from unlearn.files.places import check_space, free_bytes, remove_empty, remove_leftovers
 from unlearn.files.replace import file_sha256
