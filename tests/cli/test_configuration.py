@@ -366,7 +366,8 @@ def test_what_is_asked_of_one_run_alone_stands_in_no_file():
     assert list(known) == ["protect", "audit", "train-generator"]
     asked = {name: {key for key in known[name] if known[name][key] == "line"} for name in known}
     usual = {"help", "json", "debug"}
-    assert asked == {"protect": usual | {"dry-run"}, "audit": usual, "train-generator": usual}
+    protect = usual | {"dry-run", "merge", "shard"}
+    assert asked == {"protect": protect, "audit": usual | {"estimate"}, "train-generator": usual}
 
 
 def test_what_the_file_sets_is_said_on_request_with_its_values(own, asked, capsys):

@@ -1047,7 +1047,7 @@ def test_an_interrupted_process_says_how_to_continue_and_does(tmp_path, slow_fol
     assert process.returncode == 130, stderr
     answer = json.loads(stdout)
     assert (answer["exit_code"], answer["interrupted"]) == (130, True)
-    assert "run again to continue" in stderr
+    assert "The same line goes on with what is left" in stderr
     assert "Traceback" not in stderr
     done = outputs(tmp_path)
     assert 3 <= len(done) < 30
