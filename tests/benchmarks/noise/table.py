@@ -11,8 +11,9 @@ def table(lines: list[dict]) -> str:
                 (
                     copier.get("view", 64),
                     copier.get("rho_a", 0),
+                    copier.get("adversary", "pgd") if copier.get("rho_a", 0) else "",
                     copier.get("epochs", 25),
-                    line.get("defence", "none"),
+                    copier.get("each") or line.get("defence", "none"),
                     line["name"],
                 ),
                 [],
@@ -25,14 +26,15 @@ def table(lines: list[dict]) -> str:
 
 
 def _row(key: tuple, group: list[dict]) -> str:
-    view, rho_a, epochs, defence, name = key
+    view, rho_a, adversary, epochs, defence, name = key
     last, best = ([100 * line[part] for line in group] for part in ("last", "best"))
     first = group[0]
     train = first["train"]
     learned = f"{train[0]:.2f} / {train[min(4, len(train) - 1)]:.2f} / {train[-1]:.2f}"
     at = first["curve"].index(first["best"]) + 1
+    rho = f"{rho_a:g} {adversary}".strip()
     return (
-        f"| {view} | {rho_a:g} | {epochs} | {defence} | {name} | {_mean(last)} | {_mean(best)} "
+        f"| {view} | {rho} | {epochs} | {defence} | {name} | {_mean(last)} | {_mean(best)} "
         f"| {at} | {learned} | {len(group)} |"
     )
 
