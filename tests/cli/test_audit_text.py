@@ -61,9 +61,9 @@ def test_a_full_table_stays_whole_in_a_narrow_terminal(printed):
 
 def test_what_the_owner_sees_stands_below_the_tables(printed):
     rows = [line.split() for line in printed(usual()).splitlines()]
-    seen = "protected files at full size 3.0 (95 %: 3.8) 1.6 (95 %: 2.3)"
+    seen = "protected files at full size 3.0 (3.8) 1.6 (2.3)"
     assert seen.split() in rows
-    assert "Visible noise" not in printed(smallest())
+    assert "Measured on" not in printed(smallest())
 
 
 def test_each_network_has_its_own_table(printed):

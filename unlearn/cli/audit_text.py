@@ -53,7 +53,7 @@ def print_report(report: AuditReport, output: Output) -> None:
 def _visible(report: AuditReport) -> Table:
     """Return how visible the noise of each arm is."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("Visible noise", "Measured on", "CIEDE2000", "As seen"):
+    for title in ("Visible", "Measured on", "CIEDE2000", "As seen"):
         table.add_column(title, no_wrap=True)
     for one in report.visibility:
         table.add_row(one.arm, one.shown, *visible_texts(one))

@@ -291,8 +291,8 @@ def test_charts_without_data_are_left_out():
 
 def test_the_page_has_what_the_owner_sees_beside_the_results():
     rows = Page(html_of(usual())).rows
-    assert ["motif", "squares of 32 px", "40", "4.8 (95 %: 6.0)", "too small"] in rows
-    seen = ["protected", "files at full size", "40", "3.0 (95 %: 3.8)", "1.6 (95 %: 2.3)"]
+    assert ["motif", "squares of 32 px", "40", "4.8 (6.0)", "too small"] in rows
+    seen = ["protected", "files at full size", "40", "3.0 (3.8)", "1.6 (2.3)"]
     assert seen in rows
     assert "What the owner sees" not in html_of(smallest())
 

@@ -171,7 +171,7 @@ def test_the_tags_of_a_geotiff_stay_in_a_tiff(tmp_path, monkeypatch):
     with Image.open(BytesIO(data)) as image:
         found = {tag: image.tag_v2[tag] for tag in GEO}
     assert found == GEO
-    assert "says where it was taken" in " ".join(record.notices)
+    assert "where it was taken is kept" in " ".join(record.notices)
 
 
 @pytest.mark.parametrize(

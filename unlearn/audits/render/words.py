@@ -26,9 +26,9 @@ ARM_MEANINGS: Final[dict[Arm, str]] = {
 TOO_FEW: Final = "Too few pictures to conclude"
 NOT_FOUND: Final = "not found"
 VISIBLE: Final = (
-    "CIEDE2000 on the plain third of each picture: mean over pictures, and the value that 95 % "
-    f"stay below; {HARDLY_SEEN:g} is hardly seen, {EASILY_SEEN:g} easily. As seen: blurred as by "
-    "the eye, 60 pixels a degree."
+    "CIEDE2000 on the plain third of each picture: mean over pictures, in brackets the value "
+    f"that 95 % stay below; {HARDLY_SEEN:g} is hardly seen, {EASILY_SEEN:g} easily. As seen: "
+    "blurred as by the eye, 60 pixels a degree."
 )
 MINUS: Final = "\N{MINUS SIGN}"
 
@@ -61,7 +61,7 @@ def found_text(found: Sequence[int | None]) -> str:
 def visible_texts(visible: Visible) -> tuple[str, str]:
     """Write mean and 95th percentile of what is visible, as it is and as seen by the eye."""
     pairs = ((visible.ciede2000, visible.ciede2000_p95), (visible.seen, visible.seen_p95))
-    bare, seen = ("" if mean is None else f"{mean:.1f} (95 %: {high:.1f})" for mean, high in pairs)
+    bare, seen = ("" if mean is None else f"{mean:.1f} ({high:.1f})" for mean, high in pairs)
     return bare, seen or "too small"
 
 
