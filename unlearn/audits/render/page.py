@@ -9,7 +9,7 @@ from importlib.resources import files
 from itertools import groupby
 from typing import Final
 
-from jinja2 import Environment, StrictUndefined, Template
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from unlearn.audits.plan import NONE, AuditPlan, Cell, Training
@@ -96,13 +96,14 @@ def as_html(report: AuditReport) -> str:
 def template(name: str) -> Template:
     """Return a page's template, in which every text is escaped."""
     environment = Environment(
+        loader=FunctionLoader(part),
         autoescape=True,
         undefined=StrictUndefined,
         finalize=shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.from_string(part(name))
+    return environment.get_template(name)
 
 
 def part(name: str) -> str:
