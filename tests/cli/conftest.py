@@ -1,8 +1,10 @@
-"""What the command line's tests share: a generator with random weights, made once."""
+"""What the command line's tests share: a generator with random weights, and a labelled folder."""
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 
 @pytest.fixture(scope="session")
@@ -30,3 +32,16 @@ def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     NoiseGenerator.of(method, module, header, select_run("cpu")).save(path)
     return path
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    """A folder of two classes of six small pictures."""
+    stream = np.random.default_rng(0)
+    for name in ("cats", "dogs"):
+        for n in range(6):
+            path = tmp_path / "clean" / name / f"{n}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            small = Image.fromarray(stream.integers(40, 216, (8, 8, 3), np.uint8))
+            small.resize((32, 32), Image.Resampling.BICUBIC).save(path)
+    return tmp_path / "clean"

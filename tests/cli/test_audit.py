@@ -7,27 +7,13 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from unlearn.cli.app import run
 from unlearn.cli.audit import read_accuracy
 
 QUICK = ["--epochs", "1", "--batch-size", "4", "--rho-a", "0", "--device", "cpu"]
 QUICK += ["--precision", "fp32", "--workers", "0", "--countermeasures", "none"]
-
-
-@pytest.fixture
-def clean(tmp_path):
-    stream = np.random.default_rng(0)
-    for name in ("cats", "dogs"):
-        for n in range(6):
-            path = tmp_path / "clean" / name / f"{n}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            small = Image.fromarray(stream.integers(40, 216, (8, 8, 3), np.uint8))
-            small.resize((32, 32), Image.Resampling.BICUBIC).save(path)
-    return tmp_path / "clean"
 
 
 @pytest.fixture

@@ -6,9 +6,7 @@ import subprocess
 import sys
 import time
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from unlearn.audits.comparison.values import Part
 from unlearn.cli.app import run
@@ -17,18 +15,6 @@ from unlearn.cli.console import Output
 
 QUICK = ["--epochs", "1", "--batch-size", "4", "--rho-a", "0", "--device", "cpu"]
 QUICK += ["--precision", "fp32", "--workers", "0", "--countermeasures", "none,grey"]
-
-
-@pytest.fixture
-def clean(tmp_path):
-    stream = np.random.default_rng(0)
-    for name in ("cats", "dogs"):
-        for n in range(6):
-            path = tmp_path / "clean" / name / f"{n}.png"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            small = Image.fromarray(stream.integers(40, 216, (8, 8, 3), np.uint8))
-            small.resize((32, 32), Image.Resampling.BICUBIC).save(path)
-    return tmp_path / "clean"
 
 
 @pytest.fixture
