@@ -46,7 +46,7 @@ def train_cells(
     pending = [job for job in jobs if job.cell not in journal.results]
     whole = sum(costs[job.cell] for job in jobs)
     account = _Account(jobs, costs, whole, report)
-    account.finished.update(journal.results)
+    account.finished.update((c, r) for c, r in journal.results.items() if c in costs)
     with Interruption(account.stopping) as interruption, Pool(workers) as pool:
         running: dict[Future[Result], CellJob] = {}
         while pending or running:

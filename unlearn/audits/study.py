@@ -138,13 +138,23 @@ def prepare(options: AuditOptions, plan: AuditPlan, report: Report) -> Study:
     return study_of(options, plan, run, _copies(options, clean, run, report))
 
 
-def study_of(options: AuditOptions, plan: AuditPlan, run: Run, copies: Copies) -> Study:
-    """Store every set of checked copies and count the cost; raises UsageProblem as `audit` says."""
+def study_of(
+    options: AuditOptions,
+    plan: AuditPlan,
+    run: Run,
+    copies: Copies,
+    decided_by: AuditPlan | Training | None = None,
+) -> Study:
+    """Store every set of checked copies and count the cost; raises UsageProblem as `audit` says.
+
+    decided_by is what of the plan the journal is held to: all of it, or the training alone where
+    more victims may join it later, since each cell names the others' settings.
+    """
     sets = _store(options, plan, copies)
     subject = _subject(options, copies)
     # What given copies are held to is the strength of placebo and motif; others carry it.
     held = f" {options.rho}" if options.protected and options.rho else ""
-    fingerprint = fingerprint_of(options, plan, subject.fingerprint + held, run)
+    fingerprint = fingerprint_of(options, decided_by or plan, subject.fingerprint + held, run)
     journal = Journal(options.out / "journal.jsonl", fingerprint)
     return Study(
         options=options,
@@ -351,7 +361,9 @@ def _called(folder: Path) -> str:
     return f"{path.parent.name}/{path.name}" if part_of(path.name) else path.name
 
 
-def fingerprint_of(options: AuditOptions, plan: AuditPlan, pictures: str, run: Run) -> str:
+def fingerprint_of(
+    options: AuditOptions, plan: AuditPlan | Training, pictures: str, run: Run
+) -> str:
     """Return the fingerprint of all that decides the numbers, by that of the pictures."""
     files = [file_sha256(path) for path in _own_files(options)]
     decides = {

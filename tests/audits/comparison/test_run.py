@@ -179,7 +179,7 @@ STAGES = {
     "the look at the copies": (comparing, "looks_of", 1),
     "storing the sets": (comparing, "study_of", 2),
     "a victim of the first method": (runner, "train_victim", 6),
-    "the record of the first method": (comparing, "_finished", 2),
+    "the record of the first method": (comparing, "finished", 2),
     "the report": (comparing, "replace_file", 1),
     "the last victim": (runner, "train_victim", 11),
 }
@@ -237,6 +237,46 @@ def test_a_finished_comparison_does_nothing_again_and_takes_another_method(
     assert {one.partition(" ")[0] for one in victims.trained} == {"motifs"}
     assert numbers(options)["methods"][:1] == first
     assert not list(options.out.rglob("sets"))
+
+
+def test_a_folder_that_grew_is_that_of_one_line_and_trains_nothing_twice(
+    archive, options, victims, whole
+):
+    narrow = replace(options, rho_a=(Radius.of_levels(0),), countermeasures=("none",))
+    compare(narrow, METHODS_HERE[:1], ignore)
+    found = compare(narrow, METHODS_HERE[1:], ignore)
+    assert [line.name for line in found.lines] == ["clean", "placebo", "motifs", "lsp"]
+    assert all(any(line.summaries) for line in found.lines)
+    generators = {path: path.stat().st_mtime_ns for path in options.out.rglob("*.safetensors")}
+    found = compare(replace(narrow, rho_a=(Radius.of_levels(4),)), METHODS_HERE[1:], ignore)
+    assert [column.rho_a.levels for column in found.columns] == [0, 4]
+    lsp = found.lines[-1]
+    assert lsp.name == "lsp"
+    assert lsp.at(0)
+    assert lsp.at(1) is None
+    compare(options, METHODS_HERE, ignore)
+    before, every = whole
+    assert numbers(options) == before
+    assert sorted(victims.trained) == every
+    assert all(path.stat().st_mtime_ns == when for path, when in generators.items())
+
+
+def test_seeds_of_the_winners_stand_beside_methods_of_one_seed(options, victims):
+    compare(options, METHODS_HERE, ignore)
+    found = compare(replace(options, seeds=3, countermeasures=("none",)), METHODS_HERE[:1], ignore)
+    clean, _, lsp, motifs = found.lines
+    assert [one.count for one in clean.summaries] == [3, 3, 1]
+    assert [one.count for one in lsp.summaries] == [3, 3, 1]
+    assert [one.count for one in motifs.summaries] == [1, 1, 1]
+    assert "means over up to 3 seeds" in (options.out / "comparison.html").read_text()
+
+
+def test_countermeasures_at_another_radius_get_columns(options, victims):
+    compare(options, METHODS_HERE[:1], ignore)
+    found = compare(replace(options, rho_a=(Radius.of_levels(4),)), METHODS_HERE[:1], ignore)
+    columns = [(column.rho_a.levels, column.countermeasure) for column in found.columns]
+    assert columns == [(0, "none"), (4, "none"), (0, "jpeg75"), (4, "jpeg75")]
+    assert all(found.lines[-1].summaries)
 
 
 def test_a_method_that_refuses_the_pictures_is_a_row_with_the_reason(options, victims, monkeypatch):

@@ -99,7 +99,8 @@ def _last(line: Line, column: int) -> Estimate:
 def _subject(found: Comparison) -> str:
     """Return what was compared and how the numbers are written."""
     subject, seeds = found.subject, len(found.plan.seeds)
-    spread = f"means over {seeds} seeds ± their standard deviation" if seeds > 1 else "of one seed"
+    means = f"means over up to {seeds} seeds ± their standard deviation, of one seed where no ± is"
+    spread = means if seeds > 1 else "of one seed"
     return (
         f"Data set {subject.clean}: {count(len(subject.classes), 'class', 'es')}, "
         f"{count(subject.trained, 'training picture')}, "

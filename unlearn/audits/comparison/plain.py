@@ -163,12 +163,13 @@ def _setting(cell: Cell) -> dict[str, Any]:
 
 
 def _all_results(found: Comparison) -> Iterator[tuple[str, Result]]:
-    """Yield every victim with the method that it belongs to, "" for the controls."""
-    for result in found.controls:
-        yield "", result
-    for entry in found.entries:
-        for result in entry.record.results if entry.record else ():
-            yield entry.name, result
+    """Yield every victim in the plan's order with its method's name, "" for the controls."""
+    order = {cell: number for number, cell in enumerate(found.plan.cells())}
+    parts = [("", found.controls)]
+    parts += [(entry.name, entry.record.results) for entry in found.entries if entry.record]
+    for name, results in parts:
+        for result in sorted(results, key=lambda one: order[one.cell]):
+            yield name, result
 
 
 def _results(found: Comparison) -> Iterator[dict[str, Any]]:

@@ -1,12 +1,12 @@
 """Compare methods: each one's generator, copies and victims, and controls that all share.
 
 Everything lies in parts, `controls` and `methods/NAME`, each with a journal of victims and a record
-of what else was measured. A part with a whole record is never touched again.
+of what else was measured. A folder grows: a later line may name more methods, copiers and seeds for
+the same pictures and training, and trains what is missing. The table holds all of the folder.
 """
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +19,7 @@ from unlearn.audits.budgets import budget_of, trained_by
 from unlearn.audits.comparison.looks import looks_of, strongest_noise
 from unlearn.audits.comparison.page import as_html
 from unlearn.audits.comparison.plain import as_json, comparison_csv
+from unlearn.audits.comparison.records import finished, keep, others, record_of
 from unlearn.audits.comparison.values import CONTROLS, Comparison, Entry, Part, Record
 from unlearn.audits.copies import Copies, NotProtected, check_arrays
 from unlearn.audits.options import AuditOptions
@@ -31,12 +32,11 @@ from unlearn.audits.study import (
     Study,
     fingerprint_of,
     fitted,
-    forget,
     made,
     planned,
     study_of,
 )
-from unlearn.config import from_plain, to_plain
+from unlearn.config import to_plain
 from unlearn.device import Run, select_run
 from unlearn.errors import EnvironmentProblem, NothingFound, UsageProblem
 from unlearn.files.lock import locked
@@ -51,7 +51,6 @@ REPORTS: Final[dict[str, Callable[[Comparison], str]]] = {
     "comparison.csv": comparison_csv,
     "comparison.html": as_html,
 }
-_RECORD: Final = "record.json"
 _BATCH: Final = 64  # pictures of an archive that get their noise at a time
 
 Report = Callable[[Event | Study | CellsProgress | Part], None]
@@ -121,13 +120,14 @@ def _read(options: AuditOptions, plan: AuditPlan, report: Report) -> _Common:
         report(Notice(text))
     key, rho = load_key(options.key, create=True), options.rho or Radius.of_levels(8)
     pictures = f"{clean.fingerprint} {rho} {key.fingerprint}"
-    fingerprint = fingerprint_of(options, plan, pictures, run)
+    fingerprint = fingerprint_of(options, plan.training, pictures, run)
     return _Common(options, plan, clean, run, fingerprint, report)
 
 
 def _compared(common: _Common, wanted: dict[str, AuditOptions]) -> Comparison:
     """Train what no record has yet; write the reports after each method."""
     entries = tuple(_begun(common, name, options) for name, options in wanted.items())
+    entries += tuple(others(common.options.out, common.fingerprint, wanted))
     controls = _controls(common)
     if controls.subject is None:
         raise EnvironmentProblem("the record of the controls is damaged; use --no-resume")
@@ -144,7 +144,7 @@ def _compared(common: _Common, wanted: dict[str, AuditOptions]) -> Comparison:
         where = f"{name} ({number + 1} of {len(wanted)})"
         entry = _entry(common, found.entries[number], options, where)
         entries = (*found.entries[:number], entry, *found.entries[number + 1 :])
-        found = replace(found, entries=entries)
+        found = replace(found, entries=entries).grown()
         for file, render in REPORTS.items():
             text = render(found).encode("utf-8", "backslashreplace")
             replace_file(common.options.out / file, text)
@@ -154,15 +154,15 @@ def _compared(common: _Common, wanted: dict[str, AuditOptions]) -> Comparison:
 def _controls(common: _Common) -> Record:
     """Return the record of the clean and the placebo victims, which all methods share."""
     options = replace(common.options, out=common.options.out / "controls")
-    record = _record(options, common.fingerprint)
-    if record.results:
+    record = record_of(options, Record(identity=common.fingerprint, common=common.fingerprint))
+    if _covered(record, common.plan, CONTROLS):
         return record
     noise = strongest_noise(common.clean.train, common.rho)
     copies = check_arrays(common.clean, noise, common.rho, "random noise at the bound")
-    study = study_of(options, common.plan, common.run, copies)
+    study = study_of(options, common.plan, common.run, copies, common.plan.training)
     results = _train(study, CONTROLS, common.report, "controls")
     told = replace(record, subject=study.subject, environment=dict(environment(study)))
-    return _finished(options, replace(told, results=results))
+    return finished(options, replace(told, results=results))
 
 
 def _begun(common: _Common, name: str, options: AuditOptions) -> Entry:
@@ -172,7 +172,7 @@ def _begun(common: _Common, name: str, options: AuditOptions) -> Entry:
     )
     decides = [common.fingerprint, recipe.name, to_plain(recipe), architecture]
     identity = hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-    record = _record(options, identity)
+    record = record_of(options, Record(identity=identity, name=name, common=common.fingerprint))
     cost = recipe.cost(len(common.clean.train))
     known = replace(
         record,
@@ -186,7 +186,7 @@ def _begun(common: _Common, name: str, options: AuditOptions) -> Entry:
 def _entry(common: _Common, entry: Entry, options: AuditOptions, where: str) -> Entry:
     """Return a method with all its victims trained, or the reason why it has none."""
     record = entry.record
-    if record is None or record.results:
+    if record is None or _covered(record, common.plan, ("protected",)):
         return entry
     common.report(Notice(f"{where}: {record.passes:,} passes a picture for its noise"))
     try:
@@ -195,26 +195,27 @@ def _entry(common: _Common, entry: Entry, options: AuditOptions, where: str) -> 
     except (UsageProblem, NotProtected, NothingFound) as problem:
         common.report(Notice(f"{where}: left out: {problem}"))
         return replace(entry, refusal=str(problem))
-    study = study_of(options, replace(common.plan, placebo=False), common.run, copies)
+    plan = replace(common.plan, placebo=False)
+    study = study_of(options, plan, common.run, copies, plan.training)
     results = _train(study, ("protected",), common.report, where)
     whole = replace(record, subject=study.subject, results=results)
-    return replace(entry, record=_finished(options, whole))
+    return replace(entry, record=finished(options, whole))
 
 
 def _protected(common: _Common, record: Record, options: AuditOptions) -> tuple[Record, Copies]:
     """Train a method's generator, protect the pictures and measure the copies, each once."""
     options.out.mkdir(parents=True, exist_ok=True)
-    _keep(options, record)
+    keep(options, record)
     fresh = not (options.out / "generator.safetensors").exists()
     began = time.process_time()
     protecting = fitted(options, common.clean, common.run)
     if fresh:
-        record = _keep(options, replace(record, training_seconds=time.process_time() - began))
+        record = keep(options, replace(record, training_seconds=time.process_time() - began))
     fresh = not any(path.is_file() for path in protecting.out.rglob("*"))
     began = time.process_time()
     copies = made(common.clean, protecting, common.report, _BATCH)
     if fresh:
-        record = _keep(options, replace(record, noise_seconds=time.process_time() - began))
+        record = keep(options, replace(record, noise_seconds=time.process_time() - began))
     if len(copies.data) != len(common.clean.train):
         raise NotProtected(
             f"it protected {len(copies.data):,} of {len(common.clean.train):,} pictures, and "
@@ -225,14 +226,21 @@ def _protected(common: _Common, record: Record, options: AuditOptions) -> tuple[
     return record, copies
 
 
+def _covered(record: Record, plan: AuditPlan, arms: Sequence[Arm]) -> bool:
+    """Return whether a record has the results of all victims that a plan wants of some arms."""
+    wanted = {cell for cell in plan.cells() if cell.arm in arms}
+    return wanted <= {result.cell for result in record.results}
+
+
 def _train(study: Study, arms: Sequence[Arm], report: Report, where: str) -> tuple[Result, ...]:
-    """Train the victims of some arms of a study, as far as its journal lacks them."""
+    """Train what a study's journal lacks of some arms; return all results that it holds then."""
     jobs = [job for job in study.jobs if job.cell.arm in arms]
     seconds = sum(study.costs.by_cell[job.cell] for job in jobs) / max(1, study.workers)
     report(Part(where, len(jobs), seconds))
     (study.options.out / "state").mkdir(exist_ok=True)
     with _same_threads():
-        return train_cells(jobs, study.costs.by_cell, study.journal, study.workers, report)
+        train_cells(jobs, study.costs.by_cell, study.journal, study.workers, report)
+    return tuple(study.journal.results.values())
 
 
 @contextmanager
@@ -243,40 +251,3 @@ def _same_threads() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _record(options: AuditOptions, identity: str) -> Record:
-    """Return what an earlier run left of a part; raises UsageProblem for other settings."""
-    path = options.out / _RECORD
-    if not options.resume:
-        forget(options.out)
-        path.unlink(missing_ok=True)
-    try:
-        text = path.read_text(encoding="ascii")
-    except FileNotFoundError:
-        return Record(identity=identity)
-    try:
-        record = from_plain(Record, json.loads(text), "record")
-    except (ValueError, UsageProblem) as error:
-        raise EnvironmentProblem(f"{path}: damaged; delete it or use --no-resume") from error
-    if record.identity != identity:
-        raise UsageProblem(
-            f"{path.parent} belongs to a comparison with other settings or pictures; use "
-            "--no-resume to start over, or another --out"
-        )
-    return record
-
-
-def _keep(options: AuditOptions, record: Record) -> Record:
-    """Write the record of a part."""
-    text = json.dumps(to_plain(record), sort_keys=True, allow_nan=False)
-    replace_file(options.out / _RECORD, text.encode("ascii"))
-    return record
-
-
-def _finished(options: AuditOptions, record: Record) -> Record:
-    """Write the whole record and drop what only its victims needed."""
-    _keep(options, record)
-    for name in ("sets", "state"):
-        shutil.rmtree(options.out / name, ignore_errors=True)
-    return record

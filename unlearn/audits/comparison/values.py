@@ -5,11 +5,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from unlearn.audits.flags import find_flags
-from unlearn.audits.plan import WHOLE, Arm, AuditPlan, Cell
+from unlearn.audits.plan import NONE, WHOLE, Arm, AuditPlan, Cell
 from unlearn.audits.report import Result, Subject
 from unlearn.audits.statistics import Summary, setting_of, summarise
 
 CONTROLS: Final[tuple[Arm, ...]] = ("clean", "placebo")
+_AXES: Final = (
+    ("architectures", "architecture"),
+    ("rho_a", "rho_a"),
+    ("countermeasures", "countermeasure"),
+    ("decays", "decay"),
+    ("seeds", "seed"),
+)
 MEANINGS: Final = {
     "clean": "the pictures without any noise: what a copier gets from unprotected pictures",
     "placebo": "random noise as strong as the bound allows, at least as strong as any bounded "
@@ -45,11 +52,14 @@ class Looks:
 class Record:
     """What is known of a method, or of the controls; results come last, of all victims at once.
 
-    identity names all that decides the numbers. Seconds are those of the processor, None where a
+    name is that of the method, "" for the controls. identity names all that decides the numbers,
+    common what of that all parts share. Seconds are those of the processor, None where a
     run was killed within; passes are forward+backward passes of one picture for its noise.
     """
 
     identity: str
+    name: str = ""
+    common: str = ""
     training_seconds: float | None = None
     noise_seconds: float | None = None
     passes: int = 0
@@ -110,8 +120,27 @@ class Comparison:
     @property
     def columns(self) -> tuple[Cell, ...]:
         """The settings of copiers, as protected cells with seed 0, in the plan's order."""
-        cells = (setting_of(cell) for cell in self.plan.cells() if cell.arm == "protected")
-        return tuple(dict.fromkeys(cells))
+        planned = (setting_of(cell) for cell in self.plan.cells() if cell.arm == "protected")
+        known = {replace(setting_of(one.cell), arm="protected") for one in self.controls}
+        return tuple(cell for cell in dict.fromkeys(planned) if cell in known)
+
+    def grown(self) -> "Comparison":
+        """Return the comparison with a plan that holds every setting with results."""
+        found = [result.cell for entry in self.entries for result in _results(entry)]
+        cells = (*self.plan.cells(), *(result.cell for result in self.controls), *found)
+        values = {name: dict.fromkeys(getattr(cell, of) for cell in cells) for name, of in _AXES}
+        radii = tuple(sorted(values["rho_a"]))
+        countered = any(cell.countermeasure != NONE and cell.rho_a > radii[0] for cell in cells)
+        plan = replace(
+            self.plan,
+            architectures=tuple(values["architectures"]),
+            rho_a=radii,
+            countermeasures=tuple(values["countermeasures"]),
+            countermeasures_at="all" if countered else self.plan.countermeasures_at,
+            decays=tuple(values["decays"]),
+            seeds=tuple(sorted(values["seeds"])),
+        )
+        return replace(self, plan=plan)
 
     @property
     def lines(self) -> tuple[Line, ...]:
