@@ -223,3 +223,25 @@ def test_arrays_over_the_bound_or_unchanged_are_refused(archive):
         check_arrays(clean, moved(9), EIGHT, "")
     with pytest.raises(NotProtected, match="picture 0 is unchanged"):
         check_arrays(clean, moved(8, untouched=1), EIGHT, "")
+
+
+def test_a_mark_without_a_bound_may_be_there_already_in_a_few_pictures(archive):
+    clean = gather(archive, None, None, None)
+    times = 100 // len(clean.train) + 1
+    many = replace(
+        clean.train,
+        pixels=clean.train.pixels.repeat(times, 1, 1, 1),
+        labels=clean.train.labels.repeat(times),
+    )
+    clean = replace(clean, train=many)
+    marked = many.pixels.clone()
+    marked[:, :, 0, 0] ^= 64
+    for untouched, refused in ((1, False), (2, True)):
+        data = replace(many, pixels=marked.clone())
+        data.pixels[:untouched] = many.pixels[:untouched]
+        if refused:
+            with pytest.raises(NotProtected, match="picture 0 is unchanged"):
+                check_arrays(clean, data, None, "ops")
+        else:
+            words = f"1 of {len(many)} pictures have its mark already and are unchanged"
+            assert words in check_arrays(clean, data, None, "ops").origin
