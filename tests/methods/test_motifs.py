@@ -95,6 +95,19 @@ def test_gratings_are_one_wave_each_in_magenta_and_green():
         assert int((torch.fft.fft2(motif[0]).abs() > 1).sum()) in (1, 2)
 
 
+def test_stripes_along_the_sides_and_the_checks_are_the_first_gratings():
+    orders = set()
+    for key in range(8):
+        waves = []
+        for motif in class_motifs(key, 8, "gratings", 4, 3):
+            down, across = divmod(int(torch.fft.fft2(motif[0]).abs().argmax()), 4)
+            waves.append((min(down, 4 - down), min(across, 4 - across)))
+        assert len(set(waves)) == 8
+        assert set(waves[:5]) == {(0, 1), (1, 0), (0, 2), (2, 0), (2, 2)}
+        orders.add(tuple(waves))
+    assert len(orders) > 4
+
+
 def test_the_mean_over_the_pictures_of_a_class_fades():
     delta = noise(PLAIN, grey_images(400, 24, 24), [2] * 400) / float(PLAIN.radius)
     assert float(delta.mean(dim=0).abs().mean()) < 0.06
@@ -162,9 +175,11 @@ def test_the_share_that_a_mask_allows_is_that_of_numpy():
     levels = (images[0].numpy().astype(np.float64) * 255).round()
     luma = np.floor(np.tensordot([299.0, 587.0, 114.0], levels, 1) / 1000)
     windows = np.lib.stride_tricks.sliding_window_view(np.pad(luma, 1, mode="edge"), (3, 3))
-    expected = np.minimum(1, 0.1 + 0.005 * windows.std(axis=(2, 3)))
-    found = shown(images, Mask(least=0.1, gain=0.005))[0, 0].numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    deviation = windows.std(axis=(2, 3))
+    for start in (0, 50):
+        expected = np.minimum(1, 0.1 + 0.005 * np.maximum(deviation - start, 0))
+        found = shown(images, Mask(least=0.1, gain=0.005, start=start))[0, 0].numpy()
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -181,9 +196,47 @@ def test_a_motif_that_cannot_be_is_refused(changes, words):
         Motifs(**changes)
 
 
-@pytest.mark.parametrize("changes", [{"least": 0}, {"least": 1.5}, {"gain": -1}, {"window": 0}])
+def test_the_mask_that_spares_plain_areas_leaves_them_a_quarter_and_plain_pictures_a_half():
+    images = grey_images(2)
+    images[0, ..., 80:] = torch.randint(
+        0, 2, images[0, ..., 80:].shape, generator=torch.Generator().manual_seed(0)
+    ).float()
+    method = Motifs.recipes()["spared"]
+    shares = noise(method, images, [1, 1]).abs() / float(method.bound)
+    torch.testing.assert_close(shares[0, ..., :70], torch.full((3, 224, 70), 0.25))
+    torch.testing.assert_close(shares[0, ..., 90:], torch.ones(3, 224, 134))
+    torch.testing.assert_close(shares[1], torch.full((3, 224, 224), 0.5))
+
+
+def test_what_a_plain_picture_lacks_is_added_everywhere_and_alone():
+    images = grey_images(2)
+    images[0, ..., 168:] = torch.randint(
+        0, 2, images[0, ..., 168:].shape, generator=torch.Generator().manual_seed(0)
+    ).float()
+    mask = Mask(least=0, start=5, mean=0.5)
+    share = shown(images, mask)
+    bare = shown(images, replace(mask, least=0.001, mean=0))[0]
+    lacking = 0.5 - float(bare.mean())
+    assert 0.2 < lacking < 0.25
+    assert float((share[0] - (bare + lacking).clamp(max=1)).abs().max()) < 0.002
+    assert torch.equal(share[:1], shown(images[:1], mask))
+    assert torch.equal(share[1], torch.full_like(share[1], 0.5))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"least": 0},
+        {"least": 1.5},
+        {"mean": -0.1},
+        {"mean": 1.5},
+        {"gain": -1},
+        {"start": -1},
+        {"window": 0},
+    ],
+)
 def test_a_mask_that_cannot_be_is_refused(changes):
-    with pytest.raises(UsageProblem, match="least is above 0 and at most 1"):
+    with pytest.raises(UsageProblem, match="least and mean are within 0 and 1"):
         Mask(**changes)
 
 

@@ -30,25 +30,31 @@ _LUMA = (299, 587, 114)  # thousandths, as Pillow converts to grey
 _MOST_CANDIDATES, _LEAST_CANDIDATES = 256, 8
 _COMPARISONS = 2048  # about so many motifs are compared for each that is picked
 _LEAST_TABLE = 16
+_STEPS = 1024  # of a share, to which it is rounded for its mean
 
 
 @dataclass(frozen=True)
 class Mask:
     """A radius for each pixel: small where a picture is plain, full where texture hides noise.
 
-    In shares of the radius: `least`, and `gain` more for each level of the standard deviation of
-    luma in a square of `window` pixels at 224, up to 1.
+    In shares of the radius: `least`, and `gain` more for each level above `start` of the standard
+    deviation of luma in a square of `window` pixels at 224, up to 1. A picture with a mean share
+    below `mean` gets what it lacks everywhere, so that plain pictures are not left without noise.
     """
 
     least: float = 0.375
     gain: float = 0.25
     window: int = 9
+    start: float = 0.0
+    mean: float = 0.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.least <= 1 or self.gain < 0 or self.window < 1:
+        shares = 0 <= self.least <= 1 and 0 <= self.mean <= 1 and max(self.least, self.mean) > 0
+        if not shares or min(self.gain, self.start) < 0 or self.window < 1:
             raise UsageProblem(
-                f"a mask of least {self.least:g}, gain {self.gain:g} and window {self.window}: "
-                "least is above 0 and at most 1, gain at least 0, window at least 1"
+                f"a mask of least {self.least:g}, mean {self.mean:g}, gain {self.gain:g}, start "
+                f"{self.start:g} and window {self.window}: least and mean are within 0 and 1 and "
+                "one is above 0, gain and start are at least 0, window at least 1"
             )
 
 
@@ -129,6 +135,7 @@ class Motifs:
     def recipes(cls) -> Mapping[str, Self]:
         return {
             PAPER: cls(),
+            "spared": cls(mask=Mask(least=0.25, gain=0.175, start=5, mean=0.5)),
             "strong": cls(mask=None),
             "opponent": cls(period=2, cell=10, kind="opponent", mask=Mask()),
             "gentle": cls(period=2, cell=5, kind="opponent", mask=Mask()),
@@ -152,12 +159,16 @@ def class_motifs(
     """Return the motifs (C, p, p) of ±1 of so many classes, drawn from the stream of a key.
 
     Each is the candidate that is least like those before it, so a class's motif does not depend on
-    the classes after it. The period doubles once all candidates are too much like one before;
-    gratings are opponent motifs from there on.
+    the classes after it. The period doubles once all candidates are too much like one before.
+    Gratings come in the order of `gratings`, and opponent motifs of twice the period after them.
     """
     common = Rng(torch.tensor([stream])).fork(_MOTIF)
     motifs: list[Tensor] = []
     rivals: list[Tensor] = []  # the same motifs, repeated to this period
+    if kind == "gratings":
+        motifs = list(gratings(period, channels, common))[:count]
+        kind, period = "opponent", 2 * period
+        rivals = [motif.repeat(1, 2, 2) for motif in motifs]
     while len(motifs) < count:
         wanted = _COMPARISONS // (1 + len(rivals))
         wanted = max(_LEAST_CANDIDATES, min(_MOST_CANDIDATES, wanted))
@@ -168,7 +179,6 @@ def class_motifs(
             best = first_least(alike)
             if alike[best] > MOST_ALIKE:
                 period, rivals = 2 * period, [rival.repeat(1, 2, 2) for rival in rivals]
-                kind = "opponent" if kind == "gratings" else kind
                 continue
         motifs.append(some[best])
         rivals.append(some[best])
@@ -177,8 +187,6 @@ def class_motifs(
 
 def candidates(kind: Kind, period: int, count: tuple[int, int], rng: Rng) -> Tensor:
     """Draw motifs (N, C, p, p) of ±1 from a single stream, for (N, C) = count; C = 1 is grey."""
-    if kind == "gratings":
-        return gratings(period, count, rng)
     cells = period**2
     drawn = rng.uniform(*count, cells)[0]
     up = drawn >= 0.5
@@ -190,14 +198,21 @@ def candidates(kind: Kind, period: int, count: tuple[int, int], rng: Rng) -> Ten
     return signs.view(*count, period, period)
 
 
-def gratings(period: int, count: tuple[int, int], rng: Rng) -> Tensor:
-    """Draw stripes and checks (N, C, p, p) of ±1: some waves across and down, never none."""
-    waves = 1 + rng.integers(period**2 - 1, count[0])[0]
-    across, down = (part[:, None, None] for part in (waves % period, waves // period))
+def gratings(period: int, channels: int, rng: Rng) -> Tensor:
+    """Return all stripes and checks (N, C, p, p) of ±1, as a single stream orders them.
+
+    Waves that are mirrored are one. Slanted stripes come last: copiers found them later.
+    """
+    most = period // 2 + 1
+    waves = [divmod(n, most) for n in range(1, most**2)]
+    draws = rng.uniform(len(waves))[0].tolist()
+    slanted = [0 < min(wave) != period / 2 for wave in waves]
+    order = sorted(range(len(waves)), key=lambda n: (slanted[n], draws[n]))
+    down, across = torch.tensor([waves[n] for n in order]).T[..., None, None]
     place = torch.arange(period)
     phase = (across * place + down * place[:, None]) % period
     stripes = torch.where(2 * phase < period, 1.0, -1.0)[:, None]
-    magenta = torch.tensor([1.0, -1.0, 1.0]) if count[1] == 3 else torch.ones(1)
+    magenta = torch.tensor([1.0, -1.0, 1.0]) if channels == 3 else torch.ones(1)
     return stripes * magenta[:, None, None]
 
 
@@ -248,7 +263,9 @@ def shown(images: Tensor, mask: Mask) -> Tensor:
     count = (2 * half + 1) ** 2
     total, squares = summed(levels, half), summed(levels.square(), half)
     deviation = (count * squares - total.square()).clamp(min=0).sqrt() / count
-    return (mask.least + mask.gain * deviation).clamp(max=1).to(torch.float32)
+    shares = (mask.least + mask.gain * (deviation - mask.start).clamp(min=0)).clamp(max=1)
+    mean = (shares * _STEPS).round().mean(dim=(1, 2, 3), keepdim=True) / _STEPS
+    return (shares + (mask.mean - mean).clamp(min=0)).clamp(max=1).to(torch.float32)
 
 
 def luma_levels(images: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from tests.benchmarks.noise.pictures import Photos, load, shown
 from unlearn.device import select_run
 from unlearn.generators.recipes import recipe_of
 from unlearn.methods.base import PAPER
+from unlearn.radius import Radius
 
 Job = dict  # name, noise (see `protected`), copier, seed, defence
 
@@ -56,6 +57,7 @@ def protected(photos: Photos, noise: dict, tables: Path) -> Tensor:
         return photos.pixels
     if noise["kind"] == "method":
         method = recipe_of(noise["method"], noise.get("recipe", PAPER))
+        method = method.at(Radius.of_levels(noise.get("levels", 8)))
         return attackers.protected(photos.pixels, photos.labels, key_number(noise), method)
     key = noise.get("key", "search").encode()
     changed = torch.empty_like(photos.pixels)
