@@ -17,6 +17,7 @@ from unlearn.datasets import stored
 from unlearn.datasets.cifar import find_cifar, load_cifar
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import NothingFound, PictureError, UsageProblem
+from unlearn.files.tars import opened
 from unlearn.pictures.decoded import Preparation, eight_bit
 from unlearn.pictures.read import prepare
 from unlearn.rng import Rng, id_of_digest
@@ -222,7 +223,7 @@ def typical_side(files: Sequence[Path]) -> int | None:
     sides = []
     for path in files[:: max(1, len(files) // 20)]:
         try:
-            with Image.open(path) as image:
+            with opened(path) as file, Image.open(file) as image:
                 sides.append(min(image.size))
         except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
             continue

@@ -20,6 +20,7 @@ from unlearn.errors import EnvironmentProblem
 from unlearn.files.homes import own_folder
 from unlearn.files.places import check_space
 from unlearn.files.replace import replace_file
+from unlearn.files.tars import status
 
 _WORTH_IT = 1000  # files; fewer are read faster than anybody waits for
 _KEPT = 4  # sets in the cache folder
@@ -58,7 +59,7 @@ def place_for(files: Sequence[Path], reading: str) -> Path | None:
     digest, last = hashlib.sha256(f"1 {pillow} {reading}".encode()), 0.0
     for file in files:
         try:
-            facts = file.stat()
+            facts = status(file)
         except OSError:
             return None
         times = facts.st_mtime_ns, facts.st_ctime_ns

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from unlearn.errors import EnvironmentProblem
+from unlearn.files.tars import opened
 
 TEMPORARY_PREFIX: Final = ".unlearn-tmp-"
 _NO_SUCH_THING: Final = (
@@ -23,7 +24,7 @@ _NAME_TAKEN: Final = (errno.EEXIST, errno.EPERM, errno.EACCES, errno.EINVAL, err
 def file_sha256(path: Path) -> str | None:
     """Return the SHA-256 of a file's bytes, or None if it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with opened(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return None

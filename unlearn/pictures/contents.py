@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from unlearn.errors import PictureError
+from unlearn.files.tars import opened, status
 from unlearn.pictures.kinds import HEAD_BYTES, Data, Kind, identify
 
 LARGE_FILE = 64 << 20  # bytes
@@ -39,20 +40,22 @@ def contents(path: Path, max_pixels: int) -> Iterator[Contents]:
     be read or changes meanwhile.
     """
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
+        facts = status(path)
+        if not stat.S_ISREG(facts.st_mode):
             raise PictureError("not a regular file")
-        file = path.open("rb")
+        file = opened(path)
     except OSError as problem:
         raise _unreadable(problem) from problem
     with file:
         kind = identify(_read(file, HEAD_BYTES))
-        if status.st_size > 8 * max_pixels + LARGE_FILE:
+        if facts.st_size > 8 * max_pixels + LARGE_FILE:
             raise PictureError(f"file is too large for {max_pixels:,} pixels (--max-pixels)")
-        if status.st_size <= LARGE_FILE:
+        if facts.st_size <= LARGE_FILE:
             with held(_read(file)) as small:
                 yield small
             return
+        if not path.is_file():
+            raise PictureError("larger than 64 MB in a tar; protect it as a file of its own")
         before = _digest(file)
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
             yield Contents(kind, before, mapped, file)

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 from unlearn.files.replace import file_sha256
+from unlearn.files.tars import status
 from unlearn.files.text import printable
 from unlearn.protection.manifest import FILE_NAME, read_manifest
 from unlearn.protection.plan import Plan, PlannedPicture
@@ -53,7 +54,7 @@ def _finder() -> Callable[[PlannedPicture], Path | None]:
     def find(picture: PlannedPicture) -> Path | None:
         """Return the manifest that knows a file."""
         path = picture.source.absolute()
-        own = {path.stat().st_size, None}
+        own = {status(path).st_size, None}
         folders = [folder for folder in path.parents if not own.isdisjoint(sizes(folder))]
         sha256 = (picture.claims.sha256 or file_sha256(path) or "") if folders else ""
         return next((written(f)[sha256][1] for f in folders if sha256 in written(f)), None)

@@ -52,7 +52,7 @@ class ProtectOptions:
     inputs: Annotated[
         tuple[str, ...],
         Option(
-            "Pictures, folders and patterns, mixed.",
+            "Pictures, folders and patterns, mixed; or tars of samples.",
             positional=True,
             metavar="INPUT",
             default_text=_REQUIRED,

@@ -19,6 +19,7 @@ from unlearn.files.names import (
     windows_problem,
 )
 from unlearn.files.places import check_destination, overlaps
+from unlearn.files.tars import sample_of
 from unlearn.files.text import printable
 from unlearn.pictures.choices import FormatChoice
 from unlearn.pictures.sniff import LOSSLESS_WEBP
@@ -67,12 +68,18 @@ class PlannedPicture:
     label: str
     fallback: str | None = None  # the name of a PNG that is written if that format cannot be
     size: tuple[int, int] | None = None  # as the source's header states it
+    tar: str = ""  # the name of the tar that it is read from, and written to
     claims: Claims = Claims("")  # what earlier runs wrote for it
 
     @property
     def outs(self) -> tuple[str, ...]:
         """Every name that may be written, the wanted one first."""
         return (self.out,) if self.fallback is None else (self.out, self.fallback)
+
+    @property
+    def tar_path(self) -> Path:
+        """The tar that it is read from."""
+        return self.source.parents[self.name.removeprefix(self.tar).count("/") - 1]
 
     @property
     def pixels(self) -> int:
@@ -99,6 +106,16 @@ class Plan:
     def folders(self) -> int:
         """How many folders hold the pictures."""
         return len({picture.source.parent for picture in self.pictures})
+
+    @property
+    def staged(self) -> Path:
+        """The folder of what is written for tars that are not whole yet."""
+        return self.records / "staged"
+
+    def place(self, picture: PlannedPicture, out: str) -> Path:
+        """Return where an output of a picture lies now."""
+        waiting = self.staged / out
+        return waiting if picture.tar and waiting.is_file() else self.out / out
 
 
 def records_folder(out: Path) -> Path:
@@ -127,7 +144,7 @@ def make_plan(request: PlanRequest) -> Plan:
     owners = Owners.of(read_manifest(records, request.shard))
     reserved = [name for name in owners.manifest.outputs if os.path.lexists(out / name)]
     pictures, lossy = _pictures(found.sources, labelling.labels, request.format, owners, reserved)
-    writable, too_long = _split_long(pictures)
+    writable, too_long = _split_unfit(pictures)
     refused = (*found.refused, *lossy, *too_long)
     earlier = [owners.of_refused(refusal.name, found.inputs) for refusal in refused]
     notices = (
@@ -155,12 +172,12 @@ def _part(plan: Plan, shard: Shard) -> Plan:
     """Return what one shard does of a plan for all pictures."""
     named = [(p.name, p.out, p.fallback, p.label) for p in plan.pictures]
     whole = json.dumps([*named, *((r.name, r.reason) for r in plan.refused)])
-    pictures = tuple(picture for picture in plan.pictures if shard.takes(picture.name))
+    pictures = tuple(p for p in plan.pictures if shard.takes(p.tar or p.name))
     said = f"Shard {shard}: {len(pictures)} of {len(plan.pictures)} pictures"
     return replace(
         plan,
         pictures=pictures,
-        refused=tuple(refusal for refusal in plan.refused if shard.takes(refusal.name)),
+        refused=tuple(r for r in plan.refused if shard.takes(r.tar or r.name)),
         notices=(said, *plan.notices),
         digest=hashlib.sha256(whole.encode()).hexdigest()[:16],
     )
@@ -180,7 +197,9 @@ def _pictures(
     """
     lossy = {"WEBP": "WebP", "AVIF": "AVIF"} if choice == "keep" else {}
     refused = tuple(
-        Refusal(s.name, _NOT_KEPT.format(lossy[s.format])) for s in sources if s.format in lossy
+        Refusal(s.name, _NOT_KEPT.format(lossy[s.format]), s.tar)
+        for s in sources
+        if s.format in lossy
     )
     pairs = [(s, cls) for s, cls in zip(sources, labels, strict=True) if s.format not in lossy]
     formats = [_output_formats(source.format, choice) for source, _ in pairs]
@@ -203,6 +222,7 @@ def _pictures(
             label=cls,
             fallback=spares.get(source.name),
             size=source.size,
+            tar=source.tar,
             claims=claim,
         )
         for (source, cls), name, (kind, _), claim in zip(
@@ -246,7 +266,7 @@ def _raws(names: Sequence[str]) -> tuple[str, ...]:
     many = f"{len(names)} camera raw files are" if len(names) > 1 else "1 camera raw file is"
     return (
         f"{many} not protected, but the picture of the same name beside is: "
-        f"{_listed(list(map(printable, names)), ', ')}",
+        f"{listed(list(map(printable, names)), ', ')}",
     )
 
 
@@ -257,7 +277,7 @@ def _staying(out: Path, names: frozenset[str]) -> tuple[str, ...]:
         return ()
     many = f"{len(there)} outputs" if len(there) > 1 else "1 output"
     stay = "stay as they are, since their sources" if len(there) > 1 else "stays, since its source"
-    return (f"{many} of an earlier run {stay} cannot be protected now: {_listed(there, ', ')}",)
+    return (f"{many} of an earlier run {stay} cannot be protected now: {listed(there, ', ')}",)
 
 
 def _refuse_overlap(found: Scan, out: Path, records: Path) -> None:
@@ -295,18 +315,24 @@ def _nothing(found: Scan, selection: Selection) -> str:
     return text
 
 
-def _split_long(
+def _split_unfit(
     pictures: Sequence[PlannedPicture],
 ) -> tuple[tuple[PlannedPicture, ...], tuple[Refusal, ...]]:
-    """Part what can be written from what has a name that no file system would take."""
-    reason = f"output name would be longer than {LONGEST_NAME} bytes; rename it"
-    long = {
-        p.name
-        for p in pictures
-        if any(len(os.fsencode(out.rpartition("/")[2])) > LONGEST_NAME for out in p.outs)
-    }
-    refused = tuple(Refusal(p.name, reason) for p in pictures if p.name in long)
-    return tuple(p for p in pictures if p.name not in long), refused
+    """Part what can be written from what has a name that would not do."""
+    problems = {p.name: problem for p in pictures if (problem := _name_problem(p))}
+    refused = tuple(
+        Refusal(p.name, problems[p.name], p.tar) for p in pictures if p.name in problems
+    )
+    return tuple(p for p in pictures if p.name not in problems), refused
+
+
+def _name_problem(picture: PlannedPicture) -> str | None:
+    """Return why an output cannot have its name: no file system, or no sample, would take it."""
+    if any(len(os.fsencode(out.rpartition("/")[2])) > LONGEST_NAME for out in picture.outs):
+        return f"output name would be longer than {LONGEST_NAME} bytes; rename it"
+    if picture.tar and {sample_of(picture.name)} != set(map(sample_of, picture.outs)):
+        return "its name is another member's, but for case or suffix; rename it"
+    return None
 
 
 def _notices(pictures: Sequence[PlannedPicture]) -> tuple[str, ...]:
@@ -320,16 +346,16 @@ def _notices(pictures: Sequence[PlannedPicture]) -> tuple[str, ...]:
         for out in p.outs
         if not out.startswith((p.name, f"{p.name.rpartition('.')[0]}."))
     ]
-    notices = [_listed(problems)] if problems else []
+    notices = [listed(problems)] if problems else []
     if full:
         keep = f"{full} pictures keep their" if full > 1 else "1 picture keeps its"
         notices.append(f"{keep} full name, since two would have had the same one")
     if numbered:
-        notices.append(f"{_listed(numbered)}, since another picture has its name")
+        notices.append(f"{listed(numbered)}, since another picture has its name")
     return tuple(notices)
 
 
-def _listed(problems: Sequence[str], between: str = "; ") -> str:
+def listed(problems: Sequence[str], between: str = "; ") -> str:
     """Return the first few texts in one line, with the number of the others."""
     distinct = list(Counter(problems))
     more = f" and {len(distinct) - _NAMED} more" if len(distinct) > _NAMED else ""

@@ -1,6 +1,7 @@
 """Resume: what an earlier run finished, what is left, and what in the output no longer fits."""
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
 from unlearn.protection.manifest import Manifest, PictureRecord
 from unlearn.protection.owners import HASHING_THREADS
+from unlearn.protection.packing import tar_problem
 from unlearn.protection.plan import Plan
 
 
@@ -22,6 +24,7 @@ class Work:
     pending: tuple[int, ...]
     outdated: tuple[str, ...]
     edited: tuple[str, ...]  # outdated, but changed by somebody else since: left alone
+    tars: tuple[str, ...] = ()  # all of their pictures are finished, and they are not whole
 
 
 def sort_work(
@@ -37,7 +40,7 @@ def sort_work(
     pending = tuple(n for n in range(len(plan.pictures)) if n not in finished)
     _refuse_clashes(plan, pending, force=force)
     outdated, edited = _outdated(plan, manifest, current, pending)
-    return Work(finished, pending, outdated, edited)
+    return Work(finished, pending, outdated, edited, _not_whole(plan, finished))
 
 
 def _current(
@@ -56,7 +59,7 @@ def _current(
         number, record = candidate
         picture = plan.pictures[number]
         return (
-            file_sha256(plan.out / str(record.out)) == record.out_sha256
+            file_sha256(plan.place(picture, str(record.out))) == record.out_sha256
             and picture.claims.sha256 == record.src_sha256
         )
 
@@ -65,21 +68,37 @@ def _current(
     return {n: r for (n, r), verdict in zip(candidates, verdicts, strict=True) if verdict}
 
 
+def _not_whole(plan: Plan, finished: Mapping[int, PictureRecord]) -> tuple[str, ...]:
+    """Return the tars whose pictures are all finished and whose copies do not hold them."""
+    outs: dict[str, dict[str, str]] = defaultdict(dict)
+    tars = {picture.tar: picture.tar_path for picture in plan.pictures if picture.tar}
+    for number, picture in enumerate(plan.pictures):
+        if number not in finished:
+            tars.pop(picture.tar, None)
+        elif picture.tar:
+            outs[picture.tar][picture.name] = str(finished[number].out)
+    return tuple(
+        tar
+        for tar, path in tars.items()
+        if (plan.staged / tar).exists() or tar_problem(path, plan.out / tar, tar, outs[tar])
+    )
+
+
 def _refuse_clashes(plan: Plan, pending: Sequence[int], *, force: bool) -> None:
     """Raise UsageProblem for outputs that would replace what unlearn did not write."""
-    outs = [out for number in pending for out in plan.pictures[number].outs]
+    loose = [plan.pictures[number] for number in pending if not plan.pictures[number].tar]
+    tars = list(dict.fromkeys(p.tar for number in pending if (p := plan.pictures[number]).tar))
+    outs = [out for picture in loose for out in picture.outs] + tars
     parents = {str(parent) for out in outs for parent in PurePosixPath(out).parents}
     _refuse(plan, sorted(p for p in parents if _is_other(plan.out / p, Path.is_dir)), "no folder")
     _refuse(plan, sorted(p for p in parents - {"."} if (plan.out / p).is_symlink()), "a link")
     _refuse(plan, [out for out in outs if (plan.out / out).is_dir()], "a folder")
     if not force:
-        foreign = [
-            out
-            for number in pending
-            for out in plan.pictures[number].outs
-            if out not in plan.pictures[number].claims.shows and os.path.lexists(plan.out / out)
-        ]
-        _refuse(plan, foreign, "not written by unlearn", "or --force to replace it")
+        ours = {picture.tar for picture in plan.pictures if picture.claims.shows}
+        foreign = [out for p in loose for out in p.outs if out not in p.claims.shows]
+        foreign += [tar for tar in tars if tar not in ours]
+        there = [out for out in foreign if os.path.lexists(plan.out / out)]
+        _refuse(plan, there, "not written by unlearn", "or --force to replace it")
 
 
 def _is_other(path: Path, kind: Callable[[Path], bool]) -> bool:

@@ -84,7 +84,8 @@ def protect(options: ProtectOptions, report: Report) -> ProtectReport:
     check_classes(plan.labelling, len(header.classes), options.called)
     options = _within_reach(options, header)
     ground = _lay_ground(options, plan, header, load_key(options.key, create=False))
-    idle = not (ground.work.pending or ground.work.outdated or plan.refused)
+    work = ground.work
+    idle = not (work.pending or work.outdated or work.tars or plan.refused)
     if options.dry_run or (idle and _has_ended(ground)):
         check_space(ground.needed_bytes, plan.out)
         result = _look_through(ground, report)
@@ -205,6 +206,8 @@ def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) ->
     _tidy(ground)
     for record in refused_records(ground.plan):
         manifest.record(record)
+    for tar in ground.work.tars:
+        steps.pack(tar)
     with (
         _interruption(report) as interruption,
         Pool(options.workers, options.batch_size, threads, ground.shared) as pool,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
+from unlearn.files.tars import status
 from unlearn.options import DEFAULT_RHO
 from unlearn.protection.plan import PlannedPicture
 
@@ -40,6 +41,6 @@ def _bytes(picture: PlannedPicture, max_side: int | None, levels: int) -> float:
 def _file_bytes(path: Path) -> int:
     """Return the size of a file, 0 if it is gone by now."""
     try:
-        return path.stat().st_size
+        return status(path).st_size
     except OSError:
         return 0

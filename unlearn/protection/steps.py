@@ -3,19 +3,22 @@
 import errno
 import os
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from unlearn.errors import EnvironmentProblem
+from unlearn.errors import EnvironmentProblem, PictureError
+from unlearn.files.tars import sample_of
 from unlearn.files.text import printable
 from unlearn.protection import worker
 from unlearn.protection.drawing import most_visible
-from unlearn.protection.events import Progress, ProtectReport, Report
+from unlearn.protection.events import Notice, Progress, ProtectReport, Report
 from unlearn.protection.manifest import Manifest, PictureRecord
 from unlearn.protection.noise import Delta, KeyedNoise
 from unlearn.protection.options import ProtectOptions
-from unlearn.protection.plan import Plan
+from unlearn.protection.packing import Layout, pack
+from unlearn.protection.plan import Plan, listed
 from unlearn.protection.recorder import Recorder
 from unlearn.protection.resume import Work
 from unlearn.protection.settings import Settings
@@ -40,6 +43,7 @@ class Groundwork:
         """What every worker has to know."""
         return Shared(
             out=self.plan.out,
+            staged=self.plan.staged,
             preparation=self.options.preparation,
             grid=self.settings.grid,
             levels=self.options.rho.levels,
@@ -75,6 +79,12 @@ class Steps:
         self._readings: dict[int, Reading] = {}
         self._began: dict[int, float] = {}
         self._written_bytes = 0
+        self._unpacked: list[PictureRecord] = []
+        self._members: dict[str, list[int]] = defaultdict(list)  # numbers of pictures, by their tar
+        for number, picture in enumerate(ground.plan.pictures):
+            if picture.tar:
+                self._members[picture.tar].append(number)
+        self._left = Counter(ground.plan.pictures[number].tar for number in ground.work.pending)
 
     def pixels(self, number: int) -> int:
         """Return how many pixels a picture will take in memory, as far as is known."""
@@ -135,6 +145,56 @@ class Steps:
         )
         self._note(number, record)
 
+    def pack(self, tar: str) -> None:
+        """Write the copy of a tar whose pictures are all finished; say which samples it lacks."""
+        plan, records = self.ground.plan, {**self.ground.work.finished, **self._records}
+        done = [(plan.pictures[number], records[number]) for number in self._members[tar]]
+        done = [(picture, record) for picture, record in done if record.status == "ok"]
+        if not done:
+            return
+        try:
+            packed = pack(plan, tar, done, keep_time=self.ground.options.times == "keep")
+        except EnvironmentProblem as error:
+            self._disk_full, self.stop = str(error), True
+        except (PictureError, OSError) as error:
+            reason = f"its copy was not written: {error}"
+            self._unpacked.append(PictureRecord(src=tar, status="failed", reason=reason))
+        else:
+            self._report_packed(tar, packed)
+            for number in self._members[tar]:
+                name = plan.pictures[number].name.removeprefix(f"{tar}/")
+                if records[number].status == "ok" and sample_of(name) in packed.left_out:
+                    self._leave_out(number)
+
+    def _leave_out(self, number: int) -> None:
+        """Note that a picture is not in its tar, since another of its sample is not protected."""
+        picture = self.ground.plan.pictures[number]
+        reason = "left out with its sample, another picture of which is not protected"
+        record = PictureRecord(
+            src=picture.name,
+            status="failed",
+            origin=picture.claims.origin,
+            reason=reason,
+            label=picture.label,
+        )
+        self._recorder.record(picture, record)
+        self._records[number] = record
+
+    def _report_packed(self, tar: str, packed: Layout) -> None:
+        """Say what in the copy of a tar is not as it was."""
+        renamed = sum(member.name != name for member, name, _ in packed.members)
+        if renamed:
+            many = f"{renamed} members have" if renamed > 1 else "1 member has"
+            self._report(
+                Notice(f"{printable(tar)}: {many} another suffix, since their format changed")
+            )
+        if packed.left_out:
+            many = f"{len(packed.left_out)} samples are"
+            many = many if len(packed.left_out) > 1 else "1 sample is"
+            keys = listed([printable(key) for key in packed.left_out], ", ")
+            why = "with a picture that is not protected"
+            self._report(Notice(f"{printable(tar)}: {many} left out, {why}: {keys}"))
+
     def previews(self) -> list[Finished]:
         """Return what to show: of the most visible pictures, first one of each class."""
         ground = self.ground
@@ -150,7 +210,9 @@ class Steps:
         return [
             Finished(
                 source=ground.plan.pictures[small[record.src]].source,
-                protected=ground.plan.out / str(record.out),
+                protected=ground.plan.place(
+                    ground.plan.pictures[small[record.src]], str(record.out)
+                ),
                 pixels=self.pixels(small[record.src]),
                 name=printable(record.src),
             )
@@ -182,7 +244,7 @@ class Steps:
             records=plan.records,
             inputs=plan.inputs,
             protected=tuple(record for record in records.values() if record.status == "ok"),
-            failed=(*refused_records(plan), *failed),
+            failed=(*refused_records(plan), *failed, *self._unpacked),
             earlier=len(work.finished),
             left=len(plan.pictures) - len(records),
             skipped=plan.skipped,
@@ -208,6 +270,10 @@ class Steps:
         self._written_bytes += record.bytes or 0
         total = len(self.ground.work.pending)
         self._report(Progress(record, len(self._records), total, self._written_bytes))
+        tar = self.ground.plan.pictures[number].tar
+        self._left[tar] -= 1
+        if tar and not self._left[tar] and self._noise and self._disk_full is None:
+            self.pack(tar)
 
 
 def refused_records(plan: Plan) -> list[PictureRecord]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unlearn.errors import EnvironmentProblem, PictureError
+from unlearn.files.tars import status
 from unlearn.pictures.choices import MetadataChoice
 from unlearn.pictures.contents import contents, held
 from unlearn.pictures.decoded import Picture
@@ -50,12 +51,17 @@ class Shared:
     """What all pictures of a run have in common; a worker gets it once, when it starts."""
 
     out: Path
+    staged: Path = Path()  # the same for what goes into a tar
     preparation: Preparation
     grid: int
     levels: int
     bounded: bool = True
     metadata: MetadataChoice
     keep_times: bool = False
+
+    def place(self, picture: PlannedPicture, out: str) -> Path:
+        """Return where an output of a picture is written."""
+        return (self.staged if picture.tar else self.out) / out
 
 
 @dataclass(frozen=True)
@@ -136,9 +142,9 @@ def _write(shared: Shared, job: Job) -> PictureRecord:
     """Write; raises PictureError if the source changed or the written file is out of bounds."""
     planned = job.picture
     source, data = _again(shared, job)
-    target, notices = shared.out / planned.out, source.notices
+    target, notices = shared.place(planned, planned.out), source.notices
     target.parent.mkdir(parents=True, exist_ok=True)
-    out, kept, size_bytes = planned.out, dict[str, Any](), job.source.stat().st_size
+    out, kept, size_bytes = planned.out, dict[str, Any](), status(job.source).st_size
     try:
         if planned.format == "JPEG":
             written, kept = _keep(shared, job, source, data)
@@ -150,8 +156,8 @@ def _write(shared: Shared, job: Job) -> PictureRecord:
         source.image.close()  # it may be large, and is needed as it was
         notices = (*notices, f"{WRITTEN_AS_PNG}{problem}")
         out, again = planned.fallback, _again(shared, job, data)[0]
-        written = _lossless(shared, job, again, shared.out / out, "PNG")
-    if shared.keep_times:
+        written = _lossless(shared, job, again, shared.place(planned, out), "PNG")
+    if shared.keep_times and not planned.tar:
         _keep_time(job.source, shared.out / out)
     return PictureRecord(
         src=planned.name,
@@ -246,7 +252,7 @@ def _keep(shared: Shared, job: Job, source: Picture, data: bytes) -> tuple[Writt
         )
         if planned.fallback is not None:
             refuse_weak(keeping)
-        written = write_data(source, made, shared.out / planned.out, levels=levels)
+        written = write_data(source, made, shared.place(planned, planned.out), levels=levels)
     except PictureError as problem:
         if planned.fallback is None:
             raise PictureError(f"cannot stay JPEG ({problem}); use --format png") from problem

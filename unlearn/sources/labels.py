@@ -18,7 +18,7 @@ from unlearn.files.text import command_line, printable
 from unlearn.sources.scan import Scan, Selection, Source, scan
 from unlearn.sources.tables import Row, has_labels, read_table, readable
 
-LabelMode = Literal["folders", "one", "csv"]
+LabelMode = Literal["folders", "one", "csv", "samples"]
 Part = Literal["train", "validation", "test"]
 
 ONE_CLASS: Final = "all"  # the class of every picture when there is only one
@@ -143,6 +143,8 @@ def label(found: Scan, choice: str = "auto") -> Labelling:
     tables, notices = _own_tables(found) if choice == "auto" else ([], ())
     if tables:
         return _from_own(found, tables)
+    if choice == "auto" and any(source.label is not None for source in found.sources):
+        return _from_samples(found, notices)
     folders = _from_folders(found, explicit=choice == "folders")
     if choice == "folders":
         _refuse_loose(found.sources, folders.labels)
@@ -340,6 +342,23 @@ def _refuse_loose(sources: Sequence[Source], labels: Sequence[str]) -> None:
             f"{printable(loose[0])}{more} is in no class folder; move it into one, or use "
             "--labels auto"
         )
+
+
+# --- samples ---------------------------------------------------------------------------------
+
+
+def _from_samples(found: Scan, notices: tuple[str, ...]) -> Labelling:
+    """Return the labels that samples in tars state; raises UsageProblem if some do not."""
+    silent = [source.name for source in found.sources if source.label is None]
+    if silent:
+        raise UsageProblem(
+            f"the sample of {_some(silent)} states no class in .cls or .json, and others do; use "
+            "--labels one, or csv:FILE"
+        )
+    labels = tuple(source.label or "" for source in found.sources)
+    stated = "from the .cls or .json of the samples"
+    notices = (*notices, *_alike(sorted(set(labels))))
+    return Labelling("samples", labels, stated, _parts_above(found), notices)
 
 
 # --- tables ----------------------------------------------------------------------------------

@@ -6,14 +6,15 @@ import itertools
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from unlearn.errors import UsageProblem
+from unlearn.errors import PictureError, UsageProblem
 from unlearn.files.names import PICTURE_SUFFIXES
+from unlearn.files.tars import is_tar, opened, plain_name, read_tar, sample_of
 from unlearn.files.text import printable
 from unlearn.pictures.sniff import picture_size, sniff
 from unlearn.sources.beside import (
@@ -24,6 +25,7 @@ from unlearn.sources.beside import (
     unsupported_content,
     unsupported_suffix,
 )
+from unlearn.sources.samples import stated_labels
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,16 @@ class Source:
     root: str  # that input folder's name; "" for a file that was given by itself
     format: str  # by content, as sniff names it; "" if only the suffix says picture
     size: tuple[int, int] | None = None  # as the header states it
+    tar: str = ""  # the name of the tar that it lies in
+    label: str | None = None  # as its sample in the tar states it
 
     @property
     def folders(self) -> tuple[str, ...]:
-        """The folders that it lies in under its input, the outermost first."""
-        return tuple(self.relative.split("/")[:-1])
+        """The folders that it lies in under its input, the outermost first; a tar is none."""
+        folders = self.relative.split("/")[:-1]
+        if self.tar:
+            del folders[self.relative.count("/") - self.name.removeprefix(self.tar).count("/")]
+        return tuple(folders)
 
     @property
     def base(self) -> Path:
@@ -87,6 +94,7 @@ class Refusal:
 
     name: str
     reason: str
+    tar: str = ""  # the name of the tar that it lies in, or is
 
 
 @dataclass(frozen=True)
@@ -111,6 +119,7 @@ class _Findings:
     sources: dict[str, Source] = field(default_factory=dict)  # by absolute path
     refused: list[Refusal] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    tars: list[tuple[Path, PurePosixPath, str]] = field(default_factory=list)
 
 
 def expand(inputs: Sequence[str | Path]) -> tuple[Path, ...]:
@@ -141,11 +150,14 @@ def scan(inputs: Sequence[str | Path], selection: Selection) -> Scan:
     findings = _Findings(selection)
     alone = len(paths) == 1
     for path in paths:
-        if path.is_dir():
+        if is_tar(path.name) and path.is_file():
+            findings.tars.append((path, PurePosixPath(path.name), ""))
+        elif path.is_dir():
             root = Path(os.path.abspath(path)).name  # noqa: PTH100 - "." has a name, links keep theirs
             _scan_folder(path, "" if alone else f"{root}/", root, findings)
         else:
             _consider(path, PurePosixPath(path.name), ("", ""), findings)
+    _consider_tars(findings, given=frozenset(paths))
     sources = sorted(findings.sources.values(), key=lambda source: source.name)
     for one, two in itertools.pairwise(sources):
         if one.name == two.name:
@@ -179,7 +191,51 @@ def _stem(name: str) -> str:
 def _scan_folder(folder: Path, prefix: str, root: str, findings: _Findings) -> None:
     """Consider every file under the folder."""
     for path, relative in _walk(folder, PurePosixPath(), (), prefix, findings):
-        _consider(path, relative, (prefix, root), findings)
+        if is_tar(path.name) and path.is_file():
+            findings.tars.append((path, relative, prefix))
+        else:
+            _consider(path, relative, (prefix, root), findings)
+
+
+def _consider_tars(findings: _Findings, given: Collection[Path]) -> None:
+    """Consider the tars if they are all there is: one beside photos of a folder is a backup.
+
+    Raises UsageProblem for tars that were `given` beside other pictures, and for two of one name.
+    """
+    loose = next(iter(findings.sources.values()), None)
+    named = next((path for path, _, _ in findings.tars if path in given), None)
+    if loose and named:
+        raise UsageProblem(
+            f"{printable(named)} is a tar and {printable(loose.path)} lies in none; protect them "
+            "in two runs"
+        )
+    seen: dict[str, Path] = {}
+    for path, relative, prefix in findings.tars:
+        name = f"{prefix}{relative}"
+        if loose or not _consider_tar(path, relative, prefix, findings):
+            findings.skipped[path.suffix.lower()] += 1
+        elif seen.setdefault(name, path) != path:
+            raise UsageProblem(
+                f"{printable(seen[name])} and {printable(path)} would both become "
+                f"{printable(name)}; protect them into two folders"
+            )
+
+
+def _consider_tar(path: Path, relative: PurePosixPath, prefix: str, findings: _Findings) -> bool:
+    """Sort the pictures of a tar into sources and refusals; False if there are none."""
+    tar, before = f"{prefix}{relative}", len(findings.sources) + len(findings.refused)
+    try:
+        members = read_tar(path)
+    except PictureError as error:
+        findings.refused.append(Refusal(tar, str(error), tar))
+        return True
+    stated = stated_labels(path, members)
+    inside = replace(findings, skipped=Counter())  # what is no picture there is copied
+    for member in members:
+        if member.isreg():
+            name, label = plain_name(member.name), stated.get(sample_of(member.name))
+            _consider(path / name, relative / name, (prefix, ""), inside, (tar, label))
+    return len(findings.sources) + len(findings.refused) > before
 
 
 def _walk(
@@ -226,37 +282,52 @@ def _is_folder(path: Path) -> bool:
 
 
 def _consider(
-    path: Path, relative: PurePosixPath, origin: tuple[str, str], findings: _Findings
+    path: Path,
+    relative: PurePosixPath,
+    origin: tuple[str, str],
+    findings: _Findings,
+    tar: tuple[str, str | None] = ("", None),
 ) -> None:
-    """Sort one file into sources, refusals or skips; `origin` is its prefix and its root's name."""
+    """Sort one file into sources, refusals or skips.
+
+    `origin` is its prefix and its root's name, `tar` the name of the one it is in and its label.
+    """
     if not findings.selection.wants(relative):
         return
     prefix, root = origin
     suffix, name = path.suffix.lower(), f"{prefix}{relative}"
     try:
-        regular = stat.S_ISREG(path.stat().st_mode)
+        regular = bool(tar[0]) or stat.S_ISREG(path.stat().st_mode)
         content, size, unsupported = _look(path, suffix) if regular else ("", None, None)
     except OSError as error:
         if suffix in PICTURE_SUFFIXES or unsupported_suffix(suffix):
             why = "a link to nothing" if path.is_symlink() else f"{error.strerror or error}".lower()
-            findings.refused.append(Refusal(name, f"cannot be read: {why}"))
+            findings.refused.append(Refusal(name, f"cannot be read: {why}", tar[0]))
         else:
             findings.skipped["unreadable"] += 1
         return
     if not regular:
         findings.skipped["special file"] += 1
     elif unsupported is not None:
-        findings.refused.append(Refusal(name, unsupported))
+        findings.refused.append(Refusal(name, unsupported, tar[0]))
     elif content or suffix in PICTURE_SUFFIXES:
         key = os.path.abspath(path)  # noqa: PTH100 - links must not be resolved here
-        findings.sources.setdefault(key, Source(path, name, str(relative), root, content, size))
+        source = Source(path, name, str(relative), root, content, size, *tar)
+        findings.sources.setdefault(key, source)
     else:
         findings.skipped[suffix or "without suffix"] += 1
 
 
+def is_picture(path: Path) -> bool:
+    """Tell whether a file shows something by its name or its content, readable here or not."""
+    suffix = path.suffix.lower()
+    content, _, unsupported = _look(path, suffix)
+    return bool(content or unsupported) or suffix in PICTURE_SUFFIXES
+
+
 def _look(path: Path, suffix: str) -> tuple[str, tuple[int, int] | None, str | None]:
     """Return what a file is by its content, the size that it states, and why it is refused."""
-    with path.open("rb") as file:
+    with opened(path) as file:
         content = sniff(file)
         unsupported = _why_not(file, suffix, content)
         wanted = unsupported is None and (content or suffix in PICTURE_SUFFIXES)

@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from unlearn.errors import PictureError
 from unlearn.files.names import PICTURE_SUFFIXES
 from unlearn.files.replace import TEMPORARY_PREFIX
+from unlearn.files.tars import is_tar, opened, plain_name, read_tar, status
 from unlearn.pictures.kinds import HEAD_BYTES, KINDS
 
 # Kinds whose first bytes also begin ordinary texts, or that are no pixels.
@@ -29,7 +31,7 @@ def find_outputs(out: Path) -> Outputs:
     """
     found = Outputs()
     if not out.is_dir():
-        found.pictures[out.name] = out
+        _add(found, out.name, out)
         return found
     for folder, folders, files in os.walk(out):
         for name in sorted(folders):
@@ -39,18 +41,32 @@ def find_outputs(out: Path) -> Outputs:
             path = Path(folder) / name
             if name.startswith(TEMPORARY_PREFIX):
                 found.foreign[path.relative_to(out).as_posix()] = "left by an interrupted run"
-            elif _may_be_picture(path):
-                found.pictures[path.relative_to(out).as_posix()] = path
+            else:
+                _add(found, path.relative_to(out).as_posix(), path)
     return found
+
+
+def _add(found: Outputs, name: str, path: Path) -> None:
+    """Add a file if it is a picture, or the pictures in it if it is a tar."""
+    if is_tar(name):
+        try:
+            inside = [plain_name(member.name) for member in read_tar(path) if member.isreg()]
+        except PictureError as error:
+            found.foreign[name] = str(error)
+            return
+        members = {f"{name}/{one}": path / one for one in inside}
+    else:
+        members = {name: path}
+    found.pictures |= {one: at for one, at in members.items() if _may_be_picture(at)}
 
 
 def _may_be_picture(path: Path) -> bool:
     """Tell whether a file is a picture by its content, or claims to be one by its name."""
     claims = path.suffix.lower() in PICTURE_SUFFIXES
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        if not stat.S_ISREG(status(path).st_mode):
             return claims
-        with path.open("rb") as file:
+        with opened(path) as file:
             head = file.read(HEAD_BYTES)
     except OSError:
         return claims

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unlearn.errors import NothingFound, UsageProblem
+from unlearn.files.tars import is_tar
 from unlearn.files.text import printable
 from unlearn.pictures.read import Preparation
 from unlearn.protection.manifest import Manifest, origin_of, read_manifest
+from unlearn.protection.packing import tar_problem
 from unlearn.protection.plan import records_folder
 from unlearn.radius import Radius
 from unlearn.sources.scan import Scan, scan
@@ -86,6 +88,7 @@ def verify(
     others = others_outputs(manifest, out, outputs.pictures.keys() - pairs.values(), found.inputs)
     alone = _unpaired(found, outputs, pairs, manifest)
     checks += [check for check in alone if check.output not in others]
+    checks += _tars(found, out, pairs)
     checks.sort(key=lambda check: check.source or check.output or "")
     said = (*notices(manifest, radius, origin), *of_others(others, manifest))
     return VerifyReport(tuple(checks), radius, origin, len(tasks), len(chosen), said)
@@ -122,7 +125,8 @@ def _find_sources(source: Path | None, out: Path, manifest: Manifest) -> Scan:
 
 def _both_files(source: Path | None, out: Path) -> bool:
     """Tell whether two single files are to be compared, whatever they are called."""
-    return source is not None and source.is_file() and out.is_file()
+    files = source is not None and source.is_file() and out.is_file()
+    return files and not is_tar(out.name)
 
 
 def _pair(
@@ -185,6 +189,22 @@ def _compare(
     finally:
         pool.shutdown(cancel_futures=True)
     return find_swaps(checks, tasks, radius, preparation)
+
+
+def _tars(found: Scan, out: Path, pairs: Mapping[str, str]) -> list[Check]:
+    """Return the tars in which anything but the pictures is not as in their sources."""
+    outs: dict[str, dict[str, str]] = {}
+    paths: dict[str, Path] = {}
+    for item in found.sources:
+        if item.tar and item.name in pairs:
+            outs.setdefault(item.tar, {})[item.name] = pairs[item.name]
+            paths[item.tar] = item.path.parents[item.name.removeprefix(item.tar).count("/") - 1]
+    checks = []
+    for tar, path in paths.items():
+        problem = tar_problem(path, out / tar if out.is_dir() else out, tar, outs[tar])
+        if problem is not None:
+            checks.append(Check(tar, tar, "changed", problem))
+    return checks
 
 
 def _unpaired(
