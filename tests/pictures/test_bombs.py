@@ -116,7 +116,7 @@ source = folder / "a.png"
 shared = worker.Shared(
     out=folder, preparation=Preparation(), grid=16, levels=8, metadata="keep"
 )
-planned = PlannedPicture(source=source, name="a.png", out="out", format=format, label="all")
+planned = PlannedPicture(folder=folder, name="a.png", out="out", format=format, label="all")
 read = worker.read(shared, worker.Job(planned))
 delta = np.full(read.pixels.shape, 8 / 255, np.float32)
 done = worker.write(shared, worker.Job(planned, read.sha256, delta))

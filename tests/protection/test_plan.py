@@ -640,7 +640,7 @@ def test_a_header_states_the_size_or_nothing(tmp_path):
 
 def planned(path, format):
     return PlannedPicture(
-        source=path, name="a", out="a", format=format, label="all", size=stated(path)
+        folder=path.parent, name=path.name, out="a", format=format, label="all", size=stated(path)
     )
 
 
@@ -654,7 +654,7 @@ def test_the_estimate_follows_pixels_format_and_shrinking(tmp_path):
     assert estimate_bytes([picture], max_side=1000) == one
     assert estimate_bytes([]) == 0
     assert estimate_bytes([replace(picture, size=None)]) == 0
-    assert estimate_bytes([replace(picture, source=tmp_path / "gone", format="JPEG")]) == 0
+    assert estimate_bytes([replace(picture, name="gone", format="JPEG")]) == 0
 
 
 def test_the_estimate_expects_weak_noise_to_make_jpegs_png(tmp_path):

@@ -402,7 +402,7 @@ def test_a_disk_problem_of_the_writer_is_known_as_one(tmp_path, monkeypatch):
     monkeypatch.setattr(worker, "write_rows", write_rows)
     delta = np.ones((4, 4, 3), np.float32)
     planned = PlannedPicture(
-        source=source, name="a.png", out="a.png", format="PNG", label="all", size=picture.size
+        folder=tmp_path, name="a.png", out="a.png", format="PNG", label="all", size=picture.size
     )
     shared = worker.Shared(
         out=tmp_path / "out",

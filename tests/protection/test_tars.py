@@ -34,6 +34,8 @@ from tests.support.tars import (
     sample,
     write_tar,
 )
+from unlearn.audits.copies import make_files
+from unlearn.audits.pictures import gather
 from unlearn.cli.app import run as command_line
 from unlearn.datasets.folders import load_labelled
 from unlearn.errors import NothingFound, UsageProblem
@@ -605,3 +607,12 @@ def test_parts_of_a_set_of_tars_are_told_by_their_folders(tmp_path):
         (shards / f"0000{number}.tar").rename(shards / part / f"0000{number}.tar")
     loaded = load_labelled(shards)
     assert (len(loaded.data), len(loaded.test)) == (3, 3)
+
+
+def test_an_audit_makes_and_proves_copies_of_the_training_pictures_in_tars(tmp_path):
+    shards = make_shards(tmp_path, 2, 9)
+    clean = gather(shards, 32, None, None)
+    assert (len(clean.train), len(clean.test)) == (15, 3)
+    copies = make_files(clean, options_for(tmp_path, shards, include=clean.include), Heard())
+    assert (len(copies.data), copies.largest_change) == (15, 8)
+    assert copies.files[0] == tmp_path / "protected" / "00000.tar" / "000000.jpg"

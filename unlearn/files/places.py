@@ -72,7 +72,8 @@ def remove_leftovers(out: Path) -> int:
 
 def remove_empty(out: Path, names: Iterable[str]) -> None:
     """Remove the folders under the output that these files would lie in and that hold nothing."""
-    folders = {parent for name in names for parent in PurePosixPath(name).parents[:-1]}
+    direct = {PurePosixPath(text) for text in {name.rpartition("/")[0] for name in names}}
+    folders = {folder for one in direct for folder in (one, *one.parents) if folder.parts}
     for folder in sorted(folders, key=lambda path: -len(path.parts)):
         with contextlib.suppress(OSError):
             (out / folder).rmdir()

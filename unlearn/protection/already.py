@@ -1,7 +1,7 @@
 """Pictures that are protected already: noise on noise leaves the bound against the original."""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 from unlearn.files.replace import file_sha256
 from unlearn.files.tars import status
 from unlearn.files.text import printable
-from unlearn.protection.manifest import FILE_NAME, read_manifest
+from unlearn.protection.manifest import FILE_NAME, records_in
 from unlearn.protection.plan import Plan, PlannedPicture
 from unlearn.sources.scan import Refusal
 
@@ -34,30 +34,26 @@ def _finder() -> Callable[[PlannedPicture], Path | None]:
     """Return a function that finds the manifest of the run that wrote a file, None if none did."""
 
     @cache
-    def written(folder: Path) -> Mapping[str, tuple[int | None, Path]]:
-        """Return the hashes of what runs wrote whose records lie in a folder, with their sizes."""
-        found: dict[str, tuple[int | None, Path]] = {}
+    def written(folder: Path) -> tuple[Mapping[str, Path], Set[int | None]]:
+        """Return the hashes and the sizes of what runs wrote whose records lie in a folder."""
+        found, sizes = dict[str, Path](), set[int | None]()
         parts = folder.glob("*.unlearn/manifest*.jsonl")  # of a whole run, or of shards
         for path in sorted({part.with_name(FILE_NAME) for part in parts}):
             with contextlib.suppress(OSError):
-                manifest = read_manifest(path.parent)
-                for record in (*manifest.outputs.values(), *manifest.records.values()):
-                    if record is not None and record.out_sha256:
-                        found[record.out_sha256] = record.bytes, path
-        return found
-
-    @cache
-    def sizes(folder: Path) -> frozenset[int | None]:
-        """Return the sizes of what written returns; most pictures need no hash to tell them."""
-        return frozenset(size for size, _ in written(folder).values())
+                for record in records_in(path.parent):
+                    if record.out_sha256:
+                        found[record.out_sha256] = path
+                        sizes.add(record.bytes)  # most pictures need no hash to tell them
+        return found, sizes
 
     def find(picture: PlannedPicture) -> Path | None:
         """Return the manifest that knows a file."""
         path = picture.source.absolute()
         own = {status(path).st_size, None}
-        folders = [folder for folder in path.parents if not own.isdisjoint(sizes(folder))]
-        sha256 = (picture.claims.sha256 or file_sha256(path) or "") if folders else ""
-        return next((written(f)[sha256][1] for f in folders if sha256 in written(f)), None)
+        known = [written(folder) for folder in path.parents]
+        near = [found for found, sizes in known if not own.isdisjoint(sizes)]
+        sha256 = (picture.claims.sha256 or file_sha256(path) or "") if near else ""
+        return next((found[sha256] for found in near if sha256 in found), None)
 
     return find
 

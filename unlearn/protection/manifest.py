@@ -9,10 +9,10 @@ import contextlib
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
-from pathlib import Path, PurePosixPath
-from typing import Any, Final, Literal, TypeVar, cast
+from pathlib import Path
+from typing import Any, Final, Literal, TypeVar
 
 from unlearn.errors import EnvironmentProblem
 from unlearn.files.journal import Journal
@@ -72,7 +72,7 @@ class RunHeader:
         return _checked(cls(**values))
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PictureRecord:
     """What became of one picture; without output for anything but status "ok"."""
 
@@ -107,21 +107,35 @@ class PictureRecord:
     def to_line(self) -> dict[str, Any]:
         """Return the record as the manifest stores it; linf is measured on the decoded file."""
         bound = "exact" if self.status == "ok" else None
-        return {"type": "image", **asdict(self), "bound": bound, "linf_decoded": self.linf}
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {"type": "image", **values, "bound": bound, "linf_decoded": self.linf}
 
     @classmethod
     def from_line(cls, line: Mapping[str, Any]) -> "PictureRecord":
         """Read a stored record; raises KeyError, TypeError or ValueError if it is no such."""
-        record = cls(**{name: line[name] for name in cls.__dataclass_fields__ if name in line})
+        values = {name: line[name] for name in cls.__dataclass_fields__ if name in line}
+        for name in _LISTS:
+            values[name] = tuple(values.get(name) or ()) or cls.__dataclass_fields__[name].default
+        for name in _REPEATED & values.keys():  # a million records then share them
+            values[name] = _shared(values[name])
+        record = _checked(cls(**values))
         if record.status == "ok" and not (record.out and record.out_sha256):
             raise ValueError("a picture without output")
-        size = tuple(record.size) if record.size else None
-        lists = {"dropped": tuple(record.dropped), "notices": tuple(record.notices), "size": size}
-        return _checked(cls(**{**record.__dict__, **lists, "out": _inside(record.out)}))
+        _inside(record.out)
+        return record
 
 
+_LISTS: Final = ("dropped", "notices", "size")
+_REPEATED: Final = {*_LISTS, "status", "mode", "label", "settings", "source_format"}
+_shared: Final = functools.lru_cache(1024)(lambda value: value)
 E = TypeVar("E", RunHeader, PictureRecord)
+_BROKEN: Final = (KeyError, TypeError, ValueError, RecursionError, AttributeError)
 _PLAIN_TYPES: Final[tuple[Any, ...]] = (str, int, str | None, int | None, float | None)
+# The fields of each kind of entry, with what they may hold as far as that is plain.
+_TYPES: Final[Mapping[type, Sequence[tuple[str, Any]]]] = {
+    kind: [(one.name, one.type if one.type in _PLAIN_TYPES else None) for one in fields(kind)]
+    for kind in (RunHeader, PictureRecord)
+}
 
 
 @dataclass
@@ -151,11 +165,11 @@ def origin_of(path: Path) -> str:
 
 def origins() -> Callable[[Path], str]:
     """Return origin_of for many sources at one time, which asks for each folder once."""
-    real = functools.cache(os.path.realpath)
+    real = functools.cache(lambda folder: os.path.realpath(os.path.abspath(folder)))  # noqa: PTH100
 
     def find(path: Path) -> str:
-        """Return the source's own place."""
-        folder, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 - a link keeps its own name
+        """Return the source's own place; a link keeps its own name."""
+        folder, name = os.path.split(path)
         return os.path.join(real(folder), name)  # noqa: PTH118 - bytes that are no text
 
     return find
@@ -208,8 +222,18 @@ def _read_into(manifest: Manifest, folder: Path, shard: Shard | None) -> None:
     for line in _journal(folder, shard).lines():
         try:
             _take(manifest, json.loads(line))
-        except (KeyError, TypeError, ValueError, RecursionError, AttributeError):
+        except _BROKEN:
             manifest.broken_lines += 1
+
+
+def records_in(folder: Path) -> Iterator[PictureRecord]:
+    """Yield what the lines in a folder of records say of pictures, one by one."""
+    for part in (None, *shards_in(folder)):
+        for text in _journal(folder, part).lines():
+            with contextlib.suppress(*_BROKEN):
+                line = json.loads(text)
+                if line["type"] == "image":
+                    yield PictureRecord.from_line(line)
 
 
 class ManifestWriter:
@@ -300,18 +324,18 @@ def _text(value: object) -> str | None:
 
 def _checked(entry: E) -> E:
     """Return the entry; raises TypeError if a field holds what the tool would never store."""
-    for spec in fields(entry):
-        value, allowed = getattr(entry, spec.name), cast(Any, spec.type)
-        if allowed in _PLAIN_TYPES and not isinstance(value, allowed):
-            raise TypeError(f"{spec.name} is {value!r}")
+    for name, allowed in _TYPES[type(entry)]:
+        value = getattr(entry, name)
+        if allowed is not None and not isinstance(value, allowed):
+            raise TypeError(f"{name} is {value!r}")
         if isinstance(value, tuple) and not all(type(item) in (str, int) for item in value):
-            raise TypeError(f"{spec.name} holds {value!r}")
+            raise TypeError(f"{name} holds {value!r}")
     return entry
 
 
 def _inside(out: str | None) -> str | None:
     """Return the path; raises ValueError if it leads outside: outdated outputs get removed."""
-    path = PurePosixPath(out or "")
-    if path.is_absolute() or ".." in path.parts or (out and str(path) in ("", ".")):
+    parts = {"."} if out is None else set(out.split("/"))
+    if (out or "").startswith("/") or ".." in parts or (out and parts <= {"", "."}):
         raise ValueError(f"output outside: {out}")
     return out

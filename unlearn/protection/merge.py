@@ -53,17 +53,22 @@ def merge(
     if not shards_in(records):
         raise NotYet(f"{printable(out)} has no parts of shards to merge")
     with writing(out, records, patient=patient):
-        parts = {shard: read_part(records, shard) for shard in shards_in(records)}
-        if not _is_merged(read_part(records, None), list(parts.values())):
-            _check(out, parts)
-            _join(records, _lines(list(parts.values())))
-        _forget(records, parts)
+        _forget(records, _joined(out, records))
         remove_leftovers(out)
         whole = read_manifest(records)
         remove_empty(out, whole.records)
         result = _account(out, whole)
         shown = _draw(result, whole, report, workers, previews)
     return replace(result, previews=shown, seconds=time.monotonic() - began)
+
+
+def _joined(out: Path, records: Path) -> list[Shard]:
+    """Put all parts into the manifest, unless they are in it, and return their shards."""
+    parts = {shard: read_part(records, shard) for shard in shards_in(records)}
+    if not _is_merged(read_part(records, None), list(parts.values())):
+        _check(out, parts)
+        _join(records, _lines(list(parts.values())))
+    return list(parts)
 
 
 def absorb(records: Path) -> None:
@@ -167,7 +172,7 @@ def _is_torn(path: Path) -> bool:
         return False
 
 
-def _forget(records: Path, shards: Sequence[Shard] | dict[Shard, Manifest]) -> None:
+def _forget(records: Path, shards: Sequence[Shard]) -> None:
     """Remove the files of shards; nobody holds them under the lock of the whole."""
     for shard in shards:
         (records / manifest_name(shard)).unlink(missing_ok=True)

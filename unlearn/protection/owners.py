@@ -5,26 +5,36 @@ edited picture, whose output may be replaced, from another picture that has come
 """
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from unlearn.files.replace import file_sha256
 from unlearn.protection.manifest import Manifest, Owner, origin_of, origins, under_inputs
 
-HASHING_THREADS: Final = 4
+_THREADS: Final = 4
+_UNDER_WAY: Final = 1000  # an executor keeps two kilobytes for each piece of work it is given
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-@dataclass(frozen=True)
+def in_threads(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """Yield what the work returns for each item, in their order; it is done in a few threads."""
+    with ThreadPoolExecutor(_THREADS) as threads:
+        for start in range(0, len(items), _UNDER_WAY):
+            yield from threads.map(work, items[start : start + _UNDER_WAY])
+
+
+@dataclass(frozen=True, slots=True)
 class Claims:
     """What one source has in the output folder, the best name first."""
 
     origin: str
     sha256: str | None = None  # None: not asked, or it cannot be read
     shows: tuple[str, ...] = ()  # outputs that may be replaced, since they show this source
-    removable: frozenset[str] = frozenset()  # outputs that may also go
+    removable: tuple[str, ...] = ()  # outputs that may also go
 
 
 @dataclass(frozen=True)
@@ -33,33 +43,30 @@ class Owners:
 
     manifest: Manifest
     outputs: Mapping[str, Sequence[str]]
-    contents: Mapping[str, frozenset[Owner]] = field(default_factory=dict)
+    contents: Mapping[str, Owner] = field(default_factory=dict)  # one source of each content
+    shared: Set[str] = frozenset()  # the contents of several
 
     @classmethod
     def of(cls, manifest: Manifest) -> "Owners":
         """Return the owners of all outputs of a manifest."""
         outputs: dict[str, list[str]] = defaultdict(list)
-        contents: dict[str, set[Owner]] = defaultdict(set)
+        contents, shared = dict[str, Owner](), set[str]()
         for out, owner in manifest.owners.items():
             outputs[owner[0]].append(out)
             record = manifest.outputs[out]
-            if record is not None and record.src_sha256:
-                contents[record.src_sha256].add(owner)
-        frozen = {sha256: frozenset(owners) for sha256, owners in contents.items()}
-        return cls(manifest, outputs, frozen)
+            sha256 = None if record is None else record.src_sha256
+            if sha256 and contents.setdefault(sha256, owner) != owner:
+                shared.add(sha256)
+        return cls(manifest, outputs, contents, shared)
 
     def claims(self, sources: Sequence[tuple[str, Path]]) -> list[Claims]:
         """Return what each source, given by name and path, has; those with a record are hashed."""
         own_place = origins()
         found = [Claims(own_place(path)) for _, path in sources]
         known = [place for place, (name, _) in enumerate(sources) if name in self.outputs]
-        with ThreadPoolExecutor(HASHING_THREADS) as threads:
-            for place, claims in zip(
-                known,
-                threads.map(lambda at: self._claims(*sources[at], found[at].origin), known),
-                strict=True,
-            ):
-                found[place] = claims
+        claims = in_threads(lambda at: self._claims(*sources[at], found[at].origin), known)
+        for place, claim in zip(known, claims, strict=True):
+            found[place] = claim
         return found
 
     def of_refused(self, name: str, inputs: Sequence[Path]) -> frozenset[str]:
@@ -77,7 +84,7 @@ class Owners:
         shows = sorted(
             {*own, *same}, key=lambda out: (self._content(out) != sha256, out not in own)
         )
-        return Claims(origin, sha256, tuple(shows), frozenset(own))
+        return Claims(origin, sha256, tuple(shows), tuple(own))
 
     def _own(self, owner: Owner, sha256: str | None) -> list[str]:
         """Return the outputs of one source: of its content, begun and not finished, or its last.
@@ -85,7 +92,7 @@ class Owners:
         The last is another picture's if the content that the source has now is that of another
         source: then files were renamed, and not edited.
         """
-        renamed = sha256 is not None and bool(self.contents.get(sha256, frozenset()) - {owner})
+        renamed = sha256 in self.shared or self.contents.get(sha256 or "", owner) != owner
         last = None if renamed else self.manifest.latest.get(owner)
         mine = [out for out in self.outputs[owner[0]] if self.manifest.owners[out] == owner]
         return [

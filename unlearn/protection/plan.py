@@ -23,7 +23,7 @@ from unlearn.files.tars import sample_of
 from unlearn.files.text import printable
 from unlearn.pictures.choices import FormatChoice
 from unlearn.pictures.sniff import LOSSLESS_WEBP
-from unlearn.protection.manifest import Manifest, read_manifest
+from unlearn.protection.manifest import Manifest, origins, read_manifest
 from unlearn.protection.owners import Claims, Owners
 from unlearn.protection.shards import Shard, refuse_others
 from unlearn.sources.labels import Labelling, check_choice, label
@@ -57,11 +57,11 @@ class PlanRequest:
     shard: Shard | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PlannedPicture:
     """One picture: where it is read, what it is called, and what is written for it."""
 
-    source: Path
+    folder: Path  # that it is read from
     name: str  # under the inputs, with forward slashes
     out: str  # under the output folder, with forward slashes
     format: str  # of the output: "PNG", "WEBP", "TIFF", "JPEG" or "BMP"
@@ -70,6 +70,11 @@ class PlannedPicture:
     size: tuple[int, int] | None = None  # as the source's header states it
     tar: str = ""  # the name of the tar that it is read from, and written to
     claims: Claims = Claims("")  # what earlier runs wrote for it
+
+    @property
+    def source(self) -> Path:
+        """The file."""
+        return self.folder / self.name.rpartition("/")[2]
 
     @property
     def outs(self) -> tuple[str, ...]:
@@ -105,7 +110,7 @@ class Plan:
     @property
     def folders(self) -> int:
         """How many folders hold the pictures."""
-        return len({picture.source.parent for picture in self.pictures})
+        return len({picture.folder for picture in self.pictures})
 
     @property
     def staged(self) -> Path:
@@ -170,8 +175,12 @@ def make_plan(request: PlanRequest) -> Plan:
 
 def _part(plan: Plan, shard: Shard) -> Plan:
     """Return what one shard does of a plan for all pictures."""
-    named = [(p.name, p.out, p.fallback, p.label) for p in plan.pictures]
-    whole = json.dumps([*named, *((r.name, r.reason) for r in plan.refused)])
+    whole = hashlib.sha256()
+    for picture in plan.pictures:
+        named = picture.name, picture.out, picture.fallback, picture.label
+        whole.update(json.dumps(named).encode())
+    for refusal in plan.refused:
+        whole.update(json.dumps((refusal.name, refusal.reason)).encode())
     pictures = tuple(p for p in plan.pictures if shard.takes(p.tar or p.name))
     said = f"Shard {shard}: {len(pictures)} of {len(plan.pictures)} pictures"
     return replace(
@@ -179,7 +188,7 @@ def _part(plan: Plan, shard: Shard) -> Plan:
         pictures=pictures,
         refused=tuple(r for r in plan.refused if shard.takes(r.tar or r.name)),
         notices=(said, *plan.notices),
-        digest=hashlib.sha256(whole.encode()).hexdigest()[:16],
+        digest=whole.hexdigest()[:16],
     )
 
 
@@ -215,7 +224,7 @@ def _pictures(
     spares = dict(zip((name for name, _ in spare), names[len(wanted) :], strict=True))
     return tuple(
         PlannedPicture(
-            source=source.path,
+            folder=source.folder,
             name=source.name,
             out=name,
             format=kind,
@@ -290,9 +299,12 @@ def _refuse_overlap(found: Scan, out: Path, records: Path) -> None:
                     f"{what} {printable(ours)} {how} the input {printable(path)}; choose a folder "
                     "beside it"
                 )
-    ours_real = [os.path.join(os.path.realpath(path), "") for path in (out, records)]  # noqa: PTH118
+    inside = tuple(os.path.join(os.path.realpath(path), "") for path in (out, records))  # noqa: PTH118
+    own_place = origins()
     for source in found.sources:
-        if os.path.realpath(source.path).startswith(tuple(ours_real)):
+        linked = os.path.islink(source.path)  # noqa: PTH114 - a million of them
+        place = os.path.realpath(source.path) if linked else own_place(source.path)
+        if place.startswith(inside):
             raise UsageProblem(
                 f"{printable(source.path)} is a link into the output folder {printable(out)}; "
                 "choose another --out, or leave it out with --exclude"

@@ -44,7 +44,7 @@ class ManifestRecorder:
 
     def record(self, picture: PlannedPicture, record: PictureRecord) -> None:
         if record.status == "ok":
-            for out in picture.claims.removable & self._outdated - {record.out}:
+            for out in self._outdated.intersection(picture.claims.removable) - {record.out}:
                 (self._plan.out / out).unlink(missing_ok=True)
         else:
             self._name_what_stays(picture)

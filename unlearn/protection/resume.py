@@ -3,7 +3,6 @@
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -11,7 +10,7 @@ from unlearn.errors import UsageProblem
 from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
 from unlearn.protection.manifest import Manifest, PictureRecord
-from unlearn.protection.owners import HASHING_THREADS
+from unlearn.protection.owners import in_threads
 from unlearn.protection.packing import tar_problem
 from unlearn.protection.plan import Plan
 
@@ -63,8 +62,7 @@ def _current(
             and picture.claims.sha256 == record.src_sha256
         )
 
-    with ThreadPoolExecutor(HASHING_THREADS) as threads:
-        verdicts = list(threads.map(agrees, candidates))
+    verdicts = in_threads(agrees, candidates)
     return {n: r for (n, r), verdict in zip(candidates, verdicts, strict=True) if verdict}
 
 
@@ -125,7 +123,8 @@ def _outdated(
     planned = {out for number in pending for out in plan.pictures[number].outs}
     candidates = set[str]()
     for picture in (plan.pictures[number] for number in pending):
-        candidates |= picture.claims.removable | (set(picture.outs) & set(picture.claims.shows))
+        candidates.update(picture.claims.removable)
+        candidates.update(set(picture.outs) & set(picture.claims.shows))
     outdated: list[str] = []
     edited: list[str] = []
     for out in sorted(candidates - kept):

@@ -37,9 +37,12 @@ class Selection:
     exclude: tuple[str, ...] = ()
     follow_symlinks: bool = False
 
-    def wants(self, relative: PurePosixPath) -> bool:
+    def wants(self, relative: str) -> bool:
         """Tell whether the patterns let a file through; they may also name a folder above it."""
-        texts = [relative, *relative.parents[:-1]]
+        if not self.include and not self.exclude:
+            return True
+        place = PurePosixPath(relative)
+        texts = [place, *place.parents[:-1]]
         candidates = {t.lower() for path in texts for t in (str(path), path.name)}
 
         def matched(plain: frozenset[str], patterns: Sequence[str]) -> bool:
@@ -61,11 +64,11 @@ def _sorted_out(patterns: tuple[str, ...]) -> tuple[frozenset[str], tuple[str, .
     return plain, tuple(p for p in lower if p not in plain)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """One file that may be a picture."""
 
-    path: Path
+    folder: Path  # that it lies in, one object for all of its files
     name: str  # its place under the inputs, with forward slashes
     relative: str  # the same under its own input folder
     root: str  # that input folder's name; "" for a file that was given by itself
@@ -75,17 +78,17 @@ class Source:
     label: str | None = None  # as its sample in the tar states it
 
     @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / self.name.rpartition("/")[2]
+
+    @property
     def folders(self) -> tuple[str, ...]:
         """The folders that it lies in under its input, the outermost first; a tar is none."""
         folders = self.relative.split("/")[:-1]
         if self.tar:
             del folders[self.relative.count("/") - self.name.removeprefix(self.tar).count("/")]
         return tuple(folders)
-
-    @property
-    def base(self) -> Path:
-        """The folder that its relative name starts from."""
-        return self.path.parents[len(self.folders)]
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,7 @@ class _Findings:
     sources: dict[str, Source] = field(default_factory=dict)  # by absolute path
     refused: list[Refusal] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
-    tars: list[tuple[Path, PurePosixPath, str]] = field(default_factory=list)
+    tars: list[tuple[Path, str, str]] = field(default_factory=list)
 
 
 def expand(inputs: Sequence[str | Path]) -> tuple[Path, ...]:
@@ -151,12 +154,12 @@ def scan(inputs: Sequence[str | Path], selection: Selection) -> Scan:
     alone = len(paths) == 1
     for path in paths:
         if is_tar(path.name) and path.is_file():
-            findings.tars.append((path, PurePosixPath(path.name), ""))
+            findings.tars.append((path, path.name, ""))
         elif path.is_dir():
             root = Path(os.path.abspath(path)).name  # noqa: PTH100 - "." has a name, links keep theirs
             _scan_folder(path, "" if alone else f"{root}/", root, findings)
         else:
-            _consider(path, PurePosixPath(path.name), ("", ""), findings)
+            _consider(path.parent, path.name, ("", ""), findings)
     _consider_tars(findings, given=frozenset(paths))
     sources = sorted(findings.sources.values(), key=lambda source: source.name)
     for one, two in itertools.pairwise(sources):
@@ -174,6 +177,8 @@ def _without_raws(
     sources: Sequence[Source], refused: Sequence[Refusal]
 ) -> tuple[tuple[str, ...], tuple[Refusal, ...]]:
     """Part the raw files that have a picture of their name beside them from what is refused."""
+    if not any(refusal.reason == RAW_REASON for refusal in refused):
+        return (), tuple(refused)
     pictures = {_stem(source.name) for source in sources}
     raws = tuple(
         refusal.name
@@ -190,11 +195,12 @@ def _stem(name: str) -> str:
 
 def _scan_folder(folder: Path, prefix: str, root: str, findings: _Findings) -> None:
     """Consider every file under the folder."""
-    for path, relative in _walk(folder, PurePosixPath(), (), prefix, findings):
-        if is_tar(path.name) and path.is_file():
-            findings.tars.append((path, relative, prefix))
+    for place, relative in _walk(folder, "", (), prefix, findings):
+        name = relative.rpartition("/")[2]
+        if is_tar(name) and (place / name).is_file():
+            findings.tars.append((place / name, relative, prefix))
         else:
-            _consider(path, relative, (prefix, root), findings)
+            _consider(place, relative, (prefix, root), findings)
 
 
 def _consider_tars(findings: _Findings, given: Collection[Path]) -> None:
@@ -221,7 +227,7 @@ def _consider_tars(findings: _Findings, given: Collection[Path]) -> None:
             )
 
 
-def _consider_tar(path: Path, relative: PurePosixPath, prefix: str, findings: _Findings) -> bool:
+def _consider_tar(path: Path, relative: str, prefix: str, findings: _Findings) -> bool:
     """Sort the pictures of a tar into sources and refusals; False if there are none."""
     tar, before = f"{prefix}{relative}", len(findings.sources) + len(findings.refused)
     try:
@@ -231,70 +237,86 @@ def _consider_tar(path: Path, relative: PurePosixPath, prefix: str, findings: _F
         return True
     stated = stated_labels(path, members)
     inside = replace(findings, skipped=Counter())  # what is no picture there is copied
+    folders: dict[str, Path] = {}
     for member in members:
         if member.isreg():
             name, label = plain_name(member.name), stated.get(sample_of(member.name))
-            _consider(path / name, relative / name, (prefix, ""), inside, (tar, label))
+            above = name.rpartition("/")[0]
+            folder = folders.setdefault(above, path / above)
+            _consider(folder, f"{relative}/{name}", (prefix, ""), inside, (tar, label))
     return len(findings.sources) + len(findings.refused) > before
 
 
 def _walk(
     folder: Path,
-    relative: PurePosixPath,
+    relative: str,
     above: tuple[str, ...],
     prefix: str,
     findings: _Findings,
-) -> Iterator[tuple[Path, PurePosixPath]]:
+) -> Iterator[tuple[Path, str]]:
     """Yield the files under a folder in the order of their names, without what is passed over.
 
-    `above` are the real paths of the folders above, so that links cannot lead in a circle.
+    Each comes as its folder and its place under the input; `relative` is that of this folder, with
+    a slash behind it. `above` are the real paths of the folders above, so that links cannot lead in
+    a circle.
     """
     try:
         with os.scandir(folder) as listing:
             entries = sorted(listing, key=lambda entry: entry.name)
     except OSError as error:
         reason = f"folder cannot be read: {(error.strerror or str(error)).lower()}"
-        findings.refused.append(Refusal(f"{prefix}{relative}", reason))
+        name = f"{prefix}{relative.removesuffix('/') or '.'}"
+        findings.refused.append(Refusal(name, reason))
         return
     above = (*above, os.path.realpath(folder))
     for entry in entries:
-        path, place = folder / entry.name, relative / entry.name
-        is_folder = _is_folder(path)
-        passed = passed_folder(path) if is_folder else passed_file(entry.name)
-        if passed is not None:
-            findings.skipped[passed] += files_in(path, passed) if is_folder else 1
-        elif not is_folder:
-            yield path, place
-        elif path.is_symlink() and not findings.selection.follow_symlinks:
-            findings.skipped["folder link"] += 1
-        elif os.path.realpath(path) in above:
-            findings.skipped["folder link in a circle"] += 1
-        elif findings.selection.recursive:
-            yield from _walk(path, place, above, prefix, findings)
+        place = f"{relative}{entry.name}"
+        if not _is_folder(entry):
+            if (passed := passed_file(entry.name)) is None:
+                yield folder, place
+            else:
+                findings.skipped[passed] += 1
+        elif not _is_passed(path := folder / entry.name, above, findings):
+            yield from _walk(path, f"{place}/", above, prefix, findings)
 
 
-def _is_folder(path: Path) -> bool:
-    """Tell whether the path is a folder or a link to one; False where that cannot be found out."""
+def _is_passed(folder: Path, above: Collection[str], findings: _Findings) -> bool:
+    """Tell whether a folder is passed over, and count what that leaves out."""
+    passed = passed_folder(folder)
+    if passed is not None:
+        findings.skipped[passed] += files_in(folder, passed)
+    elif folder.is_symlink() and not findings.selection.follow_symlinks:
+        findings.skipped["folder link"] += 1
+    elif os.path.realpath(folder) in above:
+        findings.skipped["folder link in a circle"] += 1
+    else:
+        return not findings.selection.recursive
+    return True
+
+
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
+    """Tell whether this is a folder or a link to one; False where that cannot be found out."""
     try:
-        return path.is_dir()
+        return entry.is_dir()
     except OSError:
         return False
 
 
 def _consider(
-    path: Path,
-    relative: PurePosixPath,
+    folder: Path,
+    relative: str,
     origin: tuple[str, str],
     findings: _Findings,
     tar: tuple[str, str | None] = ("", None),
 ) -> None:
-    """Sort one file into sources, refusals or skips.
+    """Sort one file of a folder into sources, refusals or skips.
 
     `origin` is its prefix and its root's name, `tar` the name of the one it is in and its label.
     """
     if not findings.selection.wants(relative):
         return
     prefix, root = origin
+    path = folder / relative.rpartition("/")[2]
     suffix, name = path.suffix.lower(), f"{prefix}{relative}"
     try:
         regular = bool(tar[0]) or stat.S_ISREG(path.stat().st_mode)
@@ -312,7 +334,8 @@ def _consider(
         findings.refused.append(Refusal(name, unsupported, tar[0]))
     elif content or suffix in PICTURE_SUFFIXES:
         key = os.path.abspath(path)  # noqa: PTH100 - links must not be resolved here
-        source = Source(path, name, str(relative), root, content, size, *tar)
+        inner = name.removeprefix(prefix)
+        source = Source(folder, name, inner, root, content, size, *tar)
         findings.sources.setdefault(key, source)
     else:
         findings.skipped[suffix or "without suffix"] += 1
