@@ -77,6 +77,14 @@ def audited(shortcut):
     return plan, [fit(cell, shortcut) for cell in plan.cells()]
 
 
+def test_a_shortcut_is_learned_instead_of_the_pictures(shortcut):
+    clean, protected = (fit(make_cell(arm), shortcut) for arm in ("clean", "protected"))
+    assert clean.accuracy_last > 0.9
+    assert protected.accuracy_last < 0.6
+    assert protected.train_accuracy > 0.9
+
+
+@pytest.mark.slow
 def test_a_shortcut_costs_most_of_the_accuracy_a_motif_much_and_a_placebo_nothing(audited):
     clean, noisy, signs, protected = summarise(*audited)
     assert clean.last.mean > 0.95
@@ -89,6 +97,7 @@ def test_a_shortcut_costs_most_of_the_accuracy_a_motif_much_and_a_placebo_nothin
     assert all(epoch is not None for epoch in protected.found)
 
 
+@pytest.mark.slow
 def test_the_audit_of_a_shortcut_raises_no_flag(audited):
     subject = make_subject("16/255", 16)
     assert find_flags(audited[0], subject, audited[1]) == ()
@@ -111,6 +120,7 @@ def test_shuffled_labels_give_chance_and_the_audit_says_so():
     assert {"control-did-not-learn", "victim-did-not-fit"} <= names
 
 
+@pytest.mark.slow
 def test_a_copier_whose_adversary_reaches_as_far_as_the_shortcut_overcomes_it():
     tinted = sets_of(with_shortcut(CLEAN, 12))
     ordinary = fit(make_cell("protected"), tinted)
@@ -139,6 +149,7 @@ def test_half_of_a_set_protected_trains_on_exactly_these_pictures(shortcut):
     assert torch.equal(data.labels, CLEAN.labels)
 
 
+@pytest.mark.slow
 def test_half_a_set_of_clean_pictures_saves_the_copier(shortcut):
     mixed = fit(make_cell("protected", fraction="1/2"), shortcut, epochs=6)
     remainder = fit(make_cell("remainder", fraction="1/2"), shortcut, epochs=6)

@@ -1,8 +1,11 @@
 """Audits end to end: what is trained on what, the reports, resuming, and what is refused."""
 
 import json
+import pickle
+import shutil
 import signal
-from dataclasses import replace
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,6 +19,7 @@ from unlearn.audits import runner, study
 from unlearn.audits.copies import NotProtected
 from unlearn.audits.options import AuditOptions
 from unlearn.audits.pictures import gather
+from unlearn.audits.report import AuditReport
 from unlearn.audits.run import audit
 from unlearn.audits.runner import CellsProgress
 from unlearn.audits.study import Study
@@ -26,6 +30,7 @@ from unlearn.generators.artefact import NoiseGenerator, header_of
 from unlearn.methods import Spec
 from unlearn.protection.events import Notice, Progress
 from unlearn.radius import Radius
+from unlearn.workers.pool import Pool
 
 CLASSES = ("cats", "dogs", "owls")
 ORDINARY = (Radius.of_levels(0),)
@@ -74,13 +79,19 @@ def generator(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture
-def options(tmp_path, generator) -> AuditOptions:
-    clean = draw(tmp_path / "clean")
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """A folder with pictures in `clean` and their copies in `copies`, which no test changes."""
+    folder = tmp_path_factory.mktemp("pictures")
+    copy_with_noise(draw(folder / "clean"), folder / "copies")
+    return folder
+
+
+def options_of(folder: Path, out: Path, generator: Path) -> AuditOptions:
     return AuditOptions(
-        clean=clean,
-        protected=copy_with_noise(clean, tmp_path / "copies"),
-        out=tmp_path / "report",
+        clean=folder / "clean",
+        protected=folder / "copies",
+        out=out,
         rho_a=ORDINARY,
         epochs=2,
         batch_size=4,
@@ -93,6 +104,42 @@ def options(tmp_path, generator) -> AuditOptions:
     )
 
 
+@pytest.fixture
+def options(tmp_path, pictures, generator) -> AuditOptions:
+    """An audit of pictures that the test may change."""
+    shutil.copytree(pictures, tmp_path, dirs_exist_ok=True)
+    return options_of(tmp_path, tmp_path / "report", generator)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished audit: its options, what it reported and said, and the pictures before it."""
+
+    options: AuditOptions
+    report: AuditReport
+    events: list
+    before: dict
+
+
+def state_of(folder: Path) -> dict:
+    return {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in folder.rglob("*.png")}
+
+
+@pytest.fixture(scope="session")
+def finished(pictures, generator, tmp_path_factory) -> Finished:
+    """An audit that was done once; tests only look at it."""
+    options = options_of(pictures, tmp_path_factory.mktemp("finished") / "report", generator)
+    events, before = [], state_of(pictures)
+    return Finished(options, audit(options, events.append), events, before)
+
+
+@pytest.fixture
+def done(finished, tmp_path) -> AuditOptions:
+    """The finished audit in a folder of the test's own."""
+    out = shutil.copytree(finished.options.out, tmp_path / "report")
+    return replace(finished.options, out=out)
+
+
 def results_of(options: AuditOptions) -> dict[str, object]:
     """The written report without what may differ between equal audits."""
     report = json.loads((options.out / "report.json").read_text())
@@ -102,8 +149,8 @@ def results_of(options: AuditOptions) -> dict[str, object]:
     return report
 
 
-def test_an_audit_trains_controls_and_writes_every_report(options):
-    report = audit(options, ignore)
+def test_an_audit_trains_controls_and_writes_every_report(finished):
+    options, report = finished.options, finished.report
     arms = [result.cell.arm for result in report.results]
     assert arms == ["clean", "placebo", "motif", "protected"]
     for name in ("report.json", "report.html", "results.csv", "curves.csv"):
@@ -114,8 +161,8 @@ def test_an_audit_trains_controls_and_writes_every_report(options):
     assert len(report.previews) == 3
 
 
-def test_what_is_seen_of_every_noise_is_measured(options):
-    report = audit(replace(options, epochs=1), ignore)
+def test_what_is_seen_of_every_noise_is_measured(finished):
+    report = finished.report
     found = [(one.arm, one.shown, one.pictures) for one in report.visibility]
     squares = [(arm, "squares of 32 px", 15) for arm in ("placebo", "motif", "protected")]
     assert found == [*squares, ("protected", "files at full size", 15)]
@@ -126,8 +173,8 @@ def test_what_is_seen_of_every_noise_is_measured(options):
     assert files.seen is not None
 
 
-def test_a_victim_never_sees_a_held_out_picture_and_its_set_is_what_its_arm_says(options):
-    audit(options, ignore)
+def test_a_victim_never_sees_a_held_out_picture_and_its_set_is_what_its_arm_says(finished):
+    options = finished.options
     sets = {
         arm: stored.load(options.out / "sets" / f"{arm}.safetensors")
         for arm in ("clean", "protected", "placebo", "motif", "test")
@@ -148,7 +195,7 @@ def test_a_victim_never_sees_a_held_out_picture_and_its_set_is_what_its_arm_says
 
 
 def test_copies_made_on_the_fly_are_protected_files_of_the_training_pictures_only(options):
-    options = replace(options, protected=None, rho=Radius.of_levels(4))
+    options = replace(options, protected=None, rho=Radius.of_levels(4), epochs=1)
     report = audit(options, ignore)
     written = {
         p.relative_to(options.out / "protected").as_posix()
@@ -160,7 +207,7 @@ def test_copies_made_on_the_fly_are_protected_files_of_the_training_pictures_onl
 
 
 def test_an_interruption_while_protecting_is_none_of_the_copies_fault(options):
-    options = replace(options, protected=None)
+    options = replace(options, protected=None, epochs=1)
 
     def stop_at_the_first(event):
         if isinstance(event, Progress) and event.done == 1:
@@ -172,44 +219,69 @@ def test_an_interruption_while_protecting_is_none_of_the_copies_fault(options):
     assert report.subject.verified == len(gather(options.clean, 32, None, None).names)
 
 
-def test_a_second_run_trains_nothing_and_reports_the_same(options, monkeypatch):
-    audit(options, ignore)
-    before = results_of(options)
+def test_a_second_run_trains_nothing_and_reports_the_same(done, monkeypatch):
+    before = results_of(done)
     monkeypatch.setattr(runner, "train_victim", None)
-    audit(options, ignore)
-    assert results_of(options) == before
+    audit(done, ignore)
+    assert results_of(done) == before
 
 
 @pytest.mark.parametrize("kept", [0, 1, 2])
-def test_an_audit_killed_anywhere_ends_with_the_same_report(options, kept):
-    audit(options, ignore)
-    before = results_of(options)
-    journal = options.out / "journal.jsonl"
+def test_an_audit_killed_anywhere_ends_with_the_same_report(done, kept):
+    before = results_of(done)
+    journal = done.out / "journal.jsonl"
     lines = journal.read_bytes().splitlines(keepends=True)
     torn = lines[kept + 1][:20]
     journal.write_bytes(b"".join(lines[: kept + 1]) + torn)
-    (options.out / "report.json").unlink()
+    (done.out / "report.json").unlink()
     events = []
-    audit(options, events.append)
-    assert results_of(options) == before
+    audit(done, events.append)
+    assert results_of(done) == before
     assert [e.finished for e in events if isinstance(e, Study)] == [kept]
 
 
-def test_workers_do_not_change_a_number(options):
-    audit(options, ignore)
-    other = replace(options, out=options.out.with_name("other"), workers=2)
+class Pickling:
+    """Stands in for worker processes: does at once what came to it, and answers, as bytes."""
+
+    _processes = None
+
+    def __init__(self):
+        self.jobs = 0
+
+    def submit(self, task, job):
+        self.jobs += 1
+        task, job = pickle.loads(pickle.dumps((task, job)))  # noqa: S301 - made here
+        future = Future()
+        future.set_result(pickle.loads(pickle.dumps(task(job))))  # noqa: S301 - made here
+        return future
+
+    def shutdown(self, **_):
+        pass
+
+
+def test_victims_that_travel_to_workers_and_back_are_the_same(finished, tmp_path, monkeypatch):
+    workers = Pickling()
+    monkeypatch.setattr(Pool, "_started", lambda _: workers)
+    other = replace(finished.options, out=tmp_path / "other", workers=2)
     audit(other, ignore)
-    assert results_of(other) == results_of(options)
+    assert workers.jobs == 4
+    assert results_of(other) == results_of(finished.options)
 
 
-def test_a_journal_of_other_settings_is_refused_and_left_alone(options):
-    audit(options, ignore)
-    before = (options.out / "journal.jsonl").read_bytes()
+@pytest.mark.slow
+def test_workers_do_not_change_a_number(finished, tmp_path):
+    other = replace(finished.options, out=tmp_path / "other", workers=2)
+    audit(other, ignore)
+    assert results_of(other) == results_of(finished.options)
+
+
+def test_a_journal_of_other_settings_is_refused_and_left_alone(done):
+    before = (done.out / "journal.jsonl").read_bytes()
     with pytest.raises(UsageProblem, match="other settings or pictures"):
-        audit(replace(options, epochs=1), ignore)
-    assert (options.out / "journal.jsonl").read_bytes() == before
-    audit(replace(options, epochs=1, resume=False), ignore)
-    assert (options.out / "journal.jsonl").read_bytes() != before
+        audit(replace(done, epochs=1), ignore)
+    assert (done.out / "journal.jsonl").read_bytes() == before
+    audit(replace(done, epochs=1, resume=False), ignore)
+    assert (done.out / "journal.jsonl").read_bytes() != before
 
 
 def test_compiled_passes_make_another_audit(options, monkeypatch):
@@ -233,24 +305,22 @@ def test_compiled_passes_make_another_audit(options, monkeypatch):
     assert curves[0] == curves[1]  # the stand-in changes no number
 
 
-def test_another_adversary_and_another_control_make_another_audit(options):
-    audit(replace(options, motif=False, placebo=False, epochs=1), ignore)
-    for changes in ({}, {"motif": False, "placebo": False, "adversary": "n-fgsm"}):
-        with pytest.raises(UsageProblem, match="other settings or pictures"):
-            audit(replace(options, epochs=1, **changes), ignore)
+@pytest.mark.parametrize("changes", [{"adversary": "n-fgsm"}, {"motif": False}, {"placebo": False}])
+def test_another_adversary_and_another_control_make_another_audit(done, changes):
+    with pytest.raises(UsageProblem, match="other settings or pictures"):
+        audit(replace(done, **changes), ignore)
 
 
 def test_another_bound_for_given_copies_makes_another_audit(options):
-    options = replace(options, protected=None, epochs=1, placebo=False)
     copies = copy_with_noise(options.clean, options.out.with_name("copies"), 4)
-    given = replace(options, protected=copies, rho=Radius.of_levels(4))
+    given = replace(options, protected=copies, rho=Radius.of_levels(4), epochs=1, placebo=False)
     audit(given, ignore)  # with a motif of 4
     with pytest.raises(UsageProblem, match="other settings or pictures"):
         audit(replace(given, rho=Radius.of_levels(8)), ignore)
 
 
-def test_changed_pictures_make_another_audit(options):
-    audit(options, ignore)
+def test_changed_pictures_make_another_audit(done, options):
+    audit(options, ignore)  # of the same pictures in another place: the finished audit
     draw(options.clean, seed=5)
     copy_with_noise(options.clean, options.protected)
     with pytest.raises(UsageProblem, match="other settings or pictures"):
@@ -321,22 +391,21 @@ def test_held_out_pictures_found_in_training_raise_a_flag(options):
     assert "test-in-training" in {flag.name for flag in report.flags}
 
 
-def test_thin_data_is_flagged(options):
-    flags = {flag.name for flag in audit(options, ignore).flags}
+def test_thin_data_is_flagged(finished):
+    flags = {flag.name for flag in finished.report.flags}
     assert {"too-few", "one-seed"} <= flags
 
 
-def test_progress_ends_with_everything_done(options):
-    events = []
-    audit(options, events.append)
-    last = [event for event in events if isinstance(event, CellsProgress)][-1]
+def test_progress_ends_with_everything_done(finished):
+    last = [event for event in finished.events if isinstance(event, CellsProgress)][-1]
     assert (last.done, last.total, last.share) == (4, 4, 1.0)
 
 
 def test_the_parts_of_a_data_set_are_trained_on_and_held_out(tmp_path, options):
     draw(tmp_path / "set/Train"), draw(tmp_path / "set/val", per_class=2, seed=3)
     events = []
-    subject = audit(replace(options, clean=tmp_path / "set", protected=None), events.append).subject
+    options = replace(options, clean=tmp_path / "set", protected=None, epochs=1)
+    subject = audit(options, events.append).subject
     assert (subject.trained, subject.tested, subject.classes) == (18, 6, CLASSES)
     written = [p for p in (options.out / "protected").rglob("*.png") if p.parts[-3] == "Train"]
     assert len(written) == len(list((options.out / "protected").rglob("*.png"))) == 18
@@ -406,17 +475,8 @@ def test_no_room_for_the_sets_is_an_environment_problem(options, monkeypatch):
     assert not (options.out / "journal.jsonl").exists()
 
 
-def test_sources_and_copies_are_only_read(options):
-    def state():
-        return {
-            p: (p.stat().st_mtime_ns, p.read_bytes())
-            for folder in (options.clean, options.protected)
-            for p in folder.rglob("*.png")
-        }
-
-    before = state()
-    audit(options, ignore)
-    assert state() == before
+def test_sources_and_copies_are_only_read(finished, pictures):
+    assert state_of(pictures) == finished.before
 
 
 def test_a_thorough_audit_tries_every_countermeasure(options):
