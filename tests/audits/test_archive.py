@@ -106,6 +106,7 @@ def protecting(folder, working_size=32, **changes):
         labels="folders",
         key=folder / "key",
         device="cpu",
+        workers=0,
     )
     return replace(usual, **changes)
 
@@ -131,7 +132,7 @@ def test_the_copies_of_an_archive_are_what_protect_writes(archive, tmp_path, wor
 
 def test_the_copies_of_an_archive_depend_on_the_key_and_not_on_threads(archive, tmp_path):
     clean, options = gather(archive, None, None, None), protecting(tmp_path)
-    once = make_arrays(clean, replace(options, workers=0)).data.pixels
+    once = make_arrays(clean, options).data.pixels
     threads = replace(options, workers=3, out=tmp_path / "threads")
     assert torch.equal(make_arrays(clean, threads).data.pixels, once)
     options.key.write_bytes(bytes(32))

@@ -21,6 +21,7 @@ from tests.support.making import (
     make_small_net,
     numbers_of,
     seeded,
+    small_net,
 )
 from unlearn.attack import Pgd
 from unlearn.audits import victim, watch
@@ -41,6 +42,18 @@ BARS, TEST = make_bars(96), make_bars(60, seed=1)
 SHORT = replace(TRAINING, epochs=3)
 ROBUST = replace(SHORT, pgd_steps=2, step_share=Fraction(1, 2))
 AT_FOUR = make_cell(rho_a=Radius.of_levels(4))
+
+
+@pytest.fixture
+def real_network():
+    """The victim is the network that its cell names."""
+
+
+@pytest.fixture(autouse=True)
+def two_layers(request, monkeypatch):
+    """The victim has two layers, whatever its cell says, unless the test needs the real network."""
+    if "real_network" not in request.fixturenames:
+        monkeypatch.setattr(victim, "build_classifier", lambda _, classes: small_net(classes))
 
 
 def fit(cell=None, training=SHORT, data=BARS, test=TEST, surroundings=None):
@@ -117,6 +130,7 @@ def test_the_arguments_are_left_alone():
 # Repeatability
 
 
+@pytest.mark.usefixtures("real_network")
 @pytest.mark.parametrize("cell", [make_cell(), AT_FOUR])
 def test_equal_victims_are_equal_to_the_last_bit(monkeypatch, cell):
     models = spied(monkeypatch, victim, "train")
@@ -163,6 +177,7 @@ def killed_at(epoch):
     return progress
 
 
+@pytest.mark.usefixtures("real_network")
 @pytest.mark.parametrize("name", ["resnet-small", "with dropout", "early stopping"])
 def test_a_resumed_victim_equals_one_that_was_never_stopped(tmp_path, monkeypatch, name):
     cell, countermeasure = AT_FOUR, NOTHING
@@ -344,6 +359,7 @@ def test_pretrained_networks_are_built_from_the_weights_at_hand(monkeypatch, tmp
     assert asked == [(name, 4, tmp_path, True)]
 
 
+@pytest.mark.usefixtures("real_network")
 def test_a_diverged_victim_stops_and_says_so():
     result = fit(training=replace(SHORT, epochs=8, learning_rate=1e8))
     assert result.diverged
@@ -384,6 +400,7 @@ def test_batches_are_changed_after_the_crop_and_before_the_adversary(monkeypatch
         assert targets.shape == (32, len(CLASSES))
 
 
+@pytest.mark.usefixtures("real_network")
 def test_soft_targets_are_learned():
     def each(images, targets, rng):
         return images, torch.full_like(targets, 0.25)

@@ -12,12 +12,13 @@ def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained generator file: 3 classes, working size 32."""
     import torch
 
+    from tests.support.making import make_method, make_pgd
     from unlearn.device import select_run
     from unlearn.generators.artefact import NoiseGenerator, header_of
-    from unlearn.methods import MinMaxMin, Spec
+    from unlearn.methods import Spec
 
     path = tmp_path_factory.mktemp("generator") / "tiny.safetensors"
-    method = MinMaxMin()
+    method = make_method(attack=make_pgd(8, 1.6, steps=1))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = method.build(Spec("resnet-small", 3))

@@ -657,10 +657,10 @@ def test_only_pull_opens_a_connection(content, tiny_generator, tmp_path, monkeyp
         raise OSError(errno.ENETUNREACH, "no network")
 
     monkeypatch.setattr(socket.socket, "connect", connect)
-    made, out = str(tmp_path / "made"), str(tmp_path / "out")
+    made, out, here = str(tmp_path / "made"), str(tmp_path / "out"), ("--workers", "0")
     for line in (
         ["demo", made, "--per-class", "1"],
-        ["protect", made, "--out", out, "-g", str(tiny_generator), "--labels", "one"],
+        [*("protect", made, "--out", out, "--labels", "one"), "-g", str(tiny_generator), *here],
         ["verify", made, out],
         ["doctor", "-g", str(tiny_generator)],
         ["generators", "list"],

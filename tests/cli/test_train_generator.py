@@ -160,7 +160,30 @@ def test_unreadable_pictures_are_named_once(data, out, capsys):
     assert "Left out: cats/broken.png (" in capsys.readouterr().err
 
 
-def test_ctrl_c_keeps_the_state_and_the_same_line_goes_on(data, out):
+def test_ctrl_c_keeps_the_state_and_the_same_line_goes_on(data, out, capsys, monkeypatch):
+    line, steps = ["train-generator", str(data), "--out", str(out), *QUICK], []
+    real = MinMaxMin.step_losses
+
+    def interrupted_in_the_second(*given):
+        steps.append(given)
+        if len(steps) == 2:
+            signal.raise_signal(signal.SIGINT)
+        return real(*given)
+
+    monkeypatch.setattr(MinMaxMin, "step_losses", interrupted_in_the_second)
+    assert run(line) == 130
+    said = capsys.readouterr().err
+    assert "Error: stopped after step 2" in said
+    assert "run the same line again to continue" in said
+    assert out.with_suffix(".ckpt").exists()
+    assert not out.exists()
+    assert run(line) == 0
+    assert len(steps) == 4
+    assert out.exists()
+
+
+@pytest.mark.slow
+def test_ctrl_c_from_outside_keeps_the_state(data, out):
     line = [sys.executable, "-m", "unlearn", "train-generator", str(data), "--out", str(out)]
     line += [*QUICK, "--steps", "4000"]
     child = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, env=os.environ)

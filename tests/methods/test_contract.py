@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from dataclasses import fields, is_dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -75,6 +76,20 @@ def fitted():
     def of(name):
         if name not in made:
             made[name] = fit(SMALL[name])
+        return made[name]
+
+    return of
+
+
+@pytest.fixture(scope="module")
+def generators():
+    """The generators of all methods; nothing in these tests may change them."""
+    made: dict[str, NoiseGenerator] = {}
+
+    def of(name):
+        if name not in made:
+            data = make_stripes(12)
+            made[name] = generator_from(data, SMALL[name], SPEC.architecture, CPU, name="made")
         return made[name]
 
     return of
@@ -227,8 +242,8 @@ def test_making_noise_changes_neither_module_nor_pictures(name, fitted):
 
 
 @every
-def test_what_makes_noise_stays_as_it_is_when_the_module_changes(name):
-    method, module, images = SMALL[name], fit(SMALL[name]), make_images(3)
+def test_what_makes_noise_stays_as_it_is_when_the_module_changes(name, fitted):
+    method, module, images = SMALL[name], deepcopy(fitted(name)), make_images(3)
     maker, rng = method.ready(module, CPU), Rng.for_images(0, torch.arange(3))
     targets = maker.targets(images, make_labels(3), rng)
     before = maker(images, targets, Rng.for_images(0, torch.arange(3)))
@@ -253,11 +268,11 @@ def test_labels_are_needed_where_a_method_says_so(name, fitted):
 
 
 @every
-def test_fitting_takes_the_steps_that_it_costs_and_is_repeatable_bit_by_bit(name):
+def test_fitting_takes_the_steps_that_it_costs_and_is_repeatable_bit_by_bit(name, fitted):
     observer = Count()
     module = fit(SMALL[name], observer)
     assert observer.steps == SMALL[name].cost(12).steps
-    assert same_numbers(numbers_of(module), numbers_of(fit(SMALL[name])))
+    assert same_numbers(numbers_of(module), numbers_of(fitted(name)))
     assert not any(part.training for part in module.modules())
     assert all(torch.isfinite(tensor).all() for tensor in module.state_dict().values())
 
@@ -333,9 +348,8 @@ def test_the_cost_of_a_picture_is_its_share_of_the_training_and_its_noise(name):
 
 
 @every
-def test_a_generator_saves_loads_and_protects_equal_and_says_what_it_is(name, tmp_path):
-    method, data = SMALL[name], make_stripes(12)
-    made = generator_from(data, method, SPEC.architecture, CPU, name="made")
+def test_a_generator_saves_loads_and_protects_equal_and_says_what_it_is(name, tmp_path, generators):
+    method, data, made = SMALL[name], make_stripes(12), generators(name)
     made.save(tmp_path / "made.safetensors")
     loaded = NoiseGenerator.load(tmp_path / "made.safetensors", CPU)
     assert loaded.method == method
@@ -353,10 +367,11 @@ def test_a_generator_saves_loads_and_protects_equal_and_says_what_it_is(name, tm
 
 
 @every
-def test_files_that_a_method_protects_keep_its_bound_when_they_are_decoded(name, tmp_path):
+def test_files_that_a_method_protects_keep_its_bound_when_they_are_decoded(
+    name, tmp_path, generators
+):
     method = SMALL[name]
-    made = generator_from(make_stripes(12), method, SPEC.architecture, CPU, name="made")
-    made.save(tmp_path / "made.safetensors")
+    generators(name).save(tmp_path / "made.safetensors")
     for number, label in enumerate((*CLASSES[:3], *CLASSES[:3])):
         path = tmp_path / "photos" / label / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -367,6 +382,7 @@ def test_files_that_a_method_protects_keep_its_bound_when_they_are_decoded(name,
         generator=str(tmp_path / "made.safetensors"),
         key=tmp_path / "key",
         device="cpu",
+        workers=0,
         preview=0,
         allow_unbounded=method.bound is None,
     )

@@ -136,18 +136,23 @@ def test_classes_are_apart_at_any_roll_and_mirrored(kind, channels):
             for mirrored in (one, one.flip(2)):
                 assert float(likeness(mirrored[None], other[None])) <= MOST_ALIKE
     pixels = [repeated(motif, 1, torch.Size((16, 16)), torch.zeros(2)) for motif in motifs]
-    for one, other in itertools.combinations(pixels, 2):
-        spectra = [torch.fft.fft2(picture) for picture in (one, other)]
-        agreement = torch.fft.ifft2(spectra[0].conj() * spectra[1]).real.sum(dim=0)
-        assert float(agreement.max()) / one.numel() < 0.9
+    spectra = torch.fft.fft2(torch.stack(pixels))
+    for number in range(1, len(pixels)):
+        agreement = torch.fft.ifft2(spectra[:number].conj() * spectra[number]).real.sum(dim=1)
+        assert float(agreement.max()) / pixels[0].numel() < 0.9
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 1000])
-def test_any_number_of_classes_is_served(count):
+def test_any_number_of_classes_is_served(count, monkeypatch):
+    tables = []
+    monkeypatch.setattr(
+        "unlearn.methods.motifs.class_motifs",
+        lambda *given: tables.append(class_motifs(*given)) or tables[-1],
+    )
     labels = torch.tensor([0, count // 2, count - 1])
     delta = noise(replace(PLAIN, kind="random"), grey_images(3, 32, 32), labels)
     assert torch.isfinite(delta).all()
-    motifs = class_motifs(2, count, "random", 2, 3)
+    motifs = tables[0][:count]
     assert len({(motif.shape, motif.numpy().tobytes()) for motif in motifs}) == count
 
 
@@ -267,6 +272,7 @@ def test_the_bundled_generator_protects_more_classes_than_anybody_trained_on(tmp
             generator="motifs",
             key=tmp_path / key,
             device="cpu",
+            workers=0,
             preview=0,
         )
         records = protect(options, lambda event: None).protected
@@ -288,6 +294,7 @@ def test_a_large_picture_has_most_values_at_full_strength(tmp_path):
         generator="motifs",
         key=tmp_path / "key",
         device="cpu",
+        workers=0,
         preview=0,
     )
     (record,) = protect(options, lambda event: None).protected

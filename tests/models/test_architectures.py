@@ -21,6 +21,7 @@ from unlearn.objectives import cross_entropy
 PHOTOS_ONLY = {"vgg16-imagenet": 32, "vit-imagenet": 224}  # slow to build; with their least side
 SIDES = {"resnet50": 8, "densenet121": 16, "wrn-34-10": 8, "vgg16": 32, **PHOTOS_ONLY}
 HEAVY = {"resnet50", "resnet50-imagenet", "wrn-34-10", "densenet121", "densenet121-imagenet"}
+TWINS = {"resnet50", "densenet121", "wrn-34-10"}  # of the heavy ones, whose kind has another
 
 
 def networks(slow, but=()):
@@ -31,7 +32,7 @@ def networks(slow, but=()):
 
 
 every = networks(slow=())
-each = networks(slow=PHOTOS_ONLY)
+each = networks(slow=TWINS | PHOTOS_ONLY.keys())
 light = networks(slow=HEAVY | PHOTOS_ONLY.keys())
 any_size = networks(slow=(), but=PHOTOS_ONLY)
 

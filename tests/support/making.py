@@ -78,20 +78,21 @@ def make_network(architecture: str = "resnet-small", classes: int = 4, seed: int
     return seeded(lambda: build_classifier(architecture, classes), seed)
 
 
+def small_net(classes: int = 4) -> Classifier:
+    """Two layers: a convolution with batch norm, and the head; weights from the global stream."""
+    body = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False),
+        nn.BatchNorm2d(8),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+    )
+    return Classifier(body, 32, classes)
+
+
 def make_small_net(classes: int = 4, seed: int = 0) -> Classifier:
-    """Two layers: a convolution with batch norm, and the head."""
-
-    def make() -> nn.Module:
-        body = nn.Sequential(
-            nn.Conv2d(3, 8, 3, padding=1, bias=False),
-            nn.BatchNorm2d(8),
-            nn.ReLU(),
-            nn.AdaptiveAvgPool2d(2),
-            nn.Flatten(),
-        )
-        return Classifier(body, 32, classes)
-
-    return seeded(make, seed)
+    """The small network with weights that depend on the seed alone."""
+    return seeded(lambda: small_net(classes), seed)
 
 
 def shake_norms(model: nn.Module, seed: int = 0) -> None:
