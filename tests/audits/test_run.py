@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -129,8 +130,11 @@ def state_of(folder: Path) -> dict:
 def finished(pictures, generator, tmp_path_factory) -> Finished:
     """An audit that was done once; tests only look at it."""
     options = options_of(pictures, tmp_path_factory.mktemp("finished") / "report", generator)
-    events, before = [], state_of(pictures)
-    return Finished(options, audit(options, events.append), events, before)
+    events: list[Any] = []
+    before = state_of(pictures)
+    report = audit(options, events.append)
+    assert report is not None
+    return Finished(options, report, events, before)
 
 
 @pytest.fixture

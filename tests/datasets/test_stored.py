@@ -3,11 +3,14 @@
 import os
 
 import pytest
+import safetensors
 import torch
 from PIL import Image
 
+from tests.support.making import make_data
 from unlearn.datasets import stored
 from unlearn.datasets.folders import load_labelled, load_squares
+from unlearn.errors import EnvironmentProblem
 
 
 @pytest.fixture
@@ -38,6 +41,24 @@ def same(one, other):
         other.names,
         other.found,
     )
+
+
+@pytest.mark.parametrize("error", [OSError("no room"), safetensors.SafetensorError("no room")])
+def test_a_set_is_stored_whole_or_not_at_all(tmp_path, monkeypatch, error):
+    path, first = tmp_path / "set.safetensors", make_data(6)
+    stored.store(first, path)
+
+    def torn(_tensors, temporary, _metadata):
+        temporary.write_bytes(b"half")
+        raise error
+
+    monkeypatch.setattr("safetensors.torch.save_file", torn)
+    with pytest.raises(EnvironmentProblem, match=r"set\.safetensors: cannot be written .*no room"):
+        stored.store(make_data(8, seed=1), path)
+    assert list(tmp_path.iterdir()) == [path]
+    again = stored.load(path)
+    assert (again.fingerprint, again.classes) == (first.fingerprint, first.classes)
+    assert torch.equal(again.pixels, first.pixels)
 
 
 def test_pictures_of_many_files_are_read_once(kept_sets):

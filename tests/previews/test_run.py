@@ -54,6 +54,12 @@ def test_both_files_lie_beside_the_output_and_never_in_it(folders, tmp_path):
     assert (tree(folders[0]), tree(folders[1])) == before
 
 
+def test_a_source_that_is_no_picture_to_show_has_no_pair(folders, tmp_path):
+    (tmp_path / "1.NEF").touch()
+    with pytest.raises(NothingFound, match="belongs to one of the sources"):
+        drawn((tmp_path / "1.NEF", folders[1] / "a" / "1.png"))
+
+
 @pytest.mark.parametrize("name", ["look.html", "look.PNG"])
 def test_a_file_can_be_named_and_is_not_replaced_unasked(folders, tmp_path, name):
     target = tmp_path / name

@@ -7,12 +7,12 @@ class varies more along it than all pictures do; projection of second order find
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from unlearn.countermeasures.base import Countermeasure
-from unlearn.countermeasures.sets import with_pixels
 from unlearn.datasets.labelled import LabelledPictures
 
 _EPOCHS = 20
@@ -126,7 +126,7 @@ def without(data: LabelledPictures, directions: Tensor) -> LabelledPictures:
         ((rows - (rows @ basis) @ basis.T).clamp(0, 1) * 255).round().to(torch.uint8)
         for rows in _rows(data)
     ]
-    return with_pixels(data, torch.cat(rest).view_as(data.pixels))
+    return replace(data, pixels=torch.cat(rest).view_as(data.pixels))
 
 
 PROJECTION = Countermeasure(

@@ -6,6 +6,7 @@ fingerprint of a changed set is therefore that of its source, unless labels chan
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -19,11 +20,6 @@ from unlearn.rng import Rng
 _TOGETHER = 256
 
 
-def with_pixels(data: LabelledPictures, pixels: Tensor) -> LabelledPictures:
-    """Return the set with other pixels uint8 (N, 3, S, S), and the labels and ids it had."""
-    return LabelledPictures(pixels, data.labels, data.classes, data.ids)
-
-
 def each_picture(change: Callable[[Image.Image], Image.Image]) -> Once:
     """Return the change of a set that changes each picture by Pillow, RGB to RGB."""
 
@@ -33,7 +29,7 @@ def each_picture(change: Callable[[Image.Image], Image.Image]) -> Once:
         for number, picture in enumerate(pixels.permute(0, 2, 3, 1).numpy()):
             array = np.asarray(change(Image.fromarray(np.ascontiguousarray(picture))))
             changed[number] = torch.from_numpy(array.copy()).permute(2, 0, 1)
-        return with_pixels(data, changed.to(data.pixels.device))
+        return replace(data, pixels=changed.to(data.pixels.device))
 
     return once
 
@@ -47,6 +43,6 @@ def each_batch(change: Callable[[Tensor, Rng], Tensor]) -> Once:
         for first in range(0, len(data), _TOGETHER):
             part = slice(first, first + _TOGETHER)
             changed[part] = change(data.pixels[part], Rng(keys[part]))
-        return with_pixels(data, changed)
+        return replace(data, pixels=changed)
 
     return once

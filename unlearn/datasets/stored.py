@@ -19,7 +19,7 @@ from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import EnvironmentProblem
 from unlearn.files.homes import own_folder
 from unlearn.files.places import check_space
-from unlearn.files.replace import replace_file
+from unlearn.files.replace import replacing
 from unlearn.files.tars import status
 
 _WORTH_IT = 1000  # files; fewer are read faster than anybody waits for
@@ -32,7 +32,11 @@ def store(data: LabelledPictures, path: Path) -> None:
     check_space(stored_bytes(data), path.parent)
     tensors = {"pixels": data.pixels, "labels": data.labels, "ids": data.ids}
     whole = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    replace_file(path, safetensors.torch.save(whole, {"classes": json.dumps(data.classes)}))
+    try:
+        with replacing(path) as temporary:  # straight to disk: a set may fill half of the memory
+            safetensors.torch.save_file(whole, temporary, {"classes": json.dumps(data.classes)})
+    except (OSError, safetensors.SafetensorError) as error:
+        raise EnvironmentProblem(f"{path}: cannot be written ({error})") from error
 
 
 def load(path: Path) -> LabelledPictures:

@@ -28,7 +28,7 @@ Code = tuple[tuple[int, int], ...]  # for each channel: the number of its map, a
 
 # Magenta against green, blue against yellow, red against cyan: photos vary least along the first.
 _COLOURS = ((1, -1, 1), (-1, -1, 1), (1, -1, -1))
-_MAPS = 8  # all, busy, bright, fine, and their products, see `parts`
+_MAPS = 8  # all, busy, bright, fine, and their products, see `shown`
 _RANKS = (0, 1, 2, 4, 3, 5, 6, 7)  # of the maps: what copiers found soonest first
 _TOGETHER = 4  # so many codes of one rank change places by the key
 _RATIO, _TONE, _DETAIL = 16.0, 4.0, 2.0  # how sharply parts are told apart; in levels but the first
@@ -74,11 +74,10 @@ class Casts:
     def _noise(self, images: Tensor, labels: Tensor, rng: Rng) -> Tensor:
         """Return δ: in each channel the class's sign and map of the picture, times the radius."""
         codes = dealt(int(rng.common().keys[0]), images.shape[1])
-        maps = parts(images, self.window)
-        shares = torch.empty_like(images)
+        shares, told = torch.empty_like(images), parts(images, self.window)
         for n, label in enumerate(labels.tolist()):
             for channel, (number, sign) in enumerate(codes[label % len(codes)]):
-                shares[n, channel] = sign * maps[n, number]
+                shares[n, channel] = sign * shown(told[n], number)
         return float(self.radius) * shares
 
     def cost(self, pictures: int) -> Cost:  # noqa: ARG002
@@ -134,13 +133,12 @@ def dealt(stream: int, channels: int) -> tuple[Code, ...]:
 
 
 def parts(images: Tensor, window: int) -> Tensor:
-    """Return maps float (N, 8, H, W) within ±1 of images (N, C, H, W): where parts are.
+    """Return maps float64 (N, 3, H, W) within ±1 of images (N, C, H, W): where parts are.
 
-    Number 0 is 1 everywhere; of the others bit 0 stands for busy against plain, bit 1 for bright
-    against dark, bit 2 for finer than its surroundings against darker; more bits are products.
-    Busy is meant against the picture's own geometric mean, bright against its mean. Where a picture
-    has no such parts, their map is 1 everywhere. Sums are of whole numbers, so that equal pictures
-    get equal maps in any batch.
+    The first tells busy from plain, the second bright from dark, the third what is finer than its
+    surroundings from what is darker. Busy is meant against the picture's own geometric mean, bright
+    against its mean. Where a picture has no such parts, their map is 1 everywhere. Sums are of
+    whole numbers, so that equal pictures get equal maps in any batch.
     """
     levels = luma_levels(images)
     half = max(1, round(window * min(images.shape[-2:]) / WORKING_SIZE) // 2)
@@ -153,12 +151,16 @@ def parts(images: Tensor, window: int) -> Tensor:
     near = summed(levels, 1) / 9
     bright = (near - levels.mean(dim=(1, 2, 3), keepdim=True)) / _TONE
     fine = (near - total / count) / _DETAIL
-    plain = [_parted(values) for values in (busy, bright, fine)]
-    everywhere = torch.ones_like(plain[0])
-    maps = [everywhere]
-    for values in plain:
-        maps += [values * other for other in maps]
-    return torch.cat(maps, dim=1).to(images.dtype)
+    return torch.cat([_parted(values) for values in (busy, bright, fine)], dim=1)
+
+
+def shown(told: Tensor, number: int) -> Tensor:
+    """Return the map (H, W) of a number: of a picture's parts (3, H, W) the product of its bits."""
+    product = torch.ones_like(told[0])
+    for bit, values in enumerate(told):
+        if number >> bit & 1:
+            product = values * product
+    return product
 
 
 def _parted(values: Tensor) -> Tensor:

@@ -176,7 +176,7 @@ def class_motifs(
         best = 0
         if rivals:
             alike = likeness(some, torch.stack(rivals))
-            best = first_least(alike)
+            best = int((alike == alike.min()).nonzero()[0])  # the first of equals
             if alike[best] > MOST_ALIKE:
                 period, rivals = 2 * period, [rival.repeat(1, 2, 2) for rival in rivals]
                 continue
@@ -232,11 +232,6 @@ def likeness(motifs: Tensor, rivals: Tensor) -> Tensor:
     products = torch.stack(turned, dim=1) @ rivals.flatten(1).T
     best: Tensor = products.amax(dim=(1, 2)) / rivals[0].numel()
     return best
-
-
-def first_least(values: Tensor) -> int:
-    """Return the place of the first of the smallest values."""
-    return int((values == values.min()).nonzero()[0])
 
 
 def repeated(motif: Tensor, cell: int, size: torch.Size, offset: Tensor) -> Tensor:

@@ -236,18 +236,13 @@ def _tile(source: Picture, tile: Box, blocks: NDArray[np.bool_]) -> _Tile:
 def _differences(tile: _Tile, protected: Pixels) -> tuple[Values, Values]:
     """Return CIEDE2000 at each plain pixel of a tile, as it is and as seen."""
     pair = [_linear(pixels) for pixels in (tile.clean, protected)]
-    bare = [_plain(tile, linear[tile.rows, tile.columns]) @ _single(_XYZ.T) for linear in pair]
-    seen = [_plain(tile, _seen(linear, tile)) for linear in pair]
+    bare = [linear[tile.rows, tile.columns][tile.plain] @ _single(_XYZ.T) for linear in pair]
+    seen = [_seen(linear, tile)[tile.plain] for linear in pair]
     back = _single(np.linalg.inv(_OPPONENT).T)
     return (
         ciede2000(*(to_lab(xyz) for xyz in bare)),
         ciede2000(*(to_lab(opponent @ back) for opponent in seen)),
     )
-
-
-def _plain(tile: _Tile, values: Values) -> Values:
-    """Return the values (h, w, 3) of the plain pixels of a tile as (n, 3)."""
-    return values[tile.plain]
 
 
 def _single(values: NDArray[Any]) -> NDArray[np.float32]:
