@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from tests.support.bars import make_cell, make_result
-from unlearn.audits.flags import FLAGS, find_flags
+from unlearn.audits.flags import FLAGS, find_flags, unjudged
 from unlearn.audits.plan import AuditPlan, Training
 from unlearn.audits.report import Subject
 from unlearn.radius import Radius
@@ -88,6 +88,45 @@ def test_a_control_of_many_classes_must_stand_ten_points_above_chance():
     many = replace(SUBJECT, classes=tuple(map(str, range(100))), trained=20_000)
     assert "control-did-not-learn" in flagged(results(clean=0.10, protected=0.02), many)
     assert "control-did-not-learn" not in flagged(results(clean=0.15, protected=0.02), many)
+
+
+def test_guessing_among_uneven_classes_is_to_name_the_largest():
+    uneven = replace(SUBJECT, largest_share=0.7)
+    assert the_message("control-did-not-learn", results(clean=0.8), uneven).endswith(
+        "where guessing gives 70.0 %, so nothing can be concluded beside it"
+    )
+    assert "control-did-not-learn" not in flagged(results(clean=0.85), uneven)
+    assert "less than the 70.0 % of guessing" in the_message(
+        "below-chance", results(clean=0.9, placebo=0.9, motif=0.9, protected=0.5), uneven
+    )
+    most = replace(SUBJECT, largest_share=0.95)  # ten points above it there is nothing
+    assert "control-did-not-learn" not in flagged(results(clean=0.995), most)
+
+
+def test_victims_that_diverged_or_stand_beside_no_control_cannot_be_judged():
+    def judged(*found):
+        return unjudged(PLAN, SUBJECT, found)
+
+    assert judged(*results()) == ()
+    assert judged(*results(clean=0.15)) == (
+        "clean control (resnet-small, ρa 0, cosine) did not learn",
+    )
+    assert len(judged(*results(clean=0.15, protected=0.9))) == 1
+    *others, last = results()
+    assert judged(*others, replace(last, diverged=True)) == (
+        "protected (resnet-small, ρa 0, cosine) diverged",
+    )
+    clean, *rest = results()
+    (reason,) = judged(replace(clean, diverged=True), *rest)
+    assert reason == "clean control (resnet-small, ρa 0, cosine) diverged"
+    grey = make_result(make_cell("protected", countermeasure="grey"), 0.2, tested=1000)
+    alone = replace(grey.cell, arm="clean")
+    assert judged(*results(), grey, make_result(alone, 0.1, tested=1000)) == (
+        "clean control (resnet-small, ρa 0, cosine, grey) did not learn",
+    )
+    placebo = results()[2]
+    assert placebo.cell.arm == "placebo"
+    assert judged(*results(), replace(placebo, diverged=True)) == ()
 
 
 def test_the_message_on_a_control_has_its_numbers():

@@ -21,9 +21,10 @@ from unlearn.audits.copies import NotProtected
 from unlearn.audits.options import AuditOptions
 from unlearn.audits.pictures import gather
 from unlearn.audits.report import AuditReport
+from unlearn.audits.render.words import subject_text
 from unlearn.audits.run import audit
 from unlearn.audits.runner import CellsProgress
-from unlearn.audits.study import Study
+from unlearn.audits.study import Study, planned
 from unlearn.countermeasures import COUNTERMEASURES
 from unlearn.datasets import stored
 from unlearn.errors import EnvironmentProblem, NothingFound, UsageProblem
@@ -387,6 +388,38 @@ def test_held_out_pictures_may_come_from_a_folder(options, tmp_path):
     test = draw(tmp_path / "test", per_class=2, seed=7)
     report = audit(replace(options, test=test, epochs=1), ignore)
     assert (report.subject.trained, report.subject.tested) == (18, 6)
+
+
+def test_labels_of_held_out_pictures_come_from_where_those_of_others_come_from(options, tmp_path):
+    test = draw(tmp_path / "test", per_class=2, seed=7)
+    for folder in sorted(test.iterdir()):
+        folder.rename(test / f"{'train' if folder.name == CLASSES[0] else 'val'}-{folder.name}")
+    rows = ["path,label"]
+    for root in (options.clean, test):
+        for path in sorted(root.glob("*/*.png")):
+            label = path.parent.name.rpartition("-")[2]
+            rows.append(f"{path.relative_to(tmp_path)},{label}")
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join(rows))
+    report = audit(replace(options, test=test, labels=f"csv:{table}", epochs=1), ignore)
+    assert report.subject.classes == CLASSES
+    assert report.subject.tested == 6
+
+
+def test_guessing_is_the_share_of_the_largest_class_held_out(options, tmp_path):
+    test = draw(tmp_path / "test", per_class=2, seed=7)
+    for path in sorted((test / CLASSES[1]).iterdir()):
+        shutil.copy(path, path.with_stem(f"{path.stem}-again"))
+    report = audit(replace(options, test=test, epochs=1), ignore)
+    assert report.subject.tested == 8
+    assert report.chance == 0.5
+    assert "guessing (the largest class for all) gets 50.0 %" in subject_text(report)
+
+
+def test_a_network_that_sees_the_same_by_another_name_is_trained_once(options):
+    names = ("resnet-small@32", "resnet-small", "vit", "resnet-small@16", "vit@32")
+    plan = planned(replace(options, architectures=names))
+    assert plan.architectures == ("resnet-small@32", "vit", "resnet-small@16")
 
 
 def test_held_out_pictures_found_in_training_raise_a_flag(options):

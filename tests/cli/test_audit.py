@@ -5,12 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
+from dataclasses import replace
 
 import pytest
 
+from tests.support.bars import make_cell, make_result
+from tests.support.reports import smallest
+from unlearn.audits.plan import AuditPlan, Training
 from unlearn.cli.app import run
 from unlearn.cli.audit import read_accuracy
+from unlearn.radius import Radius
 
 QUICK = ["--epochs", "1", "--batch-size", "4", "--rho-a", "0", "--device", "cpu"]
 QUICK += ["--precision", "fp32", "--workers", "0", "--countermeasures", "none"]
@@ -73,14 +77,44 @@ def test_json_is_one_object_and_equals_the_file(line, tmp_path, capsys):
         assert cell["chance"] == 0.5
 
 
-def test_fail_above_names_the_victim_and_exits_with_one(line, capsys):
-    assert run([*line, "--fail-above", "100%"]) == 0
-    capsys.readouterr()
-    code = run([*line, "--fail-above", "0"])
-    reached = json.loads(Path(line[3], "report.json").read_text())["results"][-1]
-    expected = 1 if reached["accuracy_last"] > 0 else 0
-    assert code == expected
-    assert ("above --fail-above 0.0%" in capsys.readouterr().err) == bool(expected)
+def test_fail_above_says_that_it_cannot_judge_beside_a_control_that_learned_nothing(line, capsys):
+    assert run([*line, "--fail-above", "100%"]) == 5
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "Error: --fail-above 100.0% could not be judged: clean control (resnet-small, ρa 0, "
+        "cosine) did not learn"
+    )
+
+
+@pytest.mark.parametrize(
+    ("protected", "changes", "code", "words"),
+    [
+        ([0.3, 0.4], {}, 0, None),
+        ([0.3, 0.6], {}, 1, "reached 60.0% (protected, resnet-small, ρa 0, seed 102), above"),
+        ([0.3, 0.6], {"diverged": True}, 5, "protected (resnet-small, ρa 0, cosine) diverged"),
+        ([0.6, 0.1], {"diverged": True}, 1, "reached 60.0% (protected, resnet-small, ρa 0, seed"),
+    ],
+)
+def test_fail_above_names_the_victim_and_exits_with_one(
+    line, capsys, monkeypatch, protected, changes, code, words
+):
+    results = [make_result(make_cell("clean", seed=seed), 0.9) for seed in (101, 102)]
+    results += [
+        replace(make_result(make_cell("protected", seed=101 + n), last), **(changes if n else {}))
+        for n, last in enumerate(protected)
+    ]
+    plan = AuditPlan(
+        Training(32, 32),
+        architectures=("resnet-small",),
+        rho_a=(Radius.of_levels(0),),
+        seeds=(101, 102),
+        placebo=False,
+        motif=False,
+    )
+    report = replace(smallest(), plan=plan, results=tuple(results))
+    monkeypatch.setattr("unlearn.audits.run.audit", lambda *_: report)
+    assert run([*line, "--fail-above", "50%"]) == code
+    said = [text for text in capsys.readouterr().err.splitlines() if text.startswith("Error:")]
+    assert [words in text for text in said] == ([True] if words else [])
 
 
 @pytest.mark.parametrize(

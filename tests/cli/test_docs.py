@@ -60,13 +60,26 @@ def test_every_option_is_documented_and_every_documented_option_exists(name, com
 
 @pytest.mark.parametrize("name", [name for name, _ in commands()])
 def test_help_names_no_types_of_the_program_and_each_panel_once(name, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("COLUMNS", "120")
     assert run([*name.split(), "--help"]) == 0
     shown = capsys.readouterr().out
     assert not re.search(r"<\w+(\[\w+\])?>", shown)
     panels = re.findall(r"^╭─ (\w+) ─", shown, re.MULTILINE)
     assert panels
     assert len(panels) == len(set(panels))
+
+
+@pytest.mark.parametrize("name", [name for name, _ in commands()])
+@pytest.mark.parametrize("width", [60, 80, 100, 120])
+def test_help_cuts_no_name_and_tears_no_choice_at_any_width(name, width, capsys, monkeypatch):
+    def shown(columns):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert run([*name.split(), "--help"]) == 0
+        text = capsys.readouterr().out
+        assert "…" not in text
+        return {word.strip(",.;)]") for word in text.split() if word.startswith("-") or "|" in word}
+
+    assert shown(width) - {"--"} == shown(300) - {"--"}
 
 
 def test_the_tables_of_options_are_what_the_options_say():

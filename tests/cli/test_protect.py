@@ -138,6 +138,7 @@ def test_the_same_line_again_says_just_that_nothing_is_to_do(here, capsys):
         out, err = lines_of(capsys)
         assert out[0] == "Nothing to do: all 2 pictures are protected already, in protected"
         assert out[1:] == [] if more else ["Next: unlearn verify photos protected"]
+        assert err[0].endswith(" · rho 8/255")  # nothing is computed, on no device
         assert err[2:] == ["Labels: 2 classes from folders: cats (1), dogs (1)"]
     make_photos(here / "photos", ["cats/c.jpg"])
     assert protect("photos", "--out", "protected") == 0

@@ -36,15 +36,11 @@ class Left:
 
 @dataclass(frozen=True)
 class Estimated:
-    """What was estimated, on how many classes; chance is what guessing names rightly."""
+    """What was estimated, on how many classes; chance, in 0…1, is the share of the largest."""
 
     classes: int
     left: tuple[Left, ...]
-
-    @property
-    def chance(self) -> float:
-        """The share of guessing, in 0…1."""
-        return 1 / self.classes
+    chance: float
 
 
 def estimate(clean: Path, protected: Path, labels: str = "auto") -> Estimated:
@@ -53,15 +49,16 @@ def estimate(clean: Path, protected: Path, labels: str = "auto") -> Estimated:
     Raises UsageProblem for folders without classes, NothingFound for too few pairs.
     """
     pairs = _pairs(clean, protected, labels)
-    found = []
+    found, chances = [], []
     for size, count in ((64, _MOST), (_STORED, _MOST_OF_LARGE)):
         index = _some(pairs[0].labels, count)
+        chances.append(int(pairs[0].labels[index].bincount().max()) / len(index))
         one, other = (data.subset(index) for data in pairs)
         stored = changed_arrays(other, COUNTERMEASURES[_JPEG].stored)
         for name, copies in (("colour", other), ("grey", other), ("JPEG 75", stored)):
             view = View(size, grey=name == "grey")
             found.append(Left(size, name, len(index), _shares(one, copies, view)))
-    return Estimated(len(pairs[0].classes), tuple(found))
+    return Estimated(len(pairs[0].classes), tuple(found), max(chances))
 
 
 def _shares(clean: LabelledPictures, noisy: LabelledPictures, view: View) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from typing import Final
 
 from unlearn.audits.plan import NONE, WHOLE, Arm, AuditPlan, Cell
 from unlearn.audits.report import Flag, Result, Subject
-from unlearn.audits.statistics import Estimate, Summary, summarise
+from unlearn.audits.statistics import Estimate, Summary, setting_of, summarise
 
 MARGIN: Final = 0.10  # above chance, at the least, for a control that learned
 FITTED: Final = 0.5  # of the way from chance to 1, on its own pictures, for a victim that learned
@@ -25,10 +25,6 @@ class _Findings:
     subject: Subject
     results: Sequence[Result]
     summaries: dict[Cell, Summary]
-
-    @property
-    def chance(self) -> float:
-        return 1 / max(1, len(self.subject.classes))
 
     def of(self, *arms: Arm) -> list[Summary]:
         """Return the summaries of some arms, in the plan's order."""
@@ -57,11 +53,35 @@ def _diverged(findings: _Findings) -> Iterator[str]:
             )
 
 
+def unjudged(plan: AuditPlan, subject: Subject, results: Sequence[Result]) -> tuple[str, ...]:
+    """Return why protected victims cannot be judged: one diverged, or its control did not learn."""
+    broken = {setting_of(result.cell) for result in results if result.diverged}
+    learned = {s.setting: _learned(s, subject.chance) for s in summarise(plan, results)}
+    reasons = []
+    for cell in dict.fromkeys(setting_of(result.cell) for result in results):
+        control = replace(cell, arm="clean", fraction=WHOLE)
+        if cell.arm != "protected":
+            continue
+        if broken & {cell, control}:
+            reasons.append(f"{_name(cell if cell in broken else control)} diverged")
+        elif not learned.get(control):
+            reasons.append(f"{_name(control)} did not learn")
+    return tuple(dict.fromkeys(reasons))
+
+
+def _learned(control: Summary, chance: float) -> bool:
+    """Tell whether a clean control is clearly above guessing."""
+    margin = min(MARGIN, (1 - chance) / 2)
+    return control.last.low > chance + margin and not (
+        chance <= 0.25 and control.last.mean <= 2 * chance
+    )
+
+
 def _control_did_not_learn(findings: _Findings) -> Iterator[str]:
-    chance = findings.chance
+    chance = findings.subject.chance
     for control in findings.of("clean"):
         last = control.last
-        if last.low <= chance + MARGIN or (chance <= 0.25 and last.mean <= 2 * chance):
+        if not _learned(control, chance):
             yield (
                 f"{_name(control.cell)} reaches {_percent(last.mean)} (95 % interval "
                 f"{_percent(last.low)} to {_percent(last.high)}) where guessing gives "
@@ -70,7 +90,7 @@ def _control_did_not_learn(findings: _Findings) -> Iterator[str]:
 
 
 def _victim_did_not_fit(findings: _Findings) -> Iterator[str]:
-    chance = findings.chance
+    chance = findings.subject.chance
     for summary in findings.of("clean", "protected"):
         harder = summary.cell.rho_a.value > 0 or summary.cell.countermeasure != NONE
         wanted = chance + (FITTED_HARDER if harder else FITTED) * (1 - chance)
@@ -166,12 +186,13 @@ def _protected_helps(findings: _Findings) -> Iterator[str]:
 
 
 def _below_chance(findings: _Findings) -> Iterator[str]:
+    chance = findings.subject.chance
     for summary in findings.summaries.values():
         last = summary.last
-        if last.high < findings.chance:
+        if last.high < chance:
             yield (
                 f"{_name(summary.cell)} reaches {_percent(last.mean)} (95 % interval to "
-                f"{_percent(last.high)}), less than the {_percent(findings.chance)} of guessing"
+                f"{_percent(last.high)}), less than the {_percent(chance)} of guessing"
             )
 
 

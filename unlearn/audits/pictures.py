@@ -119,7 +119,7 @@ def gather(
     data, names, unreadable = loaded.data, loaded.names, loaded.unreadable
     said = (f"Labels: {loaded.found}", *loaded.notices)
     if isinstance(test, Path):
-        extra = load_classes(test, data.classes, data.size)
+        extra = load_classes(test, data.classes, data.size, "auto" if against else labels)
         kept, held = torch.arange(len(data)), extra.data
         unreadable += extra.unreadable
         said += extra.notices

@@ -87,6 +87,12 @@ class Subject:
     unreadable: tuple[tuple[str, str], ...] = ()
     class_counts: dict[str, int] = field(default_factory=dict)  # training pictures of each
     smallest_class: int | None = None  # its training pictures; None: all classes have about as many
+    largest_share: float = 0.0  # of one class among the held-out pictures; 0: all have as many
+
+    @property
+    def chance(self) -> float:
+        """The accuracy of guessing, in 0…1: one class, the largest, is named for all pictures."""
+        return max(self.largest_share, 1 / max(1, len(self.classes)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,4 +114,4 @@ class AuditReport:
     @property
     def chance(self) -> float:
         """The accuracy of guessing, in 0…1."""
-        return 1 / len(self.subject.classes)
+        return self.subject.chance

@@ -211,7 +211,7 @@ def plan_of(options: AuditOptions, budget: Budget, side: int) -> AuditPlan:
     seeds, training = options.seeds or budget.seeds, _training(options, budget, side)
     return AuditPlan(
         training=training,
-        architectures=_distinct(options.architectures or budget.networks(training)),
+        architectures=_networks(options.architectures or budget.networks(training), training),
         rho_a=_distinct(options.rho_a),
         fractions=_distinct(options.fractions),
         countermeasures=_countermeasures(options, budget),
@@ -221,6 +221,12 @@ def plan_of(options: AuditOptions, budget: Budget, side: int) -> AuditPlan:
         motif=options.motif,
         countermeasures_at=options.countermeasures_at,
     )
+
+
+def _networks(names: tuple[str, ...], training: Training) -> tuple[str, ...]:
+    """Return the networks once each: NAME@SIDE is NAME where that sees the same side."""
+    seen = {(network_and_view(n)[0], training.seen_by(n).image_size): n for n in reversed(names)}
+    return tuple(name for name in _distinct(names) if name in seen.values())
 
 
 def _distinct(values: tuple[T, ...]) -> tuple[T, ...]:
@@ -336,6 +342,7 @@ def _subject(options: AuditOptions, copies: Copies) -> Subject:
     digest = hashlib.sha256(pictures.fingerprint.encode() + contents).hexdigest()
     classes = pictures.train.classes
     counts = torch.bincount(pictures.train.labels, minlength=len(classes)).tolist()
+    tested = torch.bincount(pictures.test.labels)
     return Subject(
         clean=" against ".join(map(_called, filter(None, (options.clean, options.against)))),
         protected=_called(options.protected) if options.protected else "made for this audit",
@@ -351,6 +358,7 @@ def _subject(options: AuditOptions, copies: Copies) -> Subject:
         protection=copies.origin,
         duplicates=pictures.duplicates,
         smallest_class=min(counts),
+        largest_share=int(tested.max()) / len(pictures.test),
         unreadable=pictures.unreadable,
     )
 

@@ -14,7 +14,7 @@ from unlearn.cli.commands import COMMANDS, CONFIGURED, LIMITED
 from unlearn.cli.configured import ConfiguredCommand
 from unlearn.cli.console import OutputClosed
 from unlearn.cli.failures import BUG_EXIT_CODE, bug_message, guarded, report, usage_message
-from unlearn.cli.help import PlainCommand, PlainGroup
+from unlearn.cli.help import PANELS_FIT, PlainCommand, PlainGroup
 from unlearn.errors import UnlearnError
 from unlearn.limits import LIMITS
 
@@ -56,7 +56,10 @@ def build() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode="rich",
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={
+            "help_option_names": ["-h", "--help"],
+            "max_content_width": PANELS_FIT,
+        },
     )
     app.callback()(_start)
     artefacts = typer.Typer(

@@ -3,7 +3,7 @@
 import shlex
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 from unlearn import __version__
 from unlearn.audits.options import AuditOptions
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from unlearn.audits.study import Study
     from unlearn.protection.events import Event
 
+NOT_JUDGED: Final = 5  # the exit code of an audit that cannot tell
 _STOPPED = "Stopped. The same line with the same --out goes on with what is left."
 
 
@@ -38,7 +39,8 @@ def read_accuracy(text: str) -> float:
 FailAboveOption = Annotated[
     float | None,
     Option(
-        "Exit with 1 if a victim trained on protected pictures does better, such as 40%.",
+        "Exit with 1 if a victim trained on protected pictures does better, such as 40%; with 5 if "
+        "one diverged, or its clean control learned nothing.",
         panel=OUTPUT,
         metavar="ACCURACY",
         read=read_accuracy,
@@ -150,13 +152,19 @@ def _compare(options: AuditOptions, methods: tuple[str, ...], output: Output) ->
 
 
 def _verdict(report: "AuditReport", fail_above: float | None, output: Output) -> int:
-    """Return 1 if a victim did better than allowed, and name it."""
+    """Return 1 if a victim did better than allowed, 5 if that cannot be told, and say why."""
+    from unlearn.audits.flags import unjudged
+
     if fail_above is None:
         return 0
-    victims = [r for r in report.results if r.cell.arm == "protected"]
+    victims = [r for r in report.results if r.cell.arm == "protected" and not r.diverged]
     best = max(victims, key=lambda result: result.accuracy_last, default=None)
     if best is None or best.accuracy_last <= fail_above:
-        return 0
+        if not (reasons := unjudged(report.plan, report.subject, report.results)):
+            return 0
+        more = f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""
+        output.complain(f"--fail-above {fail_above:.1%} could not be judged: {reasons[0]}{more}")
+        return NOT_JUDGED
     output.complain(
         f"a victim trained on protected pictures reached {best.accuracy_last:.1%} "
         f"({best.cell.words}), above --fail-above {fail_above:.1%}"

@@ -30,7 +30,8 @@ def print_estimate(found: "Estimated", output: Output) -> None:
     for left in found.left:
         shares = (percent(share) for share in left.shares)
         table.add_row(f"{left.view} px, {left.copies}", str(left.pictures), *shares)
-    classes = count(found.classes, "class", "es")
+    uneven = ", the largest named for all" if found.chance * found.classes > 1 else ""
+    classes = count(found.classes, "class", "es") + uneven
     output.result(table, f"Guessing: {percent(found.chance)} ({classes}). {_NOTE}")
 
 

@@ -86,9 +86,10 @@ def _work_of(picture: PlannedPicture) -> float:
 def _opening(event: Started) -> Iterator[str]:
     """Yield the lines that say what is about to be done."""
     plan = event.plan
+    device = f" · device {event.device}" if event.device else ""
     yield (
         f"unlearn {__version__} · generator {printable(event.generator)} "
-        f"(sha {event.generator_sha256[:8]}…) · rho {event.rho} · device {event.device}"
+        f"(sha {event.generator_sha256[:8]}…) · rho {event.rho}{device}"
     )
     kinds = ", ".join(f"{count} {printable(kind)}" for kind, count in plan.skipped.items())
     others = f" ({sum(plan.skipped.values())} skipped: {kinds})" if kinds else ""

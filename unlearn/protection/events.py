@@ -26,7 +26,7 @@ class Started:
     generator: str
     generator_sha256: str
     rho: str
-    device: str
+    device: str  # empty where nothing is computed
     todo: tuple[PlannedPicture, ...]
     needed_bytes: int
     free_bytes: int

@@ -163,7 +163,7 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
 
 def _look_through(ground: Groundwork, report: Report) -> ProtectReport:
     """Read every picture that is left to do, and write nothing."""
-    _announce(ground, ground.options.device, report)
+    _announce(ground, "", report)
     options, steps = ground.options, Steps(ground, DryRecorder(), report)
     with (
         _interruption(report) as interruption,

@@ -317,6 +317,17 @@ def test_networks_and_schedules_are_told_apart():
     assert len(drawings(html)) == 4 + 8
 
 
+def test_networks_that_are_shown_pictures_in_other_ways_are_told_apart():
+    crops = "flips and random resized crops of at least 0.25 of the area"
+    for names, said in (
+        (("resnet18",), "flips and padded crops"),
+        (("resnet18@32", "vit"), f"{crops} (32 px); flips and padded crops (64 px)"),
+        (("resnet18@32", "vit@48"), crops),
+    ):
+        plan = AuditPlan(Training(64, 64), architectures=names, rho_a=(Radius.of_levels(0),))
+        assert f"Views{said} Optimiser" in Page(html_of(report_of(plan))).text
+
+
 def test_settings_versions_and_limits_are_told():
     text = Page(html_of(usual())).text
     assert LIMITS in text

@@ -15,7 +15,14 @@ from unlearn.audits.plan import NONE
 from unlearn.audits.render.charts import Figure
 from unlearn.audits.render.page import Pairs, part, settings_rows, template
 from unlearn.audits.render.svg import Chart, Place, Series
-from unlearn.audits.render.words import DEFINITION, count, percent, radius_text, spread_text
+from unlearn.audits.render.words import (
+    DEFINITION,
+    count,
+    guessing_text,
+    percent,
+    radius_text,
+    spread_text,
+)
 from unlearn.audits.statistics import Estimate
 from unlearn.limits import LIMITS
 
@@ -104,8 +111,8 @@ def _subject(found: Comparison) -> str:
     return (
         f"Data set {subject.clean}: {count(len(subject.classes), 'class', 'es')}, "
         f"{count(subject.trained, 'training picture')}, "
-        f"{count(subject.tested, 'held-out clean picture')}; guessing gets "
-        f"{percent(found.chance)} of them right. Noise is held to {found.rho}, but for methods "
+        f"{count(subject.tested, 'held-out clean picture')}; {guessing_text(subject)}. "
+        f"Noise is held to {found.rho}, but for methods "
         f"that keep no bound, which are marked. Accuracies are {spread}, at the end of training "
         "and, below, in the best epoch on the held-out pictures, which no copier could know."
     )

@@ -115,7 +115,7 @@ class Comparison:
     @property
     def chance(self) -> float:
         """The accuracy of guessing, in 0…1."""
-        return 1 / len(self.subject.classes)
+        return self.subject.chance
 
     @property
     def columns(self) -> tuple[Cell, ...]:

@@ -49,8 +49,9 @@ FLAG_TEXTS: Final[dict[str, FlagText]] = {
     "control-did-not-learn": FlagText(
         "The clean control did not learn",
         "the 95 % interval of a victim that trained on clean pictures reaches down to "
-        f"{_percent(MARGIN)} points above guessing or less (with four classes or more, also if its "
-        "accuracy is at most twice that of guessing).",
+        f"{_percent(MARGIN)} points above guessing or less, or half-way from there to perfect if "
+        "that is less (where guessing gets at most 25 %, also if its accuracy is at most twice "
+        "that).",
         "that the audit cannot show protection in this setting: a network that learns little from "
         "clean pictures looks just like one that was kept from learning.",
         "train longer, on more pictures or at a smaller ρa, until the clean control is well above "
@@ -119,8 +120,9 @@ FLAG_TEXTS: Final[dict[str, FlagText]] = {
     "below-chance": FlagText(
         "Worse than guessing",
         "the 95 % interval of a victim lies wholly below guessing on held-out clean pictures.",
-        "that it learned to be wrong in a regular way, by reading the noise; a copier who notices "
-        "can turn that round.",
+        "that it learned to be wrong in a regular way, by reading the noise, which a copier who "
+        "notices can turn round; or, where classes are of uneven sizes, that it knows less than "
+        "their sizes.",
         "read the number as no better than guessing, and look at the training curve.",
     ),
     "test-in-training": FlagText(
@@ -156,7 +158,8 @@ def as_markdown() -> str:
     opening = (
         "A flag is a reason to doubt a number of an audit. `unlearn audit` prints flags under its "
         "table, and the report shows them right below its headline. A flag does not change the "
-        "numbers, and an audit without flags is not a proof."
+        "numbers, and an audit without flags is not a proof. Guessing is to name one class, the "
+        "largest among the held-out pictures, for all of them."
     )
     parts = ["# Flags of an audit", _wrapped(opening)]
     for name, text in FLAG_TEXTS.items():

@@ -3,7 +3,7 @@
 import base64
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
@@ -235,7 +235,7 @@ def _meanings(report: AuditReport) -> Pairs:
             "Train",
             "accuracy on the pictures that were trained on, adversary and countermeasure included",
         ),
-        ("Chance", "accuracy of guessing"),
+        ("Chance", "accuracy of guessing: the largest class named for all"),
     ]
 
 
@@ -247,11 +247,10 @@ def settings_rows(plan: AuditPlan) -> Pairs:
     )
     if training.steps is None and training.adversarial_epochs is not None:
         length += f" ({training.adversarial_epochs} where ρa > 0)"
-    crops = (
-        "flips and padded crops"
-        if training.padded
-        else f"flips and random resized crops of at least {training.smallest_crop:g} of the area"
-    )
+    crops: dict[str, list[int]] = {}  # the sides of what is shown so
+    for side in plan.views:
+        crops.setdefault(_crops(replace(training, image_size=side)), []).append(side)
+    shown = [f"{how} ({' and '.join(map(str, sides))} px)" for how, sides in crops.items()]
     return [
         ("Networks", ", ".join(plan.architectures)),
         ("ρa", ", ".join(map(radius_text, plan.rho_a))),
@@ -270,7 +269,7 @@ def settings_rows(plan: AuditPlan) -> Pairs:
             "Picture size",
             f"{' and '.join(map(str, plan.views))} px, from squares of {training.source_size} px",
         ),
-        ("Views", crops),
+        ("Views", "; ".join(shown if len(shown) > 1 else crops)),
         (
             "Optimiser",
             f"SGD, learning rate {training.learning_rate:g}, "
@@ -278,6 +277,13 @@ def settings_rows(plan: AuditPlan) -> Pairs:
         ),
         ("Adversary", _adversary(training)),
     ]
+
+
+def _crops(training: Training) -> str:
+    """Return how pictures are shown to a network."""
+    if training.padded:
+        return "flips and padded crops"
+    return f"flips and random resized crops of at least {training.smallest_crop:g} of the area"
 
 
 def _adversary(training: Training) -> str:

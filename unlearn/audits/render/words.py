@@ -6,7 +6,7 @@ from typing import Final
 
 from unlearn.audits.plan import NONE, Arm, AuditPlan, Cell, network_and_view
 from unlearn.audits.render.comparison import Row, compare, control_of, main_fraction_rows
-from unlearn.audits.report import AuditReport, Visible
+from unlearn.audits.report import AuditReport, Subject, Visible
 from unlearn.audits.statistics import Estimate
 from unlearn.pictures.visibility import EASILY_SEEN, HARDLY_SEEN
 from unlearn.radius import WHITE, Radius
@@ -91,6 +91,13 @@ def countermeasure_text(name: str) -> str:
     return "no countermeasure" if name == NONE else f"countermeasure {name}"
 
 
+def guessing_text(subject: Subject) -> str:
+    """Return what guessing gets, and what it is where classes are of uneven sizes."""
+    uneven = subject.chance * len(subject.classes) > 1
+    how = " (the largest class for all)" if uneven else ""
+    return f"guessing{how} gets {percent(subject.chance)} of them right"
+
+
 def subject_text(report: AuditReport) -> str:
     """Return what was audited and how its numbers are written."""
     subject = report.subject
@@ -101,8 +108,8 @@ def subject_text(report: AuditReport) -> str:
     return (
         f"Data set {subject.clean}: {count(len(subject.classes), 'class', 'es')}, "
         f"{count(subject.trained, 'training picture')}, "
-        f"{count(subject.tested, 'held-out clean picture')}; guessing gets "
-        f"{percent(report.chance)} of them right. Protection: {subject.protection}, rho "
+        f"{count(subject.tested, 'held-out clean picture')}; {guessing_text(subject)}. "
+        f"Protection: {subject.protection}, rho "
         f"{subject.rho}. Accuracies are those at the end of training.{means}"
     )
 
