@@ -152,6 +152,50 @@ def test_a_folder_beside_parts_is_refused_until_it_is_left_out(protect, tmp_path
     assert said(err) == "Labels: 3 classes from folders: more pictures (1), train (2), val (2)"
 
 
+def test_pictures_without_classes_beside_one_part_are_refused_until_they_are_left_out(
+    protect, tmp_path
+):
+    names = ["train/cats/a.jpg", "train/dogs/b.jpg", "unlabeled/c.jpg"]
+    make_photos(tmp_path / "data", names)
+    code, _, err = protect("data")
+    assert code == 2
+    assert err[-1] == (
+        "Error: train/ holds folders (cats, dogs), as the parts of a data set do, but unlabeled/ "
+        "beside it is no part. If all are classes, use --labels folders; if not, leave out what is "
+        "no part (--exclude unlabeled)"
+    )
+    code, _, err = protect("data", "--exclude", "unlabeled")
+    assert (code, said(err)) == (
+        0,
+        "Labels: 2 classes from folders under train/: cats (1), dogs (1)",
+    )
+    code, _, err = protect("data", "--labels", "folders", "--force")
+    assert said(err) == "Labels: 2 classes from folders: train (2), unlabeled (1)"
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        ("seg_train/seg_train", "seg_test/seg_test"),
+        ("train/images", "val/images"),
+        ("train/Images/data", "val/Images/data"),
+    ],
+)
+def test_folders_that_wrap_the_classes_of_each_part_are_no_classes(protect, tmp_path, train, test):
+    names = [f"{part}/{name}/a.jpg" for part in (train, test) for name in ("cats", "dogs")]
+    make_photos(tmp_path / "data", names)
+    code, _, err = protect("data")
+    assert (code, said(err).partition(" under ")[0]) == (0, "Labels: 2 classes from folders")
+    assert said(err).endswith(": cats (2), dogs (2)")
+    assert labels_in(tmp_path / "out") == {name: name.split("/")[-2] for name in names}
+
+
+def test_one_class_alone_in_each_part_stays_a_class(protect, tmp_path):
+    make_photos(tmp_path / "data", ["train/cats/old/a.jpg", "test/cats/old/b.jpg"])
+    _, _, err = protect("data", "--labels", "folders")
+    assert said(err) == "Labels: 1 class from folders under test/ and train/: cats (2)"
+
+
 def test_other_folders_that_hold_the_same_folders_are_noticed(protect, tmp_path):
     sets = [f"{year}/{name}/a.jpg" for year in ("2019", "2020") for name in ("cats", "dogs")]
     make_photos(tmp_path / "photos", sets)
@@ -340,6 +384,19 @@ def test_a_table_of_other_facts_is_noticed_and_left(protect, tmp_path):
     code, _, err = protect("photos")
     assert (code, said(err)) == (0, "Labels: 2 classes from folders: cats (1), dogs (1)")
     assert ("photos/metadata.csv has no columns file_name and label, so it names no classes") in err
+
+
+def test_a_table_beside_pictures_without_classes_is_offered(protect, tmp_path):
+    photos = make_photos(tmp_path / "my photos", ["a.jpg", "b.jpg"])
+    (photos / "exif.csv").write_text("camera,iso\nx,100\n")
+    (photos / "broken.csv").write_bytes(b"\0")
+    (photos / "train.csv").write_text("image;class\na.jpg;cat\nb.jpg;dog\n")
+    code, _, err = protect("my photos")
+    assert (code, said(err)) == (0, "Labels: one class for all 2 pictures")
+    assert "my photos/train.csv names classes: --labels csv:'my photos/train.csv'" in err
+    code, _, err = protect("my photos", "--labels", "csv:my photos/train.csv", "--force")
+    assert said(err).endswith(": cat (1), dog (1)")
+    assert not [line for line in err if "names classes" in line]
 
 
 def test_a_table_and_folders_that_disagree_are_refused_and_either_may_be_chosen(protect, tmp_path):

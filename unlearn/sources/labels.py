@@ -9,6 +9,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Final, Literal, cast
@@ -150,7 +151,7 @@ def label(found: Scan, choice: str = "auto") -> Labelling:
         _refuse_loose(found.sources, folders.labels)
     if choice == "folders" or len(set(folders.labels) - {LOOSE_CLASS}) >= 2:
         return replace(folders, notices=(*notices, *folders.notices, *_alike(folders.classes)))
-    return _one(found, notices)
+    return _one(found, (*notices, *_other_tables(found)))
 
 
 def single_class(found: Scan) -> Labelling:
@@ -238,9 +239,10 @@ def _parts(
 
     Raises UsageProblem where folders are called like parts and may be classes all the same.
     """
+    places = _without_wrappers(places)
     tops = sorted({place[0] for place in places if place})
     kinds = _parts_of(tops)
-    inner = {top: {p[1] for p in places if len(p) > 1 and p[0] == top} for top in tops}
+    inner = _inside(places)
     if not kinds or not any(inner[top] for top in kinds):
         if not explicit and len(tops) > 1 and len(kinds) == len(tops):
             raise UsageProblem(_flat_parts(tops))
@@ -248,6 +250,10 @@ def _parts(
     if len(kinds) < len(tops):
         returning = Counter(name for top in kinds for name in inner[top])
         shared = sorted(name for name, count in returning.items() if count > 1)
+        # One part with classes, and beside it folders with pictures of none (train, unlabeled).
+        loose = {place[0] for place in places if len(place) == 1}
+        if len(kinds) == 1 and loose == set(tops) - set(kinds) and not any(map(inner.get, loose)):
+            shared = sorted(inner[next(iter(kinds))])
         if len(shared) > 1 and not explicit:
             raise UsageProblem(_more_than_parts(tops, kinds, shared))
         return None
@@ -260,6 +266,30 @@ def _parts(
         f"from folders under {under(tops)}",
         tuple(kinds[place[0]] for place in places),
     )
+
+
+def _inside(places: Sequence[tuple[str, ...]]) -> dict[str, set[str]]:
+    """Return the folders in each folder."""
+    inner: dict[str, set[str]] = {place[0]: set() for place in places if place}
+    for place in places:
+        if len(place) > 1:
+            inner[place[0]].add(place[1])
+    return inner
+
+
+def _without_wrappers(places: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
+    """Return the places without a folder that each part holds alone and that is no class.
+
+    It is called as the part is (seg_train/seg_train) or by a word that says nothing (images).
+    """
+    while all(len(place) > 2 for place in places):
+        if not all(
+            len(names) == 1 and (top in names or _FILLER.fullmatch(min(names).lower()))
+            for top, names in _inside(places).items()
+        ):
+            break
+        places = [(place[0], *place[2:]) for place in places]
+    return places
 
 
 def _flat_parts(tops: Sequence[str]) -> str:
@@ -275,9 +305,10 @@ def _more_than_parts(tops: Sequence[str], kinds: Mapping[str, Part], shared: Seq
     """Return the refusal of parts with other folders beside them."""
     others = [top for top in tops if top not in kinds]
     leave = " ".join(f"--exclude {command_line(top)}" for top in others[:_NAMED])
+    hold, them = ("hold the same folders", "them") if len(kinds) > 1 else ("holds folders", "it")
     return (
-        f"{under(list(kinds))} hold the same folders ({_some(shared)}), as the parts of a data "
-        f"set do, but {under(others)} beside them is no part. If all are classes, use "
+        f"{under(list(kinds))} {hold} ({_some(shared)}), as the parts of a data "
+        f"set do, but {under(others)} beside {them} is no part. If all are classes, use "
         f"--labels folders; if not, leave out what is no part ({leave})"
     )
 
@@ -377,6 +408,17 @@ def _own_tables(found: Scan) -> tuple[list[Path], tuple[str, ...]]:
         f"{printable(table)} has no columns file_name and label, so it names no classes"
         for table in [table for table in there if table not in labelled][:_NAMED]
     )
+
+
+def _other_tables(found: Scan) -> tuple[str, ...]:
+    """Return a notice of the first table in the inputs that names classes and was not asked for."""
+    kinds = {".csv", ".tsv", ".jsonl"} & set(found.skipped)
+    folders = [path for path in found.inputs if kinds and path.is_dir()]
+    for path in (p for folder in folders for p in sorted(folder.iterdir()) if p.suffix in kinds):
+        with suppress(UsageProblem):  # what cannot be read was not asked for
+            if path.name not in OWN_TABLES and has_labels(path):
+                return (f"{printable(path)} names classes: --labels csv:{command_line(path)}",)
+    return ()
 
 
 def _from_own(found: Scan, tables: Sequence[Path]) -> Labelling:
