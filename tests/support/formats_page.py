@@ -38,7 +38,7 @@ SAMPLES = {
     "Tags of GeoTIFF and GDAL": Metadata(exif=Exif(geo=_GEO), moved=True),
     "XMP": Metadata(xmp=PACKET, moved=True),
     "IPTC": Metadata(iptc=((2, 80, b"Zoe"), (2, 90, b"Paris"), (2, 25, b"cat"))),
-    "Text of a PNG, comments": Metadata(text=(("Title", "one"),)),
+    "Text of a PNG, comments": Metadata(text=(("Title", "one"), ("Author", "Zoe"))),
     "Colour profile (ICC)": Metadata(icc=b"profile"),
     CHUNKS: Metadata(colour=((b"gAMA", bytes(4)),)),
     "Resolution, shape of pixels": Metadata(density=Density(Fraction(300), Fraction(300), INCH)),

@@ -5,6 +5,7 @@ from io import BytesIO
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from tests.support.made_pictures import (
     full_exif,
@@ -84,6 +85,17 @@ def test_iptc_travels_between_formats(tmp_path, source, format):
     rights = read(tmp_path, written(tmp_path, picture, format, "copyright")).metadata.iptc
     assert rights == (SETS[0], SETS[2], SETS[4], SETS[5])
     assert read(tmp_path, written(tmp_path, picture, format, "none")).metadata.iptc == ()
+
+
+def test_rights_in_the_text_of_a_png_stay_alone(tmp_path):
+    texts = (("Title", "a title"), ("Author", "Zoé"), ("copyright", "(c) Zoé"), ("prompt", "x"))
+    text = PngInfo()
+    for key, value in texts:
+        text.add_text(key, value)
+    picture = read(tmp_path, saved(made_image("RGB", SIZE), "PNG", pnginfo=text))
+    for choice, kept in (("keep", texts), ("copyright", texts[1:3]), ("none", ())):
+        left = read(tmp_path, written(tmp_path, picture, "PNG", choice)).metadata.text
+        assert sorted(left) == sorted(kept)
 
 
 def test_a_preview_and_records_that_nobody_knows_leave_iptc():

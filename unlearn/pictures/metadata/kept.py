@@ -62,6 +62,7 @@ _XMP_CLOSE = re.compile(rb"</(?:xmp|xap):Thumbnails\s{0,9}>")
 _XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|[A-Za-z0-9+/]{4096}")
 _XMP_OTHERS = re.compile(rb"GImage:|GDepth:|GAudio:|HdrPlusMakernote|google\.com/photos/dd/")
 _GPS_LATITUDE = 2
+_RIGHTS_KEYS = frozenset({"author", "copyright"})  # of the text of a PNG
 _PLACE_KEY = re.compile("gps|latitude|longitude|location", re.IGNORECASE)
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([0-9])")
 _PROFILE_FITS = {b"GRAY": ("L", "LA", "I;16"), b"RGB ": ("RGB", "RGBA")}
@@ -108,7 +109,8 @@ class Metadata:
             return replace(self._without_place(), exif=exif and replace(exif, gps={}, geo={}))
         if choice == "copyright":
             xmp, iptc = self.xmp and _rights(self.xmp), rights_in(self.iptc)
-            return replace(look, exif=exif, xmp=xmp, iptc=iptc)
+            text = tuple(pair for pair in self.text if pair[0].lower() in _RIGHTS_KEYS)
+            return replace(look, exif=exif, xmp=xmp, iptc=iptc, text=text)
         return replace(self, exif=exif)
 
     def _without_place(self) -> "Metadata":
