@@ -26,7 +26,7 @@ from unlearn.audits.run import audit
 from unlearn.audits.runner import CellsProgress
 from unlearn.audits.study import Study, planned
 from unlearn.countermeasures import COUNTERMEASURES
-from unlearn.datasets import stored
+from unlearn.datasets import folders, stored
 from unlearn.errors import EnvironmentProblem, NothingFound, UsageProblem
 from unlearn.generators.artefact import NoiseGenerator, header_of
 from unlearn.methods import Spec
@@ -36,6 +36,17 @@ from unlearn.workers.pool import Pool
 
 CLASSES = ("cats", "dogs", "owls")
 ORDINARY = (Radius.of_levels(0),)
+
+
+class Counting:
+    """A function that keeps the paths it was called with."""
+
+    def __init__(self, function):
+        self.function, self.paths = function, []
+
+    def __call__(self, path, *others):
+        self.paths.append(path)
+        return self.function(path, *others)
 
 
 def ignore(event):
@@ -420,6 +431,33 @@ def test_a_network_that_sees_the_same_by_another_name_is_trained_once(options):
     names = ("resnet-small@32", "resnet-small", "vit", "resnet-small@16", "vit@32")
     plan = planned(replace(options, architectures=names))
     assert plan.architectures == ("resnet-small@32", "vit", "resnet-small@16")
+
+
+def test_only_pictures_that_are_chosen_are_decoded(options, monkeypatch, tmp_path):
+    monkeypatch.setattr(folders, "prepare", counting := Counting(folders.prepare))
+    few = gather(options.clean, 32, None, 6)
+    held = {path for path in counting.paths if path not in few.files}
+    assert (len(few.files), len(few.test), len(counting.paths)) == (6, len(held), 6 + len(held))
+    assert torch.bincount(few.train.labels).tolist() == [2, 2, 2]
+    everything = gather(options.clean, 32, None, None)
+    assert set(few.names) < set(everything.names)
+    assert torch.equal(few.test.pixels, everything.test.pixels)
+    larger = gather(options.clean, 16, None, None)  # the same, at whatever size they are read
+    assert larger.names == everything.names
+    for n, name in enumerate(few.names):
+        alone = Image.open(options.clean / name)
+        assert np.array_equal(few.train.pixels[n].permute(1, 2, 0).numpy(), np.asarray(alone))
+    counting.paths.clear()
+    given = gather(options.clean, 32, draw(tmp_path / "test", per_class=2, seed=7), 3)
+    assert (len(given.files), len(given.test), len(counting.paths)) == (3, 6, 9)
+
+
+def test_copies_of_a_file_are_never_on_both_sides(options):
+    for path in sorted(options.clean.glob("*/*.png")):
+        shutil.copy(path, path.with_stem(f"copy of {path.stem}"))
+    clean = gather(options.clean, 32, None, None)
+    assert clean.duplicates == 0
+    assert len(clean.train) + len(clean.test) == 36
 
 
 def test_held_out_pictures_found_in_training_raise_a_flag(options):

@@ -4,6 +4,7 @@ import glob
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -13,9 +14,10 @@ from unlearn.audits.arms import split
 from unlearn.datasets.cifar import find_cifar
 from unlearn.datasets.folders import (
     Change,
-    Loaded,
+    LabelledFiles,
     find_files,
     load_classes,
+    load_files,
     load_labelled,
     load_squares,
     pick_evenly,
@@ -112,58 +114,67 @@ def gather(
     the folder's own pictures and those of another, whatever folders are in them. Raises
     UsageProblem for data without classes or a split that leaves nothing.
     """
+    choose = partial(_chosen, test=test, pictures=pictures)
     if against is not None:
-        loaded = _own_and_others(folder, against, size)
+        loaded = load_files(folder, _own_and_others(folder, against), size, choose)
     else:
-        loaded = load_labelled(folder, None if find_cifar(folder) else size, labels)
-    data, names, unreadable = loaded.data, loaded.names, loaded.unreadable
+        loaded = load_labelled(folder, None if find_cifar(folder) else size, labels, choose)
+    data, held, unreadable = loaded.data, loaded.test, loaded.unreadable
     said = (f"Labels: {loaded.found}", *loaded.notices)
     if isinstance(test, Path):
         extra = load_classes(test, data.classes, data.size, "auto" if against else labels)
-        kept, held = torch.arange(len(data)), extra.data
+        held = extra.data
         unreadable += extra.unreadable
         said += extra.notices
-    elif loaded.test is not None and test is None:
-        kept, held = torch.arange(len(data)), loaded.test
-    else:
-        kept, held_out = split(data, test or Fraction(1, 5))
-        held = data.subset(held_out)
-    if pictures is not None and pictures < len(kept):
-        kept = kept[pick_evenly(data.subset(kept), pictures, seed=0)]
-    _check_classes(data.subset(kept), held)
-    names = tuple(names[n] for n in kept.tolist()) if names else ()
+    if held is None:
+        held = data.subset(torch.arange(0))
+    _check_classes(data, held)
     return CleanPictures(
         folder=folder,
-        train=data.subset(kept),
+        train=data,
         test=held,
-        names=names,
+        names=loaded.names,
         unreadable=unreadable,
         said=said,
     )
 
 
-def _own_and_others(folder: Path, against: Path, size: int | None) -> Loaded:
-    """Read two folders as two classes; raises UsageProblem for what is no folder of pictures."""
-    own = load_labelled(folder, size, "one")
-    others = load_labelled(against, own.data.size, "one")
-    if not own.names or not others.names:
-        raise UsageProblem("--against compares two folders of pictures; an archive has classes")
+def _chosen(
+    data: LabelledPictures, others: int, *, test: Path | Fraction | None, pictures: int | None
+) -> tuple[Tensor, Tensor | None]:
+    """Return the numbers to train on and those to hold out, None if others are to be tried."""
+    kept, held = torch.arange(len(data)), None
+    if isinstance(test, Fraction) or (test is None and not others):
+        kept, held = split(data, test or Fraction(1, 5))
+    if pictures is not None and pictures < len(kept):
+        kept = kept[pick_evenly(data.subset(kept), pictures, seed=0)]
+    return kept, held
+
+
+def _own_and_others(folder: Path, against: Path) -> LabelledFiles:
+    """Find two folders as two classes; raises UsageProblem for what is no folder of pictures."""
+    for path in (folder, against):
+        if not path.is_dir():
+            raise UsageProblem(f"{printable(path)}: no such folder")
+        if find_cifar(path):
+            raise UsageProblem("--against compares two folders of pictures; an archive has classes")
+    own, others = find_files(folder, "one"), find_files(against, "one")
     folders = (folder.resolve(), against.resolve())
     classes = tuple(path.name for path in folders)
     if len(set(classes)) < 2:
         classes = tuple(f"{path.parent.name}/{path.name}" for path in folders)
-    counts = (len(own.names), len(others.names))
-    data = LabelledPictures(
-        torch.cat((own.data.pixels, others.data.pixels)),
-        torch.arange(2).repeat_interleave(torch.tensor(counts)),
+    counts = (len(own.train), len(others.train))
+    theirs = [
+        (replace(source, relative=str(folders[1] / source.relative)), 1)
+        for source, _ in others.train
+    ]
+    return LabelledFiles(
         classes,
-    )
-    return Loaded(
-        data,
-        None,
+        (*own.train, *theirs),
+        (),
         own.unreadable + others.unreadable,
-        own.names + tuple(str(folders[1] / name) for name in others.names),
         class_list(dict(zip(classes, counts, strict=True)), "from two folders"),
+        (),
     )
 
 

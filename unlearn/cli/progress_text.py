@@ -105,7 +105,7 @@ def _cost(started: Started, seconds: float | None) -> str:
     kinds = f"{', '.join(formats)} or {last}" if formats else last
     parts = [count_text(started.pending)]
     if seconds is not None:
-        parts.append(f"about {duration_text(seconds)}")
+        parts.append(f"about {duration_text(max(1, seconds))}")
     parts.append(f"about {size_text(started.needed_bytes)} as {kinds}")
     return f"To protect: {', '.join(parts)} ({size_text(started.free_bytes)} free)"
 

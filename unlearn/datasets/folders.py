@@ -18,6 +18,7 @@ from unlearn.datasets.cifar import find_cifar, load_cifar
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import NothingFound, PictureError, UsageProblem
 from unlearn.files.tars import opened
+from unlearn.files.replace import file_sha256
 from unlearn.pictures.decoded import Preparation, eight_bit
 from unlearn.pictures.read import prepare
 from unlearn.rng import Rng, id_of_digest
@@ -25,7 +26,11 @@ from unlearn.sources.labels import LOOSE_CLASS, class_list, find_labelled, singl
 from unlearn.sources.scan import Source
 
 Change = Callable[[Image.Image, int], Image.Image]  # an RGB picture at full size, its own seed
+# Gets pictures by labels and ids, and how many others are for trying; returns which to train on
+# and which to hold out, None if those others are to be tried.
+Choose = Callable[[LabelledPictures, int], tuple[Tensor, Tensor | None]]
 _SMALL, _AUTOMATIC = 32, 64
+_NONE = "0" * 64  # the digest of a file that cannot be read
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,17 @@ class LabelledFiles:
     notices: tuple[str, ...]
 
 
-def load_labelled(folder: Path, image_size: int | None = None, labels: str = "auto") -> Loaded:
+def load_labelled(
+    folder: Path,
+    image_size: int | None = None,
+    labels: str = "auto",
+    choose: Choose | None = None,
+) -> Loaded:
     """Read a labelled folder as squares of image_size (None: 32 or 64, whichever fits).
 
-    Pictures are shrunk to the size on their short side and cut to the centre square. Raises
-    UsageProblem if the folder holds no classes and labels does not ask for one, NothingFound if
-    they hold no pictures.
+    Pictures are shrunk to the size on their short side and cut to the centre square. Of a folder,
+    only what `choose` takes is decoded. Raises UsageProblem if the folder holds no classes and
+    labels does not ask for one, NothingFound if they hold no pictures.
     """
     if not folder.is_dir():
         raise UsageProblem(f"{folder}: no such folder")
@@ -75,22 +85,50 @@ def load_labelled(folder: Path, image_size: int | None = None, labels: str = "au
         data, own_test = load_cifar(archive)
         counts = data.labels.bincount(minlength=len(data.classes)).tolist()
         found = class_list(dict(zip(data.classes, counts, strict=True)), "from the archive")
-        return Loaded(data, own_test, found=found)
+        if choose is None:
+            return Loaded(data, own_test, found=found)
+        kept, held = choose(data, 0 if own_test is None else len(own_test))
+        test = own_test if held is None else data.subset(held)
+        return Loaded(data.subset(kept), test, found=found)
     files = find_files(folder, labels)
     if len(files.classes) < 2 and labels != "one":
         raise UsageProblem(
             f"{folder}: labelled data needs at least two class folders with pictures in them, "
             f"found {len(files.classes)}"
         )
+    return load_files(folder, files, image_size, choose)
+
+
+def load_files(
+    folder: Path, files: LabelledFiles, image_size: int | None, choose: Choose | None
+) -> Loaded:
+    """Read the files of a folder, as load_labelled does; raises NothingFound for no picture."""
     size = image_size or _fitting_size([source.path for source, _ in files.train])
-    loaded = _read(folder, files.classes, files.train, size)
-    test = _read(folder, files.classes, files.test, size) if files.test else None
+    train, test = files.train, files.test
+    if choose is not None:
+        kept, held = choose(_listed(files), len(test))
+        test = test if held is None else tuple(train[n] for n in held.tolist())
+        train = tuple(train[n] for n in kept.tolist())
+    loaded = _read(folder, files.classes, train, size)
+    tried = _read(folder, files.classes, test, size) if test else None
     return replace(
         loaded,
-        test=test.data if test else None,
-        unreadable=files.unreadable + loaded.unreadable + (test.unreadable if test else ()),
+        test=tried.data if tried else None,
+        unreadable=files.unreadable + loaded.unreadable + (tried.unreadable if tried else ()),
         found=files.found,
         notices=files.notices,
+    )
+
+
+def _listed(files: LabelledFiles) -> LabelledPictures:
+    """Return the training files as pictures without pixels, whose ids are of the files' bytes."""
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        digests = list(pool.map(file_sha256, (source.path for source, _ in files.train)))
+    return LabelledPictures(
+        torch.empty(len(digests), 3, 0, 0, dtype=torch.uint8),
+        torch.tensor([number for _, number in files.train], dtype=torch.int64),
+        files.classes,
+        torch.tensor([id_of_digest(digest or _NONE) for digest in digests], dtype=torch.int64),
     )
 
 
