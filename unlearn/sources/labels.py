@@ -251,8 +251,8 @@ def _parts(
         returning = Counter(name for top in kinds for name in inner[top])
         shared = sorted(name for name, count in returning.items() if count > 1)
         # One part with classes, and beside it folders with pictures of none (train, unlabeled).
-        loose = {place[0] for place in places if len(place) == 1}
-        if len(kinds) == 1 and loose == set(tops) - set(kinds) and not any(map(inner.get, loose)):
+        bare = {place[0] for place in places if len(place) == 1}
+        if len(kinds) == 1 and bare == set(tops) - set(kinds) and not any(map(inner.get, bare)):
             shared = sorted(inner[next(iter(kinds))])
         if len(shared) > 1 and not explicit:
             raise UsageProblem(_more_than_parts(tops, kinds, shared))
