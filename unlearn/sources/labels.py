@@ -282,7 +282,7 @@ def _without_wrappers(places: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, 
 
     It is called as the part is (seg_train/seg_train) or by a word that says nothing (images).
     """
-    while all(len(place) > 2 for place in places):
+    while places and all(len(place) > 2 for place in places):
         if not all(
             len(names) == 1 and (top in names or _FILLER.fullmatch(min(names).lower()))
             for top, names in _inside(places).items()
