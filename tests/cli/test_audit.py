@@ -40,6 +40,16 @@ def test_it_says_what_it_does_and_what_came_out(line, tmp_path, capsys):
     assert (tmp_path / "report/report.html").read_text().startswith("<!doctype html>")
 
 
+def test_an_audit_that_is_finished_costs_nothing_more(line, capsys):
+    assert run(line) == 0
+    first = capsys.readouterr()
+    assert run(line) == 0
+    text = capsys.readouterr()
+    assert text.out == first.out
+    said = "4 victims, all finished before: resnet-small; rho-a 0; countermeasures none; 1 seed"
+    assert text.err.splitlines()[-1] == said
+
+
 def test_labels_of_an_audit_come_from_where_labels_of_protect_come_from(line, clean, capsys):
     (clean / "cats").rename(clean / "test"), (clean / "dogs").rename(clean / "Train")
     assert run(line) == 2

@@ -219,12 +219,16 @@ class _Teller:
             f"{' and '.join(map(str, plan.views))} px in {len(subject.classes)} classes; all "
             f"{subject.verified:,} copies verified, largest change {subject.largest_change}/255"
         )
-        going_on = f", {study.finished} of them finished before" if study.finished else ""
+        left = len(cells) - study.finished
+        earlier = f"{study.finished} of them" if left else "all"
+        going_on = f", {earlier} finished before" if study.finished else ""
         self.output.notice(
             f"{count(len(cells), 'victim')}{going_on}: {', '.join(plan.architectures)}; "
             f"rho-a {', '.join(map(radius_text, plan.rho_a))}; "
             f"countermeasures {', '.join(plan.countermeasures)}; {count(len(plan.seeds), 'seed')}"
         )
+        if not left:
+            return
         seconds, workers = study.costs.seconds(study.workers), max(1, study.workers)
         at_a_time = f" with {workers} victims at a time" if workers > 1 else ""
         self.output.notice(
