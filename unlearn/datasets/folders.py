@@ -17,8 +17,8 @@ from unlearn.datasets import stored
 from unlearn.datasets.cifar import find_cifar, load_cifar
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import NothingFound, PictureError, UsageProblem
-from unlearn.files.tars import opened
 from unlearn.files.replace import file_sha256
+from unlearn.files.tars import opened
 from unlearn.pictures.decoded import Preparation, eight_bit
 from unlearn.pictures.read import prepare
 from unlearn.rng import Rng, id_of_digest
