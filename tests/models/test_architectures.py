@@ -3,6 +3,7 @@ import functools
 import pytest
 import torch
 from torch import nn
+from torchvision.models.resnet import BasicBlock
 
 from tests.support.making import (
     count_parameters,
@@ -15,6 +16,7 @@ from tests.support.making import (
 from unlearn.errors import UsageProblem
 from unlearn.models import ARCHITECTURES, build_classifier, check_architecture, check_picture_size
 from unlearn.models.classifier import Classifier, Normalise, channels_last
+from unlearn.models.resnet import Block
 from unlearn.models.vit import WIDTH, positions
 from unlearn.objectives import cross_entropy
 
@@ -252,3 +254,16 @@ def test_sizes_that_a_network_cannot_take_are_refused(name, side, least):
 
 def test_networks_that_plan_with_numbers_pass_the_check_of_sizes():
     check_picture_size("torchvision:regnet_x_400mf", 32)
+
+
+@pytest.mark.parametrize(("inside", "stride"), [(16, 1), (8, 2)])
+def test_the_block_of_the_small_networks_is_that_of_torchvision(inside, stride):
+    skip = nn.Conv2d(inside, 16, 1, stride) if stride > 1 else None
+    theirs, ours = (
+        seeded(lambda kind=kind: kind(inside, 16, stride, skip)) for kind in (BasicBlock, Block)
+    )
+    assert [(k, v.tolist()) for k, v in ours.state_dict().items()] == [
+        (k, v.tolist()) for k, v in theirs.state_dict().items()
+    ]
+    maps = torch.rand(2, inside, 8, 8)
+    assert torch.equal(ours(maps), theirs(maps))

@@ -905,6 +905,17 @@ def test_workers_do_not_load_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_the_bundled_generator_loads_neither_torchvision_nor_the_compiler():
+    code = (
+        "import sys; from unlearn.generators.catalogue import resolve\n"
+        "from unlearn.protection.run import load_generator\n"
+        "load_generator(resolve('base'), 'cpu')\n"
+        "sys.exit(str({'torchvision', 'torch._dynamo', 'sympy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False, text=True)
+    assert done.stderr.strip() == "set()"
+
+
 def test_a_worker_ignores_interrupts_and_leaves_with_its_parent(monkeypatch):
     handler = signal.getsignal(signal.SIGINT)
     silenced = []

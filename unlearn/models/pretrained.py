@@ -13,7 +13,6 @@ from typing import Any, cast
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torchvision import models
 
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.models.classifier import Classifier, Normalise
@@ -96,6 +95,8 @@ class FrozenBody(nn.Module):
 
 def default_weights(name: str) -> Any:
     """Return torchvision's default weights of a network, or those that take 224 pixels."""
+    from torchvision import models
+
     choices = models.get_model_weights(name)
     return min([choices.DEFAULT, *choices], key=lambda choice: max(choice.meta["min_size"]) > 224)
 

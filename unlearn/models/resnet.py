@@ -1,28 +1,40 @@
 """Residual networks (He et al., 2016): ResNet-18 and -50 with both stems, and narrow forms."""
 
-from torch import nn
-from torchvision.models.resnet import BasicBlock, ResNet, conv1x1, resnet18, resnet50
+from typing import TYPE_CHECKING, cast
+
+from torch import Tensor, nn
 
 from unlearn.models.classifier import Classifier
+
+if TYPE_CHECKING:
+    from torchvision.models import ResNet
 
 
 def resnet18_cifar(classes: int) -> Classifier:
     """Return ResNet-18 with the 3x3 stem of the CIFAR literature, for small pictures."""
+    from torchvision.models import resnet18
+
     return _from_torchvision(_with_small_stem(resnet18(num_classes=classes)), classes)
 
 
 def resnet18_imagenet(classes: int) -> Classifier:
     """Return ResNet-18 with its usual 7x7 stem and max-pool, for photo-sized pictures."""
+    from torchvision.models import resnet18
+
     return _from_torchvision(resnet18(num_classes=classes), classes)
 
 
 def resnet50_cifar(classes: int) -> Classifier:
     """Return ResNet-50 with the 3x3 stem of the CIFAR literature, for small pictures."""
+    from torchvision.models import resnet50
+
     return _from_torchvision(_with_small_stem(resnet50(num_classes=classes)), classes)
 
 
 def resnet50_imagenet(classes: int) -> Classifier:
     """Return ResNet-50 with its usual 7x7 stem and max-pool, for photo-sized pictures."""
+    from torchvision.models import resnet50
+
     return _from_torchvision(resnet50(num_classes=classes), classes)
 
 
@@ -46,14 +58,36 @@ def resnet_small_imagenet(classes: int) -> Classifier:
     return _narrow(classes, widths=(16, 32, 64), blocks=1, stem=(7, 4))
 
 
-def _with_small_stem(network: ResNet) -> ResNet:
+class Block(nn.Module):
+    """Two 3x3 convolutions, each with batch norm, beside a skip connection.
+
+    It is torchvision's BasicBlock, with its names of weights. Of the networks here only those that
+    need more load torchvision, which takes as long as PyTorch itself.
+    """
+
+    def __init__(self, inside: int, width: int, stride: int, downsample: nn.Module | None) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inside, width, 3, stride, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.relu = nn.ReLU(inplace=True)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample = downsample
+
+    def forward(self, images: Tensor) -> Tensor:
+        changed = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(images)))))
+        changed += images if self.downsample is None else self.downsample(images)
+        return cast(Tensor, self.relu(changed))
+
+
+def _with_small_stem(network: "ResNet") -> "ResNet":
     network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
     nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
     network.maxpool = nn.Identity()
     return network
 
 
-def _from_torchvision(network: ResNet, classes: int) -> Classifier:
+def _from_torchvision(network: "ResNet", classes: int) -> Classifier:
     layers = [layer for name, layer in network.named_children() if name != "fc"]
     return Classifier(nn.Sequential(*layers, nn.Flatten()), network.fc.in_features, classes)
 
@@ -71,8 +105,9 @@ def _narrow(
             stride = 2 if stage and not block else 1
             skip = None
             if stride > 1 or inside != width:
-                skip = nn.Sequential(conv1x1(inside, width, stride), nn.BatchNorm2d(width))
-            layers.append(BasicBlock(inside, width, stride, skip))
+                across = nn.Conv2d(inside, width, 1, stride, bias=False)
+                skip = nn.Sequential(across, nn.BatchNorm2d(width))
+            layers.append(Block(inside, width, stride, skip))
             inside = width
     body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     for layer in body.modules():

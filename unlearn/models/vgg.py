@@ -3,7 +3,6 @@
 from typing import cast
 
 from torch import Tensor, nn
-from torchvision.models.vgg import cfgs, make_layers
 
 from unlearn.models.classifier import Classifier
 from unlearn.models.zoo import from_zoo
@@ -11,6 +10,8 @@ from unlearn.models.zoo import from_zoo
 
 def vgg16_cifar(classes: int) -> Classifier:
     """Return the CIFAR form: thirteen convolutions, pooling, and one linear layer."""
+    from torchvision.models.vgg import cfgs, make_layers
+
     features = make_layers(cfgs["D"], batch_norm=True)
     for layer in features:
         if isinstance(layer, nn.Conv2d):

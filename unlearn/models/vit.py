@@ -5,7 +5,6 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.vision_transformer import EncoderBlock
 
 from unlearn.models.classifier import Classifier
 from unlearn.models.zoo import from_zoo
@@ -31,6 +30,8 @@ class Patches(nn.Module):
     """
 
     def __init__(self) -> None:
+        from torchvision.models.vision_transformer import EncoderBlock
+
         super().__init__()
         self.patches = nn.Conv2d(3, WIDTH, PATCH, stride=PATCH)
         blocks = [

@@ -4,7 +4,6 @@ import difflib
 from dataclasses import dataclass
 
 from torch import nn
-from torchvision import models
 
 from unlearn.errors import UsageProblem
 from unlearn.models.classifier import Classifier
@@ -31,6 +30,8 @@ def from_zoo(name: str, classes: int) -> Classifier:
 
 def zoo_names() -> set[str]:
     """Return the names of torchvision's networks with a linear head."""
+    from torchvision import models
+
     return set(models.list_models(module=models)) - _WITHOUT_LINEAR_LAYER
 
 
@@ -46,6 +47,8 @@ def check_zoo_name(name: str) -> None:
 def zoo_body(name: str) -> Body:
     """Return a network of torchvision with fresh weights and without its heads."""
     check_zoo_name(name)
+    from torchvision import models
+
     network = models.get_model(name, weights=None, **_OPTIONS.get(name, {}))
     extra = [head for head in _EXTRA_HEADS if hasattr(network, head)]
     for head in extra:
