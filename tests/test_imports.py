@@ -24,7 +24,7 @@ LAYERS = (
     {"attack", "lossy", "datasets"},
     {"sources"},
     {"pictures", "device", "tensors", "together", "config", "settings_file"},
-    {"models", "keywords", "files", "workers", "demo"},
+    {"models", "keywords", "files", "forecast", "workers", "demo"},
     {"options"},
     {"radius"},
     {"errors", "rng", "objectives", "limits"},
@@ -32,6 +32,7 @@ LAYERS = (
 WITHOUT_TORCH = (
     "cli/",
     "files/",
+    "forecast",
     "generators/__init__",
     "generators/catalogue",
     "generators/header",

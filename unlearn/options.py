@@ -62,6 +62,19 @@ def read_bound(text: str) -> Radius:
     return radius
 
 
+_DURATION: Final = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)min)?(?:(\d+)s)?")
+
+
+def read_duration(text: str) -> float:
+    """Read a duration such as "8h", "1h30min" or "2d" in seconds; raises UsageProblem."""
+    found = _DURATION.fullmatch(text.replace(" ", "").lower())
+    numbers = [int(number or 0) for number in found.groups()] if found else []
+    seconds = sum(n * unit for n, unit in zip(numbers, (86_400, 3600, 60, 1), strict=False))
+    if not seconds:
+        raise UsageProblem(f"{text!r} is no duration; write 8h, 1h30min or 2d")
+    return float(seconds)
+
+
 def read_device(text: str) -> str:
     """Read a device name without asking PyTorch; whether the machine has it is found out later."""
     name = text.strip().lower()
@@ -134,3 +147,33 @@ CompileOption = Annotated[
         flag="--compile",
     ),
 ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """Whether to say what a run costs instead of running; raises UsageProblem for half of it."""
+
+    plan: Annotated[
+        bool,
+        Option(
+            "Only say what it costs: passes, time here and on an H100. Writes nothing.",
+            details="Time here is that of earlier runs, or of a short trial, whose rate is kept. "
+            "See [scale.md](scale.md#what-it-costs).",
+            in_file=False,
+        ),
+    ] = False
+    deadline: Annotated[
+        float | None,
+        Option(
+            "With --plan: how many machines it takes to be done in 8h, 1h30min or 2d.",
+            metavar="DURATION",
+            read=read_duration,
+            in_file=False,
+        ),
+    ] = None
+
+    def __post_init__(self) -> None:
+        if self.deadline is not None and not self.plan:
+            raise UsageProblem(
+                "--deadline belongs to --plan, which says how many machines it takes"
+            )

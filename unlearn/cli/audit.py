@@ -10,7 +10,7 @@ from unlearn.audits.options import AuditOptions
 from unlearn.cli.console import Output
 from unlearn.cli.meter import Meter, duration_text
 from unlearn.errors import UsageProblem
-from unlearn.options import NOISE, OUTPUT, VICTIMS, Option
+from unlearn.options import NOISE, OUTPUT, VICTIMS, Option, PlanOptions
 from unlearn.radius import parse_fraction
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def audit(
     compare: CompareOption = None,
     fail_above: FailAboveOption = None,
     estimate: EstimateOption = False,
+    planning: PlanOptions,
     output: Output,
 ) -> int:
     """Train the copier's models on clean and on protected pictures, and report what they learned.
@@ -91,6 +92,10 @@ def audit(
     Clean and placebo controls are trained beside. The report says how well each victim tells clean
     held-out pictures apart, which is what a copier wants: lower is better protection.
     """
+    if planning.plan:
+        if compare is not None or estimate:
+            raise UsageProblem("--plan is for one audit; leave out --compare and --estimate")
+        return _plan(options, planning.deadline, output)
     if estimate:
         return _estimate(options, output)
     options = replace(options, command=shlex.join(["unlearn", *sys.argv[1:]]))
@@ -102,6 +107,18 @@ def audit(
             "--fail-above"
         )
     return _compare(options, compare, output)
+
+
+def _plan(options: AuditOptions, deadline: float | None, output: Output) -> int:
+    """Say what the victims cost."""
+    from unlearn.audits.forecast import forecast
+    from unlearn.cli.forecast_text import print_forecast
+
+    besides = "" if options.protected else "making the copies; see protect --plan"
+    if options.method is not None:
+        besides = "the generator and the copies; see train-generator --plan and protect --plan"
+    print_forecast("audit", forecast(options), deadline, output, besides)
+    return 0
 
 
 def _estimate(options: AuditOptions, output: Output) -> int:
@@ -120,14 +137,18 @@ def _estimate(options: AuditOptions, output: Output) -> int:
 def _run(options: AuditOptions, output: Output, fail_above: float | None) -> int:
     """Run the workflow with progress on standard error, and print its account."""
     from unlearn.audits import run as workflow
+    from unlearn.audits.forecast import keep_pace
     from unlearn.audits.render import as_object
     from unlearn.cli.audit_text import print_report
 
     with output.meter("Auditing", None) as meter:
-        report = workflow.audit(options, _Teller(output, meter).hear)
+        teller = _Teller(output, meter)
+        report = workflow.audit(options, teller.hear)
     if report is None:
         output.notice(_STOPPED)
         return 130
+    if teller.study is not None and not teller.study.finished:
+        keep_pace(teller.study, report.results)
     output.emit(as_object(report))
     print_report(report, output)
     output.result(f"Report       {options.out / 'report.html'}  (also .json, .csv)")
@@ -178,6 +199,7 @@ class _Teller:
     def __init__(self, output: Output, meter: Meter) -> None:
         self.output = output
         self.meter = meter
+        self.study: Study | None = None
 
     def hear(self, event: "Event | Study | CellsProgress | Part") -> None:
         """Tell one event."""
@@ -208,7 +230,7 @@ class _Teller:
         """Say what is trained and what it costs."""
         from unlearn.audits.render.words import count, radius_text
 
-        plan, subject = study.plan, study.subject
+        self.study, plan, subject = study, study.plan, study.subject
         cells = plan.cells()
         self.output.notice(
             f"unlearn {__version__} · audit of {subject.protection} · rho {subject.rho} · "

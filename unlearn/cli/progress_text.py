@@ -1,27 +1,22 @@
 """What `unlearn protect` says while it works: what is found, what it will cost, how far it is."""
 
 from collections.abc import Iterator
-from time import monotonic
 from typing import Final
 
 from unlearn import __version__
 from unlearn.cli.console import Output
 from unlearn.cli.meter import Meter, duration_text
 from unlearn.cli.protect_text import count_text
-from unlearn.files.pace import remember, seconds_each
 from unlearn.files.text import printable, size_text
 from unlearn.protection.events import Event, Notice, Progress, Started
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.options import ProtectOptions
-from unlearn.protection.plan import PlannedPicture
+from unlearn.protection.pace import Pace
 
 _ONE_KIND: Final = (
     "All {:,} pictures will carry the same kind of noise. Put pictures of different things into "
     "folders of their own, and each folder gets noise of its own"
 )
-_LEAST_KNOWN: Final = 3  # pictures after the first, for a pace that is worth keeping
-_LEAST_SECONDS: Final = 1.0
-_EACH: Final = 0.1  # megapixels whose time any picture takes, however small; measured on a CPU
 
 
 class Telling:
@@ -31,10 +26,7 @@ class Telling:
         self.output = output
         self.meter = meter
         self.options = options
-        self._kind = ""
-        self._work: dict[str, float] = {}
-        self._whole = self._done = 0.0
-        self._first = self._last = (0, 0.0, 0.0)  # pictures, work and the time by then
+        self._pace: Pace | None = None
 
     def hear(self, event: Event) -> None:
         """Print one event."""
@@ -47,17 +39,13 @@ class Telling:
 
     def remember(self) -> None:
         """Keep the pace of this run for the first estimate of the next one."""
-        pictures, work, seconds = (b - a for a, b in zip(self._first, self._last, strict=True))
-        if pictures >= _LEAST_KNOWN and seconds >= _LEAST_SECONDS and not self.options.dry_run:
-            remember(self._kind, seconds / work)
+        if self._pace is not None and not self.options.dry_run:
+            self._pace.remember()
 
     def _begin(self, event: Started) -> None:
         """Say what is about to be done, and how long it takes if that is known."""
-        self._kind = f"protect {event.generator_sha256[:16]} {event.device} {self.options.workers}"
-        self._work = {picture.name: _work_of(picture) for picture in event.todo}
-        self._whole = sum(self._work.values())
-        each = None if self.options.dry_run else seconds_each(self._kind)
-        seconds = None if each is None else each * self._whole
+        self._pace = Pace(self.options, event)
+        seconds = None if self.options.dry_run else self._pace.expected_seconds
         self.meter.begin(self.meter.title, self.meter.unit, event.pending or None, seconds)
         for line in _opening(event):
             self.output.notice(line)
@@ -70,17 +58,12 @@ class Telling:
 
     def _progress(self, event: Progress) -> None:
         """Move the bar, and under --verbose print the picture's line."""
-        self._done += self._work.get(event.record.src, 0.0)
-        self._last = (event.done, self._done, monotonic())
-        self._first = self._last if event.done == 1 else self._first
         self.output.detail(_detail(event.record))
         note = f"{size_text(event.written_bytes)}  {printable(event.record.src)}"
-        self.meter.update(event.done, note, share=self._done / self._whole)
-
-
-def _work_of(picture: PlannedPicture) -> float:
-    """Return how much work a picture is, in megapixels."""
-    return picture.pixels / 1e6 + _EACH
+        if self._pace is None:  # never: a run says that it starts
+            return
+        self._pace.see(event)
+        self.meter.update(event.done, note, share=self._pace.share)
 
 
 def _opening(event: Started) -> Iterator[str]:

@@ -8,7 +8,7 @@ import typer
 
 from unlearn.cli.console import Output
 from unlearn.errors import UsageProblem
-from unlearn.options import NOISE, Option
+from unlearn.options import NOISE, Option, PlanOptions
 from unlearn.protection.options import NOTHING_GIVEN, STRENGTHS, ProtectOptions
 from unlearn.radius import Radius
 
@@ -29,6 +29,7 @@ def protect(
     options: ProtectOptions,
     *,
     strength: StrengthOption = None,
+    planning: PlanOptions,
     output: Output,
     context: typer.Context,
 ) -> int:
@@ -43,7 +44,14 @@ def protect(
     if options.merge is None and not options.inputs:
         raise UsageProblem(NOTHING_GIVEN)
     rho = _bound(options.rho, strength, context)
-    return _run(replace(options, rho=rho, argv=tuple(sys.argv[1:])), output)
+    options = replace(options, rho=rho, argv=tuple(sys.argv[1:]))
+    if not planning.plan:
+        return _run(options, output)
+    from unlearn.cli.forecast_text import print_forecast
+    from unlearn.protection.forecast import forecast
+
+    print_forecast("protect", forecast(options), planning.deadline, output)
+    return 0
 
 
 def _bound(rho: Radius, strength: str | None, context: typer.Context) -> Radius:

@@ -15,6 +15,7 @@ from unlearn import __version__
 from unlearn.cli.console import Output
 from unlearn.cli.meter import Meter, duration_text
 from unlearn.generators.options import MethodOptions, TrainOptions
+from unlearn.options import PlanOptions
 
 if TYPE_CHECKING:
     from unlearn.generators.train import Resumed, Started, Stepped, TrainReport
@@ -28,7 +29,9 @@ _TERMS: Final = {
 }
 
 
-def train_generator(options: TrainOptions, wanted: MethodOptions, output: Output) -> int:
+def train_generator(
+    options: TrainOptions, wanted: MethodOptions, planning: PlanOptions, output: Output
+) -> int:
     """Train a noise generator from labelled pictures.
 
     unlearn train-generator ./photos --out gen.safetensors
@@ -45,11 +48,25 @@ def train_generator(options: TrainOptions, wanted: MethodOptions, output: Output
     rank = rank_here()
     if rank is not None and rank.number:  # the first one speaks for all
         output = Output(quiet=True, debug=output.debug)
+    if planning.plan:
+        return _plan(replace(options, method=method_of(wanted)), planning.deadline, output)
     command = shlex.join(["unlearn", *sys.argv[1:]])
     options = replace(options, method=method_of(wanted), command=command)
     with _stoppable(output) as stop, output.meter("Training", None, "steps") as meter:
-        trained = work(options, _Teller(output, meter, options), stop)
+        teller = _Teller(output, meter, options)
+        trained = work(options, teller, stop)
+    if rank is None:
+        teller.remember()
     _show(output, trained, options.data, options.out)
+    return 0
+
+
+def _plan(options: TrainOptions, deadline: float | None, output: Output) -> int:
+    """Say what the training costs."""
+    from unlearn.cli.forecast_text import print_forecast
+    from unlearn.generators.forecast import forecast
+
+    print_forecast("train-generator", forecast(options), deadline, output)
     return 0
 
 
@@ -80,6 +97,16 @@ class _Teller:
         self.first = 0
         self.last = ""
         self.began = time.monotonic()
+        self.kind, self.passes = "", 0
+        self.steps: list[tuple[int, float]] = []  # the first and the last, with their times
+
+    def remember(self) -> None:
+        """Keep how long a pass took, for the forecast of the next training like this."""
+        from unlearn.files.pace import remember
+
+        if self.passes and len(self.steps) > 1:
+            (first, began), (last, ended) = self.steps
+            remember(self.kind, (ended - began) / (last - first) / self.passes)
 
     def __call__(self, event: "Started | Resumed | Stepped") -> None:
         """Tell one event."""
@@ -95,6 +122,11 @@ class _Teller:
 
     def _started(self, event: "Started") -> None:
         """Say what is trained and what it costs."""
+        from unlearn.generators.forecast import pace_kind
+
+        architecture = self.options.architecture
+        self.kind = pace_kind(event.method, architecture, event.data.size, event.run)
+        self.passes = event.cost.training // max(1, event.cost.steps)  # a step
         data, method, cost = event.data, event.method, event.cost
         bound = "no bound of its own" if method.bound is None else f"rho {method.bound}"
         facts = [f"{name} {value}" for name, value in method.facts().items()]
@@ -131,6 +163,7 @@ class _Teller:
 
     def _stepped(self, event: "Stepped") -> None:
         """Move the bar; estimate the time from the first steps."""
+        self.steps = [*self.steps[:1], (event.step, time.monotonic())]
         taken = event.step - self.first
         if taken == _FIRST_STEPS and event.step < event.steps:
             left = (time.monotonic() - self.began) / taken * (event.steps - event.step)

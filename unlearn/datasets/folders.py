@@ -103,7 +103,7 @@ def load_files(
     folder: Path, files: LabelledFiles, image_size: int | None, choose: Choose | None
 ) -> Loaded:
     """Read the files of a folder, as load_labelled does; raises NothingFound for no picture."""
-    size = image_size or _fitting_size([source.path for source, _ in files.train])
+    size = image_size or fitting_size([source.path for source, _ in files.train])
     train, test = files.train, files.test
     if choose is not None:
         kept, held = choose(_listed(files), len(test))
@@ -149,7 +149,7 @@ def load_classes(
     wanted.sort(key=lambda pair: pair[1])
     others = [name for name in files.classes if name not in order]
     notices = (f"{folder}: not among the classes, left out: {', '.join(others)}",) if others else ()
-    size = image_size or _fitting_size([source.path for source, _ in wanted])
+    size = image_size or fitting_size([source.path for source, _ in wanted])
     loaded = _read(folder, classes, wanted, size)
     return replace(
         loaded,
@@ -268,7 +268,7 @@ def typical_side(files: Sequence[Path]) -> int | None:
     return sorted(sides)[len(sides) // 2] if sides else None
 
 
-def _fitting_size(files: Sequence[Path]) -> int:
+def fitting_size(files: Sequence[Path]) -> int:
     """Return 64, or 32 if the pictures are mostly smaller than 64."""
     side = typical_side(files)
     return _SMALL if side is not None and side < _AUTOMATIC else _AUTOMATIC

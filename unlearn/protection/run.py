@@ -77,6 +77,21 @@ def protect(options: ProtectOptions, report: Report) -> ProtectReport:
             packed(archive, result, report)
         return result
     began = time.monotonic()
+    options, header, ground = lay_out(options)
+    work = ground.work
+    idle = not (work.pending or work.outdated or work.tars or ground.plan.refused)
+    if options.dry_run or (idle and _has_ended(ground)):
+        check_space(ground.needed_bytes, ground.plan.out)
+        result = _look_through(ground, report)
+    else:
+        result = _write(ground, header, report)
+    if options.report_survival:
+        result = with_survival(result, ground.plan, options, report)
+    return replace(result, seconds=time.monotonic() - began)
+
+
+def lay_out(options: ProtectOptions) -> tuple[ProtectOptions, Header, Groundwork]:
+    """Return what a run will do, with its options made whole; raises as protect, writes nothing."""
     file = resolve(options.generator)
     options = replace(options, generator=str(file), generator_name=options.called)
     plan = _planned(options)
@@ -84,16 +99,7 @@ def protect(options: ProtectOptions, report: Report) -> ProtectReport:
     check_classes(plan.labelling, len(header.classes), options.called)
     options = _within_reach(options, header)
     ground = _lay_ground(options, plan, header, load_key(options.key, create=False))
-    work = ground.work
-    idle = not (work.pending or work.outdated or work.tars or plan.refused)
-    if options.dry_run or (idle and _has_ended(ground)):
-        check_space(ground.needed_bytes, plan.out)
-        result = _look_through(ground, report)
-    else:
-        result = _write(ground, header, report)
-    if options.report_survival:
-        result = with_survival(result, plan, options, report)
-    return replace(result, seconds=time.monotonic() - began)
+    return options, header, ground
 
 
 def _planned(options: ProtectOptions) -> Plan:
