@@ -365,7 +365,7 @@ def test_what_is_asked_of_one_run_alone_stands_in_no_file():
     known = tables()
     assert list(known) == ["protect", "audit", "train-generator"]
     asked = {name: {key for key in known[name] if known[name][key] == "line"} for name in known}
-    usual = {"help", "json", "debug"}
+    usual = {"help", "json", "debug", "plan", "deadline"}
     protect = usual | {"dry-run", "merge", "shard"}
     assert asked == {"protect": protect, "audit": usual | {"estimate"}, "train-generator": usual}
 

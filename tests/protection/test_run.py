@@ -1,6 +1,7 @@
 """Protect: what is written, what is not, and that sources and settings alone decide the bytes."""
 
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -898,6 +899,32 @@ def test_a_pool_that_breaks_while_a_worker_starts_is_known_as_broken(monkeypatch
     monkeypatch.setattr(pool_module.ProcessPoolExecutor, "submit", submit)
     with Pool(1) as pool, pytest.raises(BrokenProcessPool):
         pool.submit_shared(worker.read, None)
+
+
+def test_workers_start_while_the_generator_is_loaded(tmp_path, monkeypatch):
+    started = []
+
+    def load(_path, _device):
+        started.append(len(multiprocessing.active_children()))
+        return FakeGenerator(), "cpu"
+
+    monkeypatch.setattr(workflow, "load_generator", load)
+    make_photos(tmp_path / "photos")
+    assert run(tmp_path, workers=2).exit_code == 0
+    assert started == [2]
+    assert not multiprocessing.active_children()
+
+
+def test_workers_that_have_started_end_where_the_generator_cannot_be_loaded(tmp_path, monkeypatch):
+    def load(_path, _device):
+        raise EnvironmentProblem("PyTorch cannot be loaded")
+
+    monkeypatch.setattr(workflow, "load_generator", load)
+    make_photos(tmp_path / "photos")
+    with pytest.raises(EnvironmentProblem, match="PyTorch"):
+        run(tmp_path, workers=2)
+    assert not multiprocessing.active_children()
+    assert not (tmp_path / "protected").exists()
 
 
 def test_workers_do_not_load_torch():

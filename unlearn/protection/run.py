@@ -185,39 +185,38 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectReport:
     if options.shard is None:
         refuse_if_locked(plan.out, plan.records)
     check_space(ground.needed_bytes, plan.out)
-    generator, device = load_generator(Path(options.generator), options.device)
-    key = load_key(options.key, create=True)
-    with writing(plan.out, plan.records, options.shard):
-        if manifest_bytes(plan.records, options.shard) != ground.manifest.bytes:
-            plan = _planned(options)
-        if options.shard is None:
-            absorb(plan.records)
-        if ground.settings.key != key or plan is not ground.plan:
-            ground = _lay_ground(options, plan, header, key)
-        _announce(ground, device, report, by_class=generator.by_class)
-        manifest = ManifestWriter(plan.records, options.shard)
-        manifest.header(_run_header(ground, key, device))
-        recorder = ManifestRecorder(plan, ground.work.outdated, manifest, report)
-        noise = KeyedNoise.of(generator, key, ground.settings)
-        try:
-            return _run(Steps(ground, recorder, report, noise), manifest, device, report)
-        finally:
-            _tidy(ground)
+    with Pool(options.workers, options.batch_size, shared=ground.shared) as pool:
+        pool.start(len(ground.work.pending))  # beside the import of PyTorch
+        generator, device = load_generator(Path(options.generator), options.device)
+        pool.threads = threads_for(device, options.workers)
+        key = load_key(options.key, create=True)
+        with writing(plan.out, plan.records, options.shard):
+            if manifest_bytes(plan.records, options.shard) != ground.manifest.bytes:
+                plan = _planned(options)
+            if options.shard is None:
+                absorb(plan.records)
+            if ground.settings.key != key or plan is not ground.plan:
+                ground = _lay_ground(options, plan, header, key)
+            _announce(ground, device, report, by_class=generator.by_class)
+            manifest = ManifestWriter(plan.records, options.shard)
+            manifest.header(_run_header(ground, key, device))
+            recorder = ManifestRecorder(plan, ground.work.outdated, manifest, report)
+            noise = KeyedNoise.of(generator, key, ground.settings)
+            try:
+                return _run(Steps(ground, recorder, report, noise), manifest, pool, report)
+            finally:
+                _tidy(ground)
 
 
-def _run(steps: Steps, manifest: ManifestWriter, device: str, report: Report) -> ProtectReport:
-    """Do the pictures and their previews."""
+def _run(steps: Steps, manifest: ManifestWriter, pool: Pool, report: Report) -> ProtectReport:
+    """Do the pictures and their previews; the pool is closed in the end."""
     ground, options = steps.ground, steps.ground.options
-    threads = threads_for(device, options.workers)
     _tidy(ground)
     for record in refused_records(ground.plan):
         manifest.record(record)
     for tar in ground.work.tars:
         steps.pack(tar)
-    with (
-        _interruption(report) as interruption,
-        Pool(options.workers, options.batch_size, threads, ground.shared) as pool,
-    ):
+    with _interruption(report) as interruption, pool:
         Pipeline(pool, steps, lambda: interruption.requested or steps.stop).run(ground.work.pending)
         steps.raise_if_full()
         jobs = [] if interruption.requested or options.shard else steps.previews()

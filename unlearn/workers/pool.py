@@ -82,6 +82,15 @@ class Pool:
                     raise EnvironmentProblem(_NO_WORKERS.format(error.strerror)) from error
                 raise BrokenProcessPool("a worker died while another was started") from error
 
+    def start(self, most: int) -> None:
+        """Start up to so many workers now, which load what they need while this process goes on.
+
+        One that dies is noticed by the next task. Raises EnvironmentProblem as submit does.
+        """
+        with contextlib.suppress(BrokenProcessPool):
+            for _ in range(min(most, self.workers)):
+                self.submit(_nothing, None)
+
     def _started(self) -> ProcessPoolExecutor:
         """Return an executor that starts its workers by and by."""
         context = multiprocessing.get_context("spawn")
