@@ -72,7 +72,11 @@ def _cases(args: argparse.Namespace, work: Path) -> Iterator[tuple[str, list[str
             timings = json.loads((report / "report.json").read_text())["timings"]
             return float(sum(one["seconds"] for one in timings))
 
-        yield f"{epochs} epochs", [*line, *AUDIT, "--epochs", str(epochs)], victims
+        yield (
+            f"{epochs} epoch{'s' * (epochs > 1)}",
+            [*line, *AUDIT, "--epochs", str(epochs)],
+            victims,
+        )
 
 
 def _copied(data: Path, folder: Path, each: int) -> int:

@@ -54,7 +54,7 @@ def forecast(options: TrainOptions) -> Forecast:
     known_by, each = "at the rate last measured here", seconds_each(kind)
     if each is None:
         each = try_step(method, options.architecture, data, run, each_flops)
-        known_by = "no run here yet, and one step is too long for a trial"
+        known_by = "no run here yet, and one step cannot be tried"
         if each is not None:
             remember(kind, each)
             known_by = "from a trial of one step"
@@ -97,21 +97,23 @@ def pace_kind(method: Method, architecture: str, side: int, run: Run) -> str:
 def try_step(
     method: Method, architecture: str, data: Data, run: Run, each_flops: int
 ) -> float | None:
-    """Return the seconds of a pass in one step on drawn pictures, None if that takes too long.
+    """Return the seconds of a pass in one step on drawn pictures, None if it cannot be tried.
 
-    A step of few pictures tells how many make a good trial.
+    A step of few pictures tells how many make a good trial. Not every method takes drawn pictures,
+    and what costs a CPU too much is not begun.
     """
     short = with_at_most(method, 1)
     if short.cost(_FEWEST).training * each_flops > _MOST_FLOPS and run.device.type == "cpu":
         return None
     try:
-        _fit(short, architecture, data, run, _FEWEST)
-        seconds = _fit(short, architecture, data, run, _FEWEST)
-        affordable = int(_FEWEST * _TRIAL_SECONDS / seconds)
-        count = max(_FEWEST, min(affordable, _batch(short, short.cost(data.pictures))))
-        return _fit(short, architecture, data, run, count) / short.cost(count).training
+        count, seconds = _FEWEST, _fit(short, architecture, data, run, _FEWEST)
+        if seconds < _TRIAL_SECONDS:  # else it is a trial itself
+            affordable = int(count * _TRIAL_SECONDS / seconds)
+            count = max(count, min(affordable, _batch(short, short.cost(data.pictures))))
+            seconds = _fit(short, architecture, data, run, count)
+        return seconds / short.cost(count).training
     except UnlearnError:
-        return None  # pictures that are only drawn do not suit every method
+        return None
 
 
 def _batch(method: Method, cost: Cost) -> int:

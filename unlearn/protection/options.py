@@ -224,7 +224,8 @@ class ProtectOptions:
         bool,
         Option(
             "Check and count everything, write nothing.",
-            details="Names, labels, clashes and disk are checked, and every picture is read.",
+            details="Names, labels, clashes and disk are checked, and every picture is read. "
+            "What it costs in time is said by --plan.",
             short="-n",
             in_file=False,
         ),

@@ -99,6 +99,7 @@ def whole(files: list[Path], out: Path, bench: Bench, workers: int) -> float:
     options = ProtectOptions(
         inputs=(str(files[0].parent),),
         out=out,
+        format="png",  # as the stages write; a JPEG that is fitted into the bound takes far longer
         labels="one",
         key=key,
         device=str(bench.device),
