@@ -23,6 +23,7 @@ from unlearn.cli.app import run
 from unlearn.cli.visibility_text import visibility_lines
 from unlearn.files import places as disk_module
 from unlearn.files.text import size_text
+from unlearn.protection import pace
 from unlearn.protection import run as workflow
 from unlearn.protection.events import ProtectReport
 from unlearn.protection.manifest import PictureRecord
@@ -94,7 +95,7 @@ def test_the_first_estimate_is_that_of_the_run_before(here, capsys, monkeypatch)
     names = ["a.jpg", "b.png", "c.tif", "d.jpg", "e.jpg"]
     make_photos(here / "photos", names)
     ticks = itertools.count(100.0, 2.0)
-    monkeypatch.setattr(progress_text, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(pace, "monotonic", lambda: next(ticks))
     assert protect("photos", "--out", "one") == 0
     assert to_protect(capsys) == "To protect: 5 pictures, about 3.9 kB as JPEG, PNG or TIFF"
     make_photos(here / "more", [f"{n}{name}" for n in (1, 2) for name in names])
@@ -108,7 +109,7 @@ def test_the_first_estimate_is_that_of_the_run_before(here, capsys, monkeypatch)
 def test_large_pictures_are_expected_to_take_longer(here, capsys, monkeypatch):
     make_photos(here / "photos", ["a.png", "b.png", "c.png", "d.png"])
     ticks = itertools.count(0.0, 1.0)
-    monkeypatch.setattr(progress_text, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(pace, "monotonic", lambda: next(ticks))
     protect("photos", "--out", "one")
     capsys.readouterr()
     make_picture(here / "large" / "a.png", size=(1000, 1000))
