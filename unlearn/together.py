@@ -1,15 +1,18 @@
-"""One training by several processes: each takes its share of every batch, and all have one model.
+"""One work by several processes: how they meet, and how they take the steps of one training.
 
-Batches, random streams and steps are those of one process. What a sum over pictures decides is
-summed over the processes: gradients, terms of the loss, statistics of batch norm. So the weights
-are those of one process but for the order in which numbers are added.
+Of a training each takes its share of every batch, and all have one model. Batches, random streams
+and steps are those of one process. What a sum over pictures decides is summed over the processes:
+gradients, terms of the loss, statistics of batch norm. So the weights are those of one process but
+for the order in which numbers are added.
 """
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -18,24 +21,26 @@ from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.workers.ranks import Rank, rank_here
 
 _PATIENCE: Final = timedelta(minutes=30)  # of the others, while the first tries its surrogate
+_NO_END: Final = timedelta(days=365)  # what others do before all meet may take so long
+_POLL_SECONDS: Final = 0.2
+_alone: Final = ContextVar("alone", default=False)
+
+T = TypeVar("T")
 
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Rank]:
     """Join the other processes of this run, if there are; a run of one needs nothing.
 
-    Raises EnvironmentProblem where one of them is lost on the way.
+    Raises UsageProblem where no way leads to them, and EnvironmentProblem where one of them is lost
+    on the way.
     """
     rank = rank_here()
     if rank is None:
         yield Rank(0, 1, 0)
         return
     try:
-        distributed.init_process_group(
-            "nccl" if device.type == "cuda" else "gloo",
-            timeout=_PATIENCE,
-            device_id=device if device.type == "cuda" else None,
-        )
+        _join(rank, device)
         yield rank
     except RuntimeError as error:
         if not isinstance(error, distributed.DistError) and not _of_others(error):
@@ -45,8 +50,28 @@ def joined(device: torch.device) -> Iterator[Rank]:
             "again to go on from the last saved state"
         ) from error
     finally:
-        if distributed.is_initialized():
-            distributed.destroy_process_group()
+        leave()
+
+
+def _join(rank: Rank, device: torch.device) -> None:
+    """Find the other processes; raises UsageProblem where the environment does not say how."""
+    try:
+        distributed.init_process_group(
+            "nccl" if device.type == "cuda" else "gloo",
+            timeout=_PATIENCE,
+            device_id=device if device.type == "cuda" else None,
+        )
+    except ValueError as error:
+        raise UsageProblem(
+            f"rank {rank.number} of {rank.count} cannot find the others: {error}; start all with "
+            "torchrun"
+        ) from error
+
+
+def leave() -> None:
+    """Leave the other processes; whoever waits for this one learns it at once."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _of_others(error: Exception) -> bool:
@@ -55,23 +80,64 @@ def _of_others(error: Exception) -> bool:
     return any(word in str(error) for word in words)
 
 
-def count() -> int:
-    """Return how many processes take the steps."""
+def size() -> int:
+    """Return how many processes are joined."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def count() -> int:
+    """Return how many processes take the steps of a training."""
+    return 1 if _alone.get() else size()
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Let this process, joined or not, take the steps of its trainings alone."""
+    before = _alone.set(True)
+    try:
+        yield
+    finally:
+        _alone.reset(before)
 
 
 def check_alike(fingerprint: str) -> None:
     """Raise UsageProblem unless all processes have the same data and settings."""
-    if count() == 1:
-        return
-    found: list[str | None] = [None] * count()
-    distributed.all_gather_object(found, fingerprint)
+    found = gathered(fingerprint)
     other = next((number for number, one in enumerate(found) if one != found[0]), None)
     if other is not None:
         raise UsageProblem(
             f"rank {other} has other data, settings or versions than rank 0; start all with one "
             "line, on the same files"
         )
+
+
+def gathered(value: T) -> list[T]:
+    """Return what each process has, in order of their numbers."""
+    found = [value] * size()
+    if size() > 1:
+        distributed.all_gather_object(found, value)
+    return found
+
+
+def from_first(value: T) -> T:
+    """Return what the first process has."""
+    held = [value]
+    if size() > 1:
+        distributed.broadcast_object_list(held)
+    return held[0]
+
+
+def meet(meanwhile: Callable[[], None]) -> None:
+    """Wait, however long it takes, until all processes are here, and do something meanwhile."""
+    if size() == 1:
+        return
+    options = distributed.BarrierOptions()
+    options.timeout = _NO_END
+    work = distributed.group.WORLD.barrier(options)
+    while not work.is_completed():
+        meanwhile()
+        time.sleep(_POLL_SECONDS)
+    work.wait()
 
 
 def any_of(wanted: bool) -> bool:  # noqa: FBT001 - what is asked

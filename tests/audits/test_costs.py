@@ -4,10 +4,12 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from tests.support.making import CPU
+from tests.support.making import CPU, few_examples
 from unlearn.audits.budgets import BUDGETS, budget_of, trained_by
-from unlearn.audits.costs import Costs, estimate, seen
+from unlearn.audits.costs import Costs, dealt, estimate, seen
 from unlearn.audits.plan import WHOLE, AuditPlan, Cell, Training
 from unlearn.audits.worker import file_name
 from unlearn.errors import UsageProblem
@@ -106,3 +108,24 @@ def test_a_network_that_sees_more_of_a_photo_costs_more():
     plan = AuditPlan(Training(16, 64, epochs=1), ("resnet-small", "resnet-small@64"), (NONE,))
     costs = {cell.architecture: cost for cell, cost in estimate(plan, 8, "ab", CPU).by_cell.items()}
     assert costs["resnet-small@64"] > costs["resnet-small"]
+
+
+@few_examples
+@given(st.lists(st.floats(0.1, 100), max_size=12), st.integers(1, 5))
+def test_cells_are_dealt_so_that_no_rank_could_have_stopped_a_cell_earlier(seconds, ranks):
+    cells = [cell(seed=n) for n in range(len(seconds))]
+    by_cell = dict(zip(cells, seconds, strict=True))
+    hands = dealt(cells, by_cell, ranks)
+    assert sorted((c for hand in hands for c in hand), key=cells.index) == cells
+    assert len(hands) == ranks
+    for hand in hands:
+        assert hand == sorted(hand, key=cells.index)
+    loads = [sum(by_cell[c] for c in hand) for hand in hands]
+    for hand, load in zip(hands, loads, strict=True):
+        if hand:  # its shortest was dealt last, when it had least to do
+            assert load - min(by_cell[c] for c in hand) <= min(loads) + 1e-9
+
+
+def test_the_longest_cells_are_dealt_first():
+    costs = {cell(seed=n): cost for n, cost in enumerate((1, 1, 1, 3))}
+    assert [[c.seed for c in hand] for hand in dealt(list(costs), costs, 2)] == [[3], [0, 1, 2]]

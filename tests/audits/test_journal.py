@@ -108,3 +108,26 @@ def test_a_journal_that_cannot_be_written_says_so(tmp_path):
         Journal(blocked / "journal.jsonl", "plan").append(FIRST)
     with pytest.raises(EnvironmentProblem, match="cannot be read"):
         Journal(tmp_path, "plan")
+
+
+def test_the_first_rank_takes_in_what_others_have_finished(written):
+    third = make_result(make_cell(seed=103), 0.7)
+    other = Journal(written, "plan").of_rank(2)
+    journal = Journal(written, "plan")
+    assert journal.of_others() == []
+    other.append(SECOND), other.append(third)
+    assert journal.of_others() == [third]
+    assert journal.of_others() == []  # said once
+    assert other.path.name == "journal.2.jsonl"
+    Journal(written, "plan").absorb()
+    assert results(written) == [FIRST, SECOND, third]
+    assert [path.name for path in written.parent.iterdir()] == ["journal.jsonl"]
+
+
+def test_what_a_rank_has_left_of_another_plan_is_refused_and_left_alone(written):
+    part = written.with_name("journal.1.jsonl")
+    Journal(part, "another plan").append(FIRST)
+    before = part.read_bytes()
+    with pytest.raises(UsageProblem, match="other settings or pictures"):
+        Journal(written, "plan").absorb()
+    assert part.read_bytes() == before

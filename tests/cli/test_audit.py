@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.bars import make_cell, make_result
 from tests.support.reports import smallest
+from unlearn.audits.options import AuditOptions
 from unlearn.audits.plan import AuditPlan, Training
 from unlearn.cli.app import run
 from unlearn.cli.audit import read_accuracy
@@ -190,3 +191,20 @@ def test_a_stopped_audit_goes_on_and_ends_with_the_same_numbers(line, tmp_path, 
         assert process.wait(60) in (-stop, 130, 0)
     subprocess.run([*program, *other], check=True, capture_output=True)
     assert report(tmp_path / "other") == report(tmp_path / "report")
+
+
+@pytest.mark.parametrize(("rank", "code", "said"), [("0", 130, "Stopped."), ("1", 0, "")])
+def test_the_first_rank_speaks_for_all(line, monkeypatch, capsys, rank, code, said):
+    monkeypatch.setattr("unlearn.audits.run.audit", lambda *_: None)
+    monkeypatch.setenv("RANK", rank), monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run([*line, "--json", "--fail-above", "0"]) == code
+    text = capsys.readouterr()
+    assert text.out == ""
+    assert text.err.startswith(said)
+    assert bool(text.err) == bool(said)
+
+
+def test_ranks_train_one_victim_at_a_time_unless_told_otherwise(monkeypatch, tmp_path):
+    monkeypatch.setenv("RANK", "1"), monkeypatch.setenv("WORLD_SIZE", "2")
+    assert AuditOptions(clean=tmp_path).workers == 1
+    assert AuditOptions(clean=tmp_path, workers=3).workers == 3

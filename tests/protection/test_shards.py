@@ -366,15 +366,61 @@ def test_ranks_share_the_work_and_the_last_one_merges(tmp_path, photos):
     [
         ({}, None),
         ({"RANK": "0", "WORLD_SIZE": "1"}, None),
-        ({"RANK": "2", "WORLD_SIZE": "2"}, None),
-        ({"RANK": "x", "WORLD_SIZE": "2"}, None),
-        ({"WORLD_SIZE": "2"}, None),
+        ({"RANK": "ace"}, None),  # a word that others use too
         ({"RANK": "3", "WORLD_SIZE": "8", "LOCAL_RANK": "1"}, Rank(3, 8, 1)),
     ],
 )
 def test_a_process_is_a_rank_only_if_it_is_one_of_several(monkeypatch, variables, rank):
-    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+    set_ranks(monkeypatch, variables)
+    assert rank_here() == rank
+
+
+def set_ranks(monkeypatch, variables):
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert rank_here() == rank
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        *[{"RANK": "2", "WORLD_SIZE": "2"}, {"RANK": "x", "WORLD_SIZE": "2"}],
+        *[{"RANK": "-1", "WORLD_SIZE": "2"}, {"RANK": "0", "WORLD_SIZE": "0"}],
+        *[{"RANK": "0", "WORLD_SIZE": "two"}, {"WORLD_SIZE": "2"}, {"RANK": "1", "WORLD_SIZE": ""}],
+    ],
+)
+@pytest.mark.parametrize("command", ["protect", "audit", "train-generator"])
+def test_ranks_that_make_no_sense_are_refused_in_one_line(
+    tmp_path, photos, monkeypatch, capsys, variables, command
+):
+    set_ranks(monkeypatch, variables)
+    out = tmp_path / "out.safetensors"
+    assert command_line([command, str(photos), "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "name no process of a run" in said
+    assert list(tmp_path.iterdir()) == [photos]
+
+
+@pytest.mark.parametrize("command", ["audit", "train-generator"])
+def test_ranks_that_cannot_find_each_other_are_refused_in_one_line(
+    tmp_path, photos, monkeypatch, capsys, command
+):
+    set_ranks(monkeypatch, {"RANK": "0", "WORLD_SIZE": "2"})
+    out = tmp_path / "out.safetensors"
+    assert command_line([command, str(photos), "--out", str(out)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "rank 0 of 2 cannot find the others" in said
+    assert "start all with torchrun" in said
+    assert list(tmp_path.iterdir()) == [photos]
+
+
+def test_a_shard_of_a_rank_is_refused_in_one_line(tmp_path, photos, monkeypatch, capsys):
+    set_ranks(monkeypatch, {"RANK": "1", "WORLD_SIZE": "2"})
+    assert command_line(["protect", str(photos), "--out", str(tmp_path / "o"), "--shard=1/2"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "--shard 1/2: under torchrun each process takes a shard by itself" in said
+    assert list(tmp_path.iterdir()) == [photos]

@@ -1,7 +1,7 @@
 """Estimate what an audit costs: passes counted exactly, seconds from a short measurement."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -47,6 +47,17 @@ def estimate(plan: AuditPlan, pictures: int, classes: Sequence[str], run: Run) -
         costs[cell] = attacked * attack + shown * update + 0.01 * steps
         passes += attacked + shown
     return Costs(costs, passes)
+
+
+def dealt(cells: Sequence[Cell], by_cell: Mapping[Cell, float], ranks: int) -> list[list[Cell]]:
+    """Deal cells out, the longest first, each to the rank with least to do; hands are in order."""
+    hands: list[list[int]] = [[] for _ in range(ranks)]
+    seconds = [0.0] * ranks
+    for number in sorted(range(len(cells)), key=lambda n: by_cell[cells[n]], reverse=True):
+        rank = seconds.index(min(seconds))
+        hands[rank].append(number)
+        seconds[rank] += by_cell[cells[number]]
+    return [[cells[number] for number in sorted(hand)] for hand in hands]
 
 
 def seen(training: Training, cell: Cell, pictures: int) -> tuple[int, int]:

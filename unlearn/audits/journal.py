@@ -1,4 +1,7 @@
-"""The journal of an audit: every finished victim is a line, so that a killed audit goes on."""
+"""The journal of an audit: every finished victim is a line, so that a killed audit goes on.
+
+Of several ranks each has a file of its own beside that of the first, which takes them in.
+"""
 
 import json
 from pathlib import Path
@@ -28,6 +31,7 @@ class Journal:
         self.results: dict[Cell, Result] = {}
         head = {_KEY: _FORMAT, "fingerprint": fingerprint}
         self._file = LinesOfJson(path, json.dumps(head))
+        self._sizes: dict[Path, int] = {}  # of the other ranks' files when they were last read
         self._read()
 
     def append(self, result: Result) -> None:
@@ -41,6 +45,32 @@ class Journal:
                 f"{self.path}: cannot be written ({error.strerror})"
             ) from error
         self.results[result.cell] = result
+
+    def of_rank(self, number: int) -> "Journal":
+        """Return the journal of another rank."""
+        return Journal(self.path.with_suffix(f".{number}.jsonl"), self.fingerprint)
+
+    def of_others(self) -> list[Result]:
+        """Return what the files of other ranks hold that has come since the last time."""
+        found = []
+        for path in self._others():
+            size = path.stat().st_size
+            if size != self._sizes.get(path):
+                self._sizes[path] = size
+                found += Journal(path, self.fingerprint).results.values()
+        return [result for result in found if result.cell not in self.results]
+
+    def absorb(self) -> None:
+        """Take in what other ranks have finished and remove their files; none may be at work."""
+        self._sizes = {}
+        for result in self.of_others():
+            self.append(result)
+        for path in self._others():
+            path.unlink()
+
+    def _others(self) -> list[Path]:
+        """Return the files of other ranks."""
+        return sorted(self.path.parent.glob(f"{self.path.stem}.*{self.path.suffix}"))
 
     def _read(self) -> None:
         """Read the lines that are whole."""

@@ -24,6 +24,7 @@ from unlearn.options import (
     read_bound,
 )
 from unlearn.radius import Radius, parse_fraction
+from unlearn.workers.ranks import rank_here
 
 LARGEST_VIEW = 512  # pixels a side of what a network sees
 Adversary = Literal["pgd", "n-fgsm"]
@@ -52,6 +53,11 @@ def read_held_out(text: str) -> Path | Fraction:
     if not 0 < share < 1:
         raise UsageProblem(f"{text} of the pictures cannot be held out; write 1/5 or 0.2")
     return share
+
+
+def _usual_workers() -> int:
+    """Return how many victims are trained at a time unless told otherwise."""
+    return 1 if rank_here() else os.cpu_count() or 1
 
 
 def _folder_of_now() -> Path:
@@ -337,9 +343,9 @@ class AuditOptions:
             "Victims trained at a time on the CPU, one thread each; changes no number.",
             metavar="N",
             minimum=0,
-            default_text="cores",
+            default_text="cores; under torchrun 1 a rank",
         ),
-    ] = field(default_factory=lambda: os.cpu_count() or 1)
+    ] = field(default_factory=_usual_workers)
     offline: Annotated[bool, Option("Download nothing.", variable="UNLEARN_OFFLINE")] = False
     command: str = ""
 

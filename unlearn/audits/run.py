@@ -17,9 +17,10 @@ from unlearn import __version__
 from unlearn.audits.flags import find_flags
 from unlearn.audits.options import AuditOptions
 from unlearn.audits.previews import preview_sheets
+from unlearn.audits.ranks import led
 from unlearn.audits.render import REPORTS
 from unlearn.audits.report import AuditReport, Result
-from unlearn.audits.runner import Interrupted, train_cells
+from unlearn.audits.runner import train_cells
 from unlearn.audits.study import Report, Study, planned, prepare
 from unlearn.audits.visible import visibility_of
 from unlearn.files.lock import locked
@@ -29,16 +30,19 @@ from unlearn.files.replace import replace_file
 def audit(options: AuditOptions, report: Report) -> AuditReport | None:
     """Train the victims and write the report into options.out; None if the person stopped it.
 
-    Raises UsageProblem for settings that make no sense or a folder with another audit, NotProtected
-    for copies that fail verify, NothingFound and EnvironmentProblem as protect and verify do.
+    Of several ranks the first reads and writes, all train, and all return the report. Raises
+    UsageProblem for settings that make no sense or a folder with another audit, NotProtected for
+    copies that fail verify, NothingFound and EnvironmentProblem as protect and verify do.
     """
-    plan = planned(options)
-    with locked(options.out, options.out):
-        try:
+
+    def work() -> AuditReport:
+        """Do all of it."""
+        plan = planned(options)
+        with locked(options.out, options.out):
             study = prepare(options, plan, report)
             return conclude(study, run(study, report))
-        except Interrupted:
-            return None
+
+    return led(options, work)
 
 
 def run(study: Study, report: Report) -> tuple[Result, ...]:
@@ -92,7 +96,5 @@ def environment(study: Study) -> Mapping[str, str]:
         "torchvision": torchvision.__version__,
         "machine": f"{platform.machine()} {platform.system()}",
         "device": f"{name}, {run.precision}{', compiled' if run.compiled else ''}",
-        "threads": f"1 a victim, {max(1, study.workers)} at a time"
-        if run.device.type == "cpu"
-        else "",
+        "threads": f"1 a victim, {study.at_a_time} at a time" if run.device.type == "cpu" else "",
     }

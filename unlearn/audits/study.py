@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import torch
 
+from unlearn import together
 from unlearn.audits.arms import mixed, motif, placebo
 from unlearn.audits.budgets import Budget, budget_of, trained_by
 from unlearn.audits.copies import (
@@ -28,7 +29,7 @@ from unlearn.audits.pictures import CleanPictures, gather, read_copies, side_of
 from unlearn.audits.plan import NONE, SMALL_SIDE, AuditPlan, Cell, Training, network_and_view
 from unlearn.audits.report import Subject
 from unlearn.audits.runner import CellsProgress
-from unlearn.audits.worker import CellJob, stored_name
+from unlearn.audits.worker import CellJob, own_files, stored_name
 from unlearn.config import to_plain
 from unlearn.countermeasures import expanded
 from unlearn.datasets import stored
@@ -74,7 +75,12 @@ class Study:
     @property
     def workers(self) -> int:
         """How many processes train victims; 0: this one, since an accelerator is not shared."""
-        return self.options.workers if self.run.device.type == "cpu" else 0
+        return workers_of(self.options, self.run)
+
+    @property
+    def at_a_time(self) -> int:
+        """How many victims are trained at a time, by all ranks."""
+        return max(1, self.workers) * together.size()
 
     @property
     def jobs(self) -> list[CellJob]:
@@ -95,6 +101,11 @@ class Study:
             purifier=self.options.purifier,
             offline=self.options.offline,
         )
+
+
+def workers_of(options: AuditOptions, run: Run) -> int:
+    """Return how many processes of a rank train victims, 0 for itself."""
+    return options.workers if run.device.type == "cpu" else 0
 
 
 Report = Callable[[Event | Study | CellsProgress], None]
@@ -156,6 +167,7 @@ def study_of(
     held = f" {options.rho}" if options.protected and options.rho else ""
     fingerprint = fingerprint_of(options, decided_by or plan, subject.fingerprint + held, run)
     journal = Journal(options.out / "journal.jsonl", fingerprint)
+    journal.absorb()
     return Study(
         options=options,
         plan=plan,
@@ -258,8 +270,8 @@ def _training(options: AuditOptions, budget: Budget, side: int) -> Training:
 
 
 def forget(out: Path) -> None:
-    """Remove the journal and the states of an earlier audit, nothing else."""
-    for path in (out / "journal.jsonl", out / "started.json", *(out / "state").glob("*")):
+    """Remove the journals and the states of an earlier audit, nothing else."""
+    for path in (*out.glob("journal*.jsonl"), out / "started.json", *(out / "state").glob("*")):
         path.unlink(missing_ok=True)
 
 
@@ -373,7 +385,7 @@ def fingerprint_of(
     options: AuditOptions, plan: AuditPlan | Training, pictures: str, run: Run
 ) -> str:
     """Return the fingerprint of all that decides the numbers, by that of the pictures."""
-    files = [file_sha256(path) for path in _own_files(options)]
+    files = [file_sha256(path) for path in own_files(options.weights, options.purifier)]
     decides = {
         "plan": to_plain(plan),
         "pictures": pictures,
@@ -383,14 +395,3 @@ def fingerprint_of(
         "files": files,
     } | ({"compiled": True} if run.compiled else {})
     return hashlib.sha256(json.dumps(decides, sort_keys=True).encode()).hexdigest()
-
-
-def _own_files(options: AuditOptions) -> list[Path]:
-    """Return the files besides pictures that decide numbers."""
-    found = []
-    for path in (options.weights, options.purifier):
-        if path is not None:
-            folder = path if path.is_dir() else path.parent
-            beside = folder.rglob("*") if path.is_dir() else folder.glob("config.json")
-            found += sorted({path, *beside})
-    return [path for path in found if path.is_file()]

@@ -30,6 +30,11 @@ class CellJob:
     offline: bool = False
 
     @property
+    def files(self) -> list[Path]:
+        """What victims of the audit are made of; it lies before any is trained."""
+        return [*sorted(self.sets.glob("*")), *own_files(self.weights, self.purifier)]
+
+    @property
     def checkpoint_path(self) -> Path:
         """Where the worker keeps the state of its training."""
         return self.state / f"{file_name(self.cell)}.ckpt"
@@ -38,6 +43,16 @@ class CellJob:
     def progress_path(self) -> Path:
         """Where the worker says how far it is."""
         return self.state / f"{file_name(self.cell)}.json"
+
+
+def own_files(*places: Path | None) -> list[Path]:
+    """Return the files besides pictures that decide numbers."""
+    found = []
+    for path in filter(None, places):
+        folder = path if path.is_dir() else path.parent
+        beside = folder.rglob("*") if path.is_dir() else folder.glob("config.json")
+        found += sorted({path, *beside})
+    return [path for path in found if path.is_file()]
 
 
 def file_name(cell: Cell) -> str:

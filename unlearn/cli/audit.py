@@ -12,6 +12,7 @@ from unlearn.cli.meter import Meter, duration_text
 from unlearn.errors import UsageProblem
 from unlearn.options import NOISE, OUTPUT, VICTIMS, Option, PlanOptions
 from unlearn.radius import parse_fraction
+from unlearn.workers.ranks import rank_here
 
 if TYPE_CHECKING:
     from unlearn.audits.comparison.values import Part
@@ -92,6 +93,10 @@ def audit(
     Clean and placebo controls are trained beside. The report says how well each victim tells clean
     held-out pictures apart, which is what a copier wants: lower is better protection.
     """
+    rank = rank_here()
+    helps = rank is not None and rank.number > 0  # the first one speaks for all
+    if helps:
+        output = Output(quiet=True, debug=output.debug)
     if planning.plan:
         if compare is not None or estimate:
             raise UsageProblem("--plan is for one audit; leave out --compare and --estimate")
@@ -100,13 +105,15 @@ def audit(
         return _estimate(options, output)
     options = replace(options, command=shlex.join(["unlearn", *sys.argv[1:]]))
     if compare is None:
-        return _run(options, output, fail_above)
-    if fail_above is not None or options.protected or options.method:
+        code = _run(options, output, None if helps else fail_above)
+    elif fail_above is not None or options.protected or options.method:
         raise UsageProblem(
             "--compare makes copies with methods of its own; leave out PROTECTED, --method and "
             "--fail-above"
         )
-    return _compare(options, compare, output)
+    else:
+        code = _compare(options, compare, output)
+    return 0 if helps else code
 
 
 def _plan(options: AuditOptions, deadline: float | None, output: Output) -> int:
@@ -251,8 +258,8 @@ class _Teller:
         )
         if not left:
             return
-        seconds, workers = study.costs.seconds(study.workers), max(1, study.workers)
-        at_a_time = f" with {workers} victims at a time" if workers > 1 else ""
+        seconds = study.costs.seconds(study.at_a_time)
+        at_a_time = f" with {study.at_a_time} victims at a time" if study.at_a_time > 1 else ""
         self.output.notice(
             f"Cost: {study.costs.passes:,} forward+backward passes, about "
             f"{duration_text(max(1, seconds))}{at_a_time}, estimated from a short trial"

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from unlearn.errors import UsageProblem
 from unlearn.files.lock import Busy
 from unlearn.protection.events import ProtectReport, Report
 from unlearn.protection.merge import NotYet, merge
@@ -17,8 +18,13 @@ def protect_here(options: ProtectOptions, report: Report) -> ProtectReport:
     Nobody waits: whoever finds all parts finished merges them and returns the account of the whole.
     """
     rank = rank_here()
-    if rank is None or options.shard is not None:
+    if rank is None:
         return protect(options, report)
+    if options.shard is not None:
+        raise UsageProblem(
+            f"--shard {options.shard}: under torchrun each process takes a shard by itself; leave "
+            "out --shard, or torchrun"
+        )
     mine = replace(options, shard=Shard(rank.count, rank.number + 1))
     part = protect(mine, report)
     if part.dry_run or part.left:

@@ -3,6 +3,8 @@
 import os
 from dataclasses import dataclass
 
+from unlearn.errors import UsageProblem
+
 
 @dataclass(frozen=True)
 class Rank:
@@ -14,14 +16,22 @@ class Rank:
 
 
 def rank_here() -> Rank | None:
-    """Return which process of a run this is, None if it is not one of several."""
-    number, count = _variable("RANK"), _variable("WORLD_SIZE")
-    if number is None or count is None or not 0 <= number < count or count < 2:
+    """Return which process of a run this is, None if it is not one of several.
+
+    Raises UsageProblem for RANK and WORLD_SIZE that make no sense together.
+    """
+    if "WORLD_SIZE" not in os.environ:
         return None
-    return Rank(number, count, _variable("LOCAL_RANK") or 0)
+    number, count = _variable("RANK"), _variable("WORLD_SIZE")
+    if number is None or count is None or number >= count:
+        raise UsageProblem(
+            f"RANK={os.environ.get('RANK', '')} and WORLD_SIZE={os.environ['WORLD_SIZE']} name no "
+            "process of a run; torchrun sets both, and without it neither should be set"
+        )
+    return None if count == 1 else Rank(number, count, _variable("LOCAL_RANK") or 0)
 
 
 def _variable(name: str) -> int | None:
     """Return a variable of the environment as a number, None if it is none."""
     text = os.environ.get(name, "")
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isascii() and text.isdecimal() else None

@@ -25,9 +25,10 @@ from unlearn.audits.copies import Copies, NotProtected, check_arrays
 from unlearn.audits.options import AuditOptions
 from unlearn.audits.pictures import CleanPictures, gather
 from unlearn.audits.plan import Arm, AuditPlan
+from unlearn.audits.ranks import led
 from unlearn.audits.report import Result
 from unlearn.audits.run import environment
-from unlearn.audits.runner import CellsProgress, Interrupted, train_cells
+from unlearn.audits.runner import CellsProgress, train_cells
 from unlearn.audits.study import (
     Study,
     fingerprint_of,
@@ -75,18 +76,20 @@ class _Common:
 def compare(options: AuditOptions, methods: Sequence[str], report: Report) -> Comparison | None:
     """Compare methods, "NAME" or "NAME:RECIPE", and write the reports into options.out.
 
-    None if the person stopped it. Raises UsageProblem for settings that make no sense or a folder
-    with another comparison, NothingFound and EnvironmentProblem as an audit does. A method that
-    does not suit the pictures is an entry with the reason.
+    None if the person stopped it. Several ranks share the victims as those of an audit. Raises
+    UsageProblem for settings that make no sense or a folder with another comparison, NothingFound
+    and EnvironmentProblem as an audit does. A method that does not suit the pictures is an entry
+    with the reason.
     """
-    wanted = {name: _options_of(options, name) for name in methods}
-    plan = _planned(options, list(wanted.values()))
-    with locked(options.out, options.out):
-        try:
-            common = _read(options, plan, report)
-            return _compared(common, wanted)
-        except Interrupted:
-            return None
+
+    def work() -> Comparison:
+        """Do all of it."""
+        wanted = {name: _options_of(options, name) for name in methods}
+        plan = _planned(options, list(wanted.values()))
+        with locked(options.out, options.out):
+            return _compared(_read(options, plan, report), wanted)
+
+    return led(options, work)
 
 
 def _options_of(options: AuditOptions, name: str) -> AuditOptions:
@@ -235,7 +238,7 @@ def _covered(record: Record, plan: AuditPlan, arms: Sequence[Arm]) -> bool:
 def _train(study: Study, arms: Sequence[Arm], report: Report, where: str) -> tuple[Result, ...]:
     """Train what a study's journal lacks of some arms; return all results that it holds then."""
     jobs = [job for job in study.jobs if job.cell.arm in arms]
-    seconds = sum(study.costs.by_cell[job.cell] for job in jobs) / max(1, study.workers)
+    seconds = sum(study.costs.by_cell[job.cell] for job in jobs) / study.at_a_time
     report(Part(where, len(jobs), seconds))
     (study.options.out / "state").mkdir(exist_ok=True)
     with _same_threads():
