@@ -129,11 +129,12 @@ def from_first(value: T) -> T:
 
 def meet(meanwhile: Callable[[], None]) -> None:
     """Wait, however long it takes, until all processes are here, and do something meanwhile."""
-    if size() == 1:
+    group = distributed.group.WORLD
+    if group is None:
         return
     options = distributed.BarrierOptions()
     options.timeout = _NO_END
-    work = distributed.group.WORLD.barrier(options)
+    work = group.barrier(options)
     while not work.is_completed():
         meanwhile()
         time.sleep(_POLL_SECONDS)

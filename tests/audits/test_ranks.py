@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.audits.comparison.test_run import archive, numbers, options_of
+from tests.audits.comparison.test_run import archive, numbers, options_of  # noqa: F401
 from tests.audits.test_run import copy_with_noise, draw, ignore, results_of
+from tests.support.protecting import Heard
 from tests.support.reports import result
 from tests.test_together import free_port
 from unlearn.audits import runner, study
@@ -29,6 +30,7 @@ from unlearn.files.replace import file_sha256
 from unlearn.radius import Radius
 
 RANKS = 2
+METHODS = ("lsp", "motifs")
 SCENES = ("plain", "resumed", "settings", "files", "copies", "compared", "lost")
 
 
@@ -74,29 +76,28 @@ def costs_of(rank: int):
 def play(rank: int, folder: Path, ports: list[int]) -> None:
     """Play all scenes as one of the ranks; leave what came of each."""
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(RANKS), "MASTER_ADDR": "127.0.0.1"}
-    runner.train_victim = victims = Victims(rank, folder)
-    study.estimate = costs_of(rank)
+    victims = vars(runner)["train_victim"] = Victims(rank, folder)
+    vars(study)["estimate"] = costs_of(rank)
     for scene, port in zip(SCENES, ports, strict=True):
         os.environ["MASTER_PORT"], victims.scene = str(port), scene
-        options, events = options_in(folder, scene), []
+        options, events = options_in(folder, scene), Heard()
         if scene == "settings" and rank:
             options = replace(options, epochs=3)
         if scene == "files" and rank:
-            runner.file_sha256 = lambda path: "others"
+            vars(runner)["file_sha256"] = lambda path: "others"
         try:
             if scene == "compared":
                 archive = folder / "made" / "cifar-10-batches-py"
                 options = options_of(archive, folder / scene)
-                found = compare(options, ("lsp", "motifs"), events.append)
+                said = type(compare(options, METHODS, events)).__name__
             else:
-                found = audit(options, events.append)
-            said = type(found).__name__
+                said = type(audit(options, events)).__name__
         except UnlearnError as error:
             said = f"{type(error).__name__}: {error}"
-        cells = [e for e in events if isinstance(e, CellsProgress)]
+        cells = events.of(CellsProgress)
         counts = (cells[-1].done, cells[-1].total) if cells else None
         (folder / f"{scene}.said.{rank}").write_text(json.dumps([said, counts]))
-        runner.file_sha256 = file_sha256
+        vars(runner)["file_sha256"] = file_sha256
 
 
 @pytest.fixture(scope="module")
@@ -133,9 +134,6 @@ def alone(folder: Path, patch) -> None:
     head, *lines = (folder / "alone" / "journal.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "resumed" / "journal.jsonl").write_bytes(head + lines[0] + lines[1])
     (folder / "resumed" / "journal.2.jsonl").write_bytes(head + lines[5] + lines[6][:30])
-
-
-METHODS = ("lsp", "motifs")
 
 
 def said(folder: Path, scene: str) -> list[str]:

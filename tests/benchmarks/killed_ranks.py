@@ -85,7 +85,7 @@ def commands(folder: Path) -> dict[str, Command]:
             victims_of,
         ),
         "protect": Command(
-            ("protect", photos, *made, "--workers", "0", "--device", "cpu"),
+            ("protect", photos, *made, "--allow-unbounded", "--workers", "0", *common[:2]),
             lambda out: out,
             pictures_of,
             records_of,
@@ -195,17 +195,13 @@ class Trial:
         """Run with so many ranks; keep the end and how long it took from the first file."""
         out = self.out(f"whole{ranks}")
         if ranks not in self.ends:
-            began, process = (
-                None,
-                subprocess.Popen(
-                    line_of(self.command, out, ranks),
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                ),
-            )
+            began, line = None, line_of(self.command, out, ranks)
+            process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
             while process.poll() is None:
                 began = began or (time.monotonic() if self.command.first(out).exists() else None)
                 time.sleep(0.01)
+            if process.returncode:
+                raise subprocess.CalledProcessError(process.returncode, line)
             self.seconds[ranks] = time.monotonic() - (began or time.monotonic())
             self.ends[ranks] = self.command.end(out)
         return out

@@ -28,6 +28,7 @@ from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.protection import run as workflow
 from unlearn.protection.manifest import read_manifest
 from unlearn.protection.merge import merge
+from unlearn.protection.ranks import protect_here
 from unlearn.protection.run import protect
 from unlearn.protection.shards import Shard, shards_in, writing
 from unlearn.workers.ranks import Rank, rank_here
@@ -415,6 +416,54 @@ def test_ranks_that_cannot_find_each_other_are_refused_in_one_line(
     assert "rank 0 of 2 cannot find the others" in said
     assert "start all with torchrun" in said
     assert list(tmp_path.iterdir()) == [photos]
+
+
+@pytest.mark.parametrize("first", [2, 3])
+def test_ranks_go_on_with_what_another_number_of_ranks_began(tmp_path, photos, monkeypatch, first):
+    whole = run(tmp_path, "whole")
+    begun = in_ranks(tmp_path, monkeypatch, range(1, first), first)
+    assert begun[-1].awaited
+    done = {record.src for part in begun for record in part.protected}
+    assert 0 < len(done) < len(NAMES)
+    before = image_lines_of_parts(tmp_path, "parts")
+    *_, last = in_ranks(tmp_path, monkeypatch, range(5 - first), 5 - first)
+    assert [record.src for record in last.protected] == [record.src for record in whole.protected]
+    assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
+    assert image_lines(tmp_path, "parts") == image_lines(tmp_path, "whole")
+    kept = {line["src"]: line for line in manifest_lines(tmp_path, "parts", "manifest.jsonl")}
+    for src in done:
+        assert kept[src] == before[src]  # not made again: even its time is that of before
+    assert shards_in(records(tmp_path, "parts")) == []
+
+
+def in_ranks(tmp_path, monkeypatch, numbers, count):
+    """Protect as some ranks of a run, one after the other."""
+    results = []
+    for number in numbers:
+        set_ranks(monkeypatch, {"RANK": str(number), "WORLD_SIZE": str(count)})
+        results.append(protect_here(options_for(tmp_path, out=tmp_path / "parts"), Heard()))
+    return results
+
+
+def manifest_lines(tmp_path, out, name):
+    lines = map(json.loads, (records(tmp_path, out) / name).read_text().splitlines())
+    return [line for line in lines if line["type"] == "image"]
+
+
+def image_lines_of_parts(tmp_path, out):
+    parts = [path.name for path in records(tmp_path, out).glob("manifest.*.jsonl")]
+    return {line["src"]: line for name in parts for line in manifest_lines(tmp_path, out, name)}
+
+
+def test_ranks_do_not_take_over_what_other_ranks_are_doing(tmp_path, photos, monkeypatch):
+    in_ranks(tmp_path, monkeypatch, [0], 2)
+    before = tree(records(tmp_path, "parts"))
+    with (
+        writing(tmp_path / "parts", records(tmp_path, "parts"), Shard(2, 2)),
+        pytest.raises(EnvironmentProblem, match=f"pid {os.getpid()}"),
+    ):
+        in_ranks(tmp_path, monkeypatch, [0], 3)
+    assert {**tree(records(tmp_path, "parts")), **before} == tree(records(tmp_path, "parts"))
 
 
 def test_a_shard_of_a_rank_is_refused_in_one_line(tmp_path, photos, monkeypatch, capsys):

@@ -52,7 +52,7 @@ class Journal:
 
     def of_others(self) -> list[Result]:
         """Return what the files of other ranks hold that has come since the last time."""
-        found = []
+        found: list[Result] = []
         for path in self._others():
             size = path.stat().st_size
             if size != self._sizes.get(path):

@@ -86,7 +86,7 @@ def assist(rank: int, device: str, workers: int) -> object:
     while True:
         with Interruption(_nothing) as interruption:
             together.meet(partial(_stop_if, interruption))
-        handout = together.from_first(None)
+        handout: object = together.from_first(None)
         if not isinstance(handout, _Handout):
             return handout
         hand = [replace(job, device=device) for job in handout.hands[rank]]

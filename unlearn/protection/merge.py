@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from unlearn.errors import EnvironmentProblem, UsageProblem
-from unlearn.files.lock import LOCK_NAME
+from unlearn.files.lock import LOCK_NAME, locked, refuse_if_locked
 from unlearn.files.places import remove_empty, remove_leftovers
 from unlearn.files.replace import replacing
 from unlearn.files.text import printable
@@ -27,7 +27,13 @@ from unlearn.protection.manifest import (
     read_part,
 )
 from unlearn.protection.plan import records_folder
-from unlearn.protection.shards import Shard, manifest_name, shards_in, writing
+from unlearn.protection.shards import (
+    PATIENCE_SECONDS,
+    Shard,
+    manifest_name,
+    shards_in,
+    writing,
+)
 from unlearn.protection.worker import MOST_SHOWN_PIXELS, Finished, Shared
 from unlearn.workers.pool import Pool
 
@@ -78,6 +84,26 @@ def absorb(records: Path) -> None:
         texts = ((records / manifest_name(shard)).read_bytes() for shard in shards)
         _join(records, (line for text in texts for line in text.split(b"\n") if line))
         _forget(records, shards)
+
+
+def absorb_others(out: Path, count: int) -> None:
+    """Put what another number of shards has done into the manifest, once for all `count` that ask.
+
+    Raises Busy if one of them is at work.
+    """
+    records = records_folder(out)
+    if not _are_others(records, count):
+        return
+    with locked(out, records, patience_seconds=PATIENCE_SECONDS):
+        if _are_others(records, count):  # and no other shard of this number was here before
+            for shard in shards_in(records, LOCK_NAME):
+                refuse_if_locked(out, records, shard.mark)
+            absorb(records)
+
+
+def _are_others(records: Path, count: int) -> bool:
+    """Tell whether there are parts of another number of shards."""
+    return any(shard.count != count for shard in shards_in(records))
 
 
 def _check(out: Path, parts: dict[Shard, Manifest]) -> None:

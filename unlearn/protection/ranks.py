@@ -5,7 +5,7 @@ from dataclasses import replace
 from unlearn.errors import UsageProblem
 from unlearn.files.lock import Busy
 from unlearn.protection.events import ProtectReport, Report
-from unlearn.protection.merge import NotYet, merge
+from unlearn.protection.merge import NotYet, absorb_others, merge
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.run import protect
 from unlearn.protection.shards import Shard
@@ -25,6 +25,8 @@ def protect_here(options: ProtectOptions, report: Report) -> ProtectReport:
             f"--shard {options.shard}: under torchrun each process takes a shard by itself; leave "
             "out --shard, or torchrun"
         )
+    if not options.dry_run:
+        absorb_others(options.out, rank.count)
     mine = replace(options, shard=Shard(rank.count, rank.number + 1))
     part = protect(mine, report)
     if part.dry_run or part.left:

@@ -19,7 +19,7 @@ from unlearn.files.text import printable
 
 _ASKED: Final = re.compile(r"(\d{1,6})/(\d{1,6})")
 _MARKED: Final = re.compile(r"\.(\d+)-of-(\d+)(?:\.jsonl)?")
-_PATIENCE_SECONDS: Final = 30.0  # shards that start together take the lock one after another
+PATIENCE_SECONDS: Final = 30.0  # shards that start together take the lock one after another
 
 
 @dataclass(frozen=True, order=True)
@@ -85,7 +85,7 @@ def writing(
 
     Raises Busy if another run holds what this one needs; the `patient` wait for who has the whole.
     """
-    patience_seconds = _PATIENCE_SECONDS if patient or shard else 0
+    patience_seconds = PATIENCE_SECONDS if patient or shard else 0
     with contextlib.ExitStack() as stack:
         whole = locked(out, records, patience_seconds=patience_seconds)
         if shard is None:
