@@ -4,16 +4,16 @@
     python -m tests.benchmarks.killed_ranks --out killed.jsonl --only audit --kills 3 --seed 1
 
 Each kill is a run of `torchrun --nproc-per-node 1, 2 or 3 -m unlearn COMMAND` on made pictures,
-one of whose ranks gets SIGKILL at a random moment between the first file it writes and the end that
-a run without a kill took. Then the same line is run again, with as many ranks, with another number
-or without torchrun, or `torchrun --max-restarts 1` runs it again by itself. The end is the same if
+one of whose ranks gets SIGKILL as soon as a random number of victims, pictures or steps is done.
+Then the same line is run again, with as many ranks, with another number or without torchrun, or
+`torchrun --max-restarts 1` runs it again by itself. The end is the same if
 
-- `audit`: the report is equal but for seconds, and no victim that a rank had finished is trained
-  again (the seconds of each are those of before the kill),
-- `protect`: outputs and records of pictures are equal but for milliseconds, and no picture that a
-  rank had recorded is made again,
-- `train-generator`: the weights are equal, bit by bit where the number of ranks did not change and
-  within TOLERANCE where it did (see docs/scale.md).
+- `audit`: the report is that of one process but for seconds, and no victim that a rank had
+  finished is trained again (the seconds of each are those of before the kill),
+- `protect`: outputs and records of pictures are those of one process but for milliseconds, and no
+  picture that a rank had recorded is made again,
+- `train-generator`: the weights are those of a run without a kill, bit by bit where the number of
+  ranks did not change and within TOLERANCE where it did (see docs/scale.md).
 
 It also counts the lines in which a rank says that it lost the others. A line of JSON a kill goes to
 --out, and the table to standard output.
@@ -29,6 +29,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -39,10 +40,11 @@ import safetensors.torch
 from PIL import Image
 
 TOLERANCE = 2e-2
+PICTURES, STEPS = 24, 8
 PYTHON = (sys.executable, "-m")
 WAYS = ("same", "other", "restart")  # how a killed run goes on
 TRAINING = (
-    *("--arch", "resnet-small", "--image-size", "16", "--steps", "6", "--batch-size", "6"),
+    *("--arch", "resnet-small", "--image-size", "16", "--steps", str(STEPS), "--batch-size", "6"),
     *("--set", "noise.attack.views=1", "--set", "noise.attack.steps=1"),
     *("--set", "adversary.steps=1", "--save-every", "0"),
 )
@@ -55,18 +57,18 @@ LOST = "lost the others of its run"
 
 @dataclass(frozen=True)
 class Command:
-    """A command line but for --out; what it writes first; its end, and what was done by then."""
+    """A command line but for --out, its end, what is done so far, and how much there is to do."""
 
     words: tuple[str, ...]
-    first: Callable[[Path], Path]
     end: Callable[[Path], object]
     done: Callable[[Path], dict[str, object]]
+    total: int
 
 
 def commands(folder: Path) -> dict[str, Command]:
     """Draw the pictures, train a generator without a network, and return the commands."""
     stream = np.random.default_rng(0)
-    for number in range(24):
+    for number in range(PICTURES):
         path = folder / "photos" / ("cats", "dogs")[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         small = Image.fromarray(stream.integers(40, 216, (8, 8, 3), np.uint8))
@@ -78,23 +80,15 @@ def commands(folder: Path) -> dict[str, Command]:
     subprocess.run([*PYTHON, *line], check=True, capture_output=True)
     made = ("-g", generator, "--key", key)
     return {
-        "audit": Command(
-            ("audit", photos, *made, *AUDIT, *common),
-            lambda out: out / "state",
-            report_of,
-            victims_of,
-        ),
+        "audit": Command(("audit", photos, *made, *AUDIT, *common), report_of, victims_of, 8),
         "protect": Command(
             ("protect", photos, *made, "--allow-unbounded", "--workers", "0", *common[:2]),
-            lambda out: out,
             pictures_of,
             records_of,
+            PICTURES,
         ),
         "train-generator": Command(
-            ("train-generator", photos, *TRAINING, *common),
-            lambda out: out.with_suffix(".ckpt"),
-            lambda out: sha256(out.read_bytes()).hexdigest(),
-            lambda out: {},
+            ("train-generator", photos, *TRAINING, *common), weights_of, steps_of, STEPS
         ),
     }
 
@@ -133,9 +127,26 @@ def records_of(out: Path) -> dict[str, object]:
     return {line["src"]: line["ms"] for line in lines if line["type"] == "image"}
 
 
+def weights_of(out: Path) -> object:
+    """Return the SHA-256 of a generator."""
+    return sha256(out.read_bytes()).hexdigest()
+
+
+def steps_of(out: Path) -> dict[str, object]:
+    """Return the steps that the saved state of a training has taken."""
+    try:
+        saved = out.with_suffix(".ckpt").read_bytes()
+    except FileNotFoundError:
+        return {}
+    size = int.from_bytes(saved[:8], "little")
+    head = json.loads(saved[8 : 8 + size])["__metadata__"]["unlearn-checkpoint"]
+    return dict.fromkeys(map(str, range(json.loads(head)["finished"])))
+
+
 def whole(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a journal that no crash tore."""
-    yield from (line for line in path.read_bytes().splitlines(keepends=True) if b"\n" in line)
+    """Yield the lines of a journal that no crash tore; one that was just taken in has none."""
+    with suppress(FileNotFoundError):
+        yield from (line for line in path.read_bytes().splitlines(True) if line.endswith(b"\n"))
 
 
 def line_of(command: Command, out: Path, ranks: int, *more: str) -> list[str]:
@@ -153,25 +164,24 @@ def finished(line: list[str]) -> None:
 
 
 def killed(
-    command: Command, line: list[str], out: Path, delay_seconds: float, choice: random.Random
-) -> tuple[str, dict[str, object], int]:
+    command: Command, line: list[str], out: Path, after: int, choice: random.Random
+) -> tuple[str, dict[str, object], int] | None:
     """Run a line and kill one of its ranks; return what was said, done by then, and the code.
 
-    The delay is from the first file. Raises TimeoutError if the run was over before.
+    None if the run was over before.
     """
     with TemporaryDirectory() as name:
         said = Path(name) / "said"
         with said.open("w") as file:
             agent = subprocess.Popen(line, stdout=file, stderr=file)
-        while not command.first(out).exists() and agent.poll() is None:
-            time.sleep(0.01)
-        time.sleep(delay_seconds)
         children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
-        ranks = children.read_text().split() if agent.poll() is None else []
-        if not ranks:
-            agent.wait()
-            raise TimeoutError
-        os.kill(int(choice.choice(ranks)), signal.SIGKILL)
+        while agent.poll() is None and len(command.done(out)) < after:
+            time.sleep(0.02)
+        while agent.poll() is None and not children.read_text():
+            time.sleep(0.02)
+        if agent.poll() is not None:
+            return None
+        os.kill(int(choice.choice(children.read_text().split())), signal.SIGKILL)
         done = command.done(out)
         code = agent.wait()
         return said.read_text(), done, code
@@ -188,45 +198,32 @@ class Trial:
 
     def __init__(self, name: str, command: Command, folder: Path) -> None:
         self.name, self.command, self.folder = name, command, folder
-        self.ends: dict[int, object] = {}
-        self.seconds: dict[int, float] = {}
+        self.trains = name == "train-generator"
 
     def reference(self, ranks: int) -> Path:
-        """Run with so many ranks; keep the end and how long it took from the first file."""
+        """Return where a run that nobody killed came to its end, of so many ranks if they count."""
+        ranks = ranks if self.trains else 0
         out = self.out(f"whole{ranks}")
-        if ranks not in self.ends:
-            began, line = None, line_of(self.command, out, ranks)
-            process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
-            while process.poll() is None:
-                began = began or (time.monotonic() if self.command.first(out).exists() else None)
-                time.sleep(0.01)
-            if process.returncode:
-                raise subprocess.CalledProcessError(process.returncode, line)
-            self.seconds[ranks] = time.monotonic() - (began or time.monotonic())
-            self.ends[ranks] = self.command.end(out)
+        if not out.exists():
+            finished(line_of(self.command, out, ranks))
         return out
 
     def out(self, name: str) -> Path:
         """Return where a run writes."""
-        suffix = ".safetensors" if self.name == "train-generator" else ""
+        suffix = ".safetensors" if self.trains else ""
         return self.folder / f"{self.name}-{name}{suffix}"
 
     def kill(self, number: int, choice: random.Random) -> dict[str, object]:
         """Kill a rank once and go on; return what came of it."""
         ranks, way = choice.choice((2, 3, 1)), WAYS[number % len(WAYS)]
-        self.reference(ranks)
         more = ("--max-restarts", "1") if way == "restart" else ()
-        share, out = choice.random(), self.out(f"killed{number}")
-        for attempt in range(4):
-            out = self.out(f"killed{number}-{attempt}")
-            line, delay = line_of(self.command, out, ranks, *more), share * self.seconds[ranks]
-            try:
-                said, done, code = killed(self.command, line, out, delay / 2**attempt, choice)
-                break
-            except TimeoutError:
-                continue
-        else:
-            raise RuntimeError(f"{self.name} with {ranks} ranks is too short to kill one")
+        after = choice.randrange(self.command.total)
+        out, found = self.out(f"killed{number}"), None
+        while found is None:
+            out = self.out(f"killed{number}-{after}")
+            line = line_of(self.command, out, ranks, *more)
+            found, after = killed(self.command, line, out, after, choice), after // 2
+        said, done, code = found
         again = choice.choice([n for n in (0, 2, 3) if n != ranks]) if way == "other" else ranks
         if way != "restart":
             finished(line_of(self.command, out, again))
@@ -236,7 +233,6 @@ class Trial:
             "ranks": ranks,
             "way": way,
             "then": again,
-            "share": round(share / 2**attempt, 2),
             "done": len(done),
             "kept": all(now.get(name) == value for name, value in done.items()),
             "same": self.same(out, ranks, again),
@@ -248,9 +244,9 @@ class Trial:
     def same(self, out: Path, ranks: int, again: int) -> bool | float:
         """Tell whether a run came to the end of one without a kill, or how far it is from that."""
         whole = self.reference(ranks)
-        if self.name == "train-generator" and ranks != again:
+        if self.trains and ranks != again:
             return difference(out, whole)
-        return self.command.end(out) == self.ends[ranks]
+        return self.command.end(out) == self.command.end(whole)
 
 
 def is_good(found: dict) -> bool:

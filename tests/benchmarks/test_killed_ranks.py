@@ -6,7 +6,7 @@ import pytest
 
 from tests.benchmarks.killed_ranks import Trial, commands, is_good, table
 
-GOOD = {"command": "audit", "ranks": 2, "way": "same", "then": 2, "share": 0.5, "done": 3}
+GOOD = {"command": "audit", "ranks": 2, "way": "same", "then": 2, "done": 3}
 GOOD |= {"kept": True, "same": True, "code": 1, "lines": 1, "traces": 0}
 
 
