@@ -128,8 +128,9 @@ def records_of(out: Path) -> dict[str, object]:
 
 
 def weights_of(out: Path) -> object:
-    """Return the SHA-256 of a generator."""
-    return sha256(out.read_bytes()).hexdigest()
+    """Return the bytes of all weights; the header of the file names its command line."""
+    tensors = safetensors.torch.load(out.read_bytes())
+    return {name: tensor.numpy().tobytes() for name, tensor in tensors.items()}
 
 
 def steps_of(out: Path) -> dict[str, object]:
@@ -174,17 +175,24 @@ def killed(
         said = Path(name) / "said"
         with said.open("w") as file:
             agent = subprocess.Popen(line, stdout=file, stderr=file)
-        children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children")
         while agent.poll() is None and len(command.done(out)) < after:
             time.sleep(0.02)
-        while agent.poll() is None and not children.read_text():
+        while agent.poll() is None and not ranks_of(agent):
             time.sleep(0.02)
         if agent.poll() is not None:
             return None
-        os.kill(int(choice.choice(children.read_text().split())), signal.SIGKILL)
+        os.kill(choice.choice(ranks_of(agent)), signal.SIGKILL)
         done = command.done(out)
         code = agent.wait()
         return said.read_text(), done, code
+
+
+def ranks_of(agent: "subprocess.Popen[bytes]") -> list[int]:
+    """Return the processes that torchrun has started as ranks; it starts others too."""
+    children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
+    return [
+        n for n in map(int, children) if b"\0LOCAL_RANK=" in Path(f"/proc/{n}/environ").read_bytes()
+    ]
 
 
 def difference(one: Path, other: Path) -> float:
