@@ -20,8 +20,8 @@ from unlearn.audits import runner, study
 from unlearn.audits.copies import NotProtected
 from unlearn.audits.options import AuditOptions
 from unlearn.audits.pictures import gather
-from unlearn.audits.report import AuditReport
 from unlearn.audits.render.words import subject_text
+from unlearn.audits.report import AuditReport
 from unlearn.audits.run import audit
 from unlearn.audits.runner import CellsProgress
 from unlearn.audits.study import Study, planned
