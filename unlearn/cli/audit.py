@@ -12,7 +12,6 @@ from unlearn.cli.meter import Meter, duration_text
 from unlearn.errors import UsageProblem
 from unlearn.options import NOISE, OUTPUT, VICTIMS, Option, PlanOptions
 from unlearn.radius import parse_fraction
-from unlearn.workers.ranks import rank_here
 
 if TYPE_CHECKING:
     from unlearn.audits.comparison.values import Part
@@ -93,6 +92,8 @@ def audit(
     Clean and placebo controls are trained beside. The report says how well each victim tells clean
     held-out pictures apart, which is what a copier wants: lower is better protection.
     """
+    from unlearn.workers.ranks import rank_here
+
     rank = rank_here()
     helps = rank is not None and rank.number > 0  # the first one speaks for all
     if helps:
