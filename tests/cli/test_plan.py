@@ -52,7 +52,7 @@ def test_protecting_is_tried_once_and_leaves_a_rate_and_nothing_else(
     assert run([*line, "--plan", "--deadline", "8h"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "Plan         6 pictures to protect, 0.0 megapixels; nothing was written"
-    assert lines[1] == "Passes       300 forward and backward, of one picture"
+    assert lines[1] == "Passes       6 forward and backward, of one picture"
     assert lines[2].startswith("Here         about ")
     assert lines[2].endswith(" s, from a trial of 6 of them")
     assert "by arithmetic: " in lines[3]
