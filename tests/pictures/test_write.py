@@ -322,12 +322,18 @@ def test_folders_are_synchronised_only_where_that_is_possible(tmp_path, monkeypa
     def refuse(number):
         raise OSError(number, "no")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "fsync", lambda _: refuse(errno.EINVAL))
+    cannot = ("EINVAL", "ENOTSUP", "EPERM", "EACCES", "EBADF", "EISDIR", "ENOSYS")
+    for name in (*cannot, "EIO", "ENOSPC", "EDQUOT", "ESTALE", "EROFS"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", lambda _, name=name: refuse(getattr(errno, name)))
+            if name in cannot:
+                replace._sync_folder(tmp_path)
+            else:
+                with pytest.raises(OSError, match="no"):
+                    replace._sync_folder(tmp_path)
+    with monkeypatch.context() as patch:  # a folder that may be written and not read
+        patch.setattr(os, "open", lambda *_: refuse(errno.EACCES))
         replace._sync_folder(tmp_path)
-        patch.setattr(os, "fsync", lambda _: refuse(errno.EIO))
-        with pytest.raises(OSError, match="no"):
-            replace._sync_folder(tmp_path)
     monkeypatch.setattr(os, "name", "nt")
     monkeypatch.setattr(os, "open", lambda *_: pytest.fail("opened a folder"))
     replace._sync_folder(tmp_path)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import socket
+import types
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -358,6 +359,10 @@ def test_an_unwritable_destination_is_an_environment_problem(tmp_path, monkeypat
         check_destination(tmp_path / "new" / "out", tmp_path / "new" / "out.unlearn")
     text = f"Cannot write into {tmp_path} (permission denied); choose another --out"
     assert str(caught.value) == text
+    read_only = types.SimpleNamespace(f_flag=os.ST_RDONLY)
+    monkeypatch.setattr(disk_module.os, "statvfs", lambda _: read_only)
+    with pytest.raises(EnvironmentProblem, match=r"\(read-only file system\)"):
+        check_destination(tmp_path / "new" / "out", tmp_path / "new" / "out.unlearn")
 
 
 @as_root

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -24,9 +25,9 @@ def check_destination(out: Path, records: Path) -> None:
             raise UsageProblem(f"{printable(existing)} is not a folder; choose another --out")
         if not os.access(existing, os.W_OK | os.X_OK):
             place = printable(existing.absolute())
-            raise EnvironmentProblem(
-                f"Cannot write into {place} (permission denied); choose another --out"
-            )
+            read_only = sys.platform != "win32" and os.statvfs(existing).f_flag & os.ST_RDONLY
+            why = "read-only file system" if read_only else "permission denied"
+            raise EnvironmentProblem(f"Cannot write into {place} ({why}); choose another --out")
 
 
 def overlaps(one: Path, other: Path) -> str | None:

@@ -13,10 +13,8 @@ from unlearn.errors import EnvironmentProblem
 from unlearn.files.tars import opened
 
 TEMPORARY_PREFIX: Final = ".unlearn-tmp-"
-_NO_SUCH_THING: Final = (
-    errno.EINVAL,
-    errno.ENOTSUP,
-)  # some file systems keep folders by themselves
+# What a failing disk says; any other answer means that folders cannot be synchronised there.
+_FAILED: Final = (errno.EIO, errno.ENOSPC, errno.EDQUOT, errno.ESTALE, errno.EROFS)
 
 _NAME_TAKEN: Final = (errno.EEXIST, errno.EPERM, errno.EACCES, errno.EINVAL, errno.ENOTSUP)
 
@@ -79,11 +77,12 @@ def _sync_folder(folder: Path) -> None:
     """Make a new name durable where folders can be synchronised (not on Windows)."""
     if os.name != "posix":
         return
-    handle = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
     except OSError as error:
-        if error.errno not in _NO_SUCH_THING:
+        if error.errno in _FAILED:
             raise
-    finally:
-        os.close(handle)
