@@ -6,6 +6,7 @@ gradients, terms of the loss, statistics of batch norm. So the weights are those
 for the order in which numbers are added.
 """
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from typing import Final, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.workers.ranks import Rank, rank_here
@@ -56,8 +59,14 @@ def joined(device: torch.device) -> Iterator[Rank]:
 def _join(rank: Rank, device: torch.device) -> None:
     """Find the other processes; raises UsageProblem where the environment does not say how."""
     try:
+        store, number, count = next(rendezvous("env://", timeout=_PATIENCE))
+        # torchrun keeps its store when it restarts ranks, and with it the addresses of the dead.
+        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         distributed.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
+            store=PrefixStore(f"restart-{restart}", store),
+            rank=number,
+            world_size=count,
             timeout=_PATIENCE,
             device_id=device if device.type == "cuda" else None,
         )
