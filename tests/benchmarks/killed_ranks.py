@@ -20,6 +20,7 @@ It also counts the lines in which a rank says that it lost the others. A line of
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -190,9 +191,12 @@ def killed(
 def ranks_of(agent: "subprocess.Popen[bytes]") -> list[int]:
     """Return the processes that torchrun has started as ranks; it starts others too."""
     children = Path(f"/proc/{agent.pid}/task/{agent.pid}/children").read_text().split()
-    return [
-        n for n in map(int, children) if b"\0LOCAL_RANK=" in Path(f"/proc/{n}/environ").read_bytes()
-    ]
+    found = []
+    for number in map(int, children):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if b"\0LOCAL_RANK=" in Path(f"/proc/{number}/environ").read_bytes():
+                found.append(number)
+    return found
 
 
 def difference(one: Path, other: Path) -> float:

@@ -32,7 +32,7 @@ CASES = [(name, width) for name in RUNS for width in WIDTHS]
 
 
 PROTECT_60 = f"""\
-unlearn {__version__} · generator motifs (sha 2e795f26…) · rho 8/255
+unlearn {__version__} · generator motifs (sha 4749730f…) · rho 8/255
   · device cpu (bf16)
 Found 16 pictures in 4 folders (1 skipped: 1 .mp4)
 Labels: 4 classes from folders: checks (3), discs (3),

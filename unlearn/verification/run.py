@@ -134,7 +134,7 @@ def _pair(
 ) -> dict[str, str]:
     """Return the output of each source that has one."""
     found = list(outputs.pictures)
-    if both_files:
+    if both_files and names and found:
         return {names[0]: found[0]}
     return pair_names(names, found, recorded)
 
