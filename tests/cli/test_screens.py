@@ -49,8 +49,8 @@ To protect: 15 pictures, about 0 MB as JPEG or PNG (0 GB free)
                         out): waves/here.jpg,
                         waves/there.jpg
   Skipped            1  1 .mp4
-  JPEG              10  5 of 10 stay JPEG, 0 kB → 0 kB,
-                        with 50% of the noise's energy; 5
+  JPEG              10  4 of 10 stay JPEG, 0 kB → 0 kB,
+                        with 70% of the noise's energy; 6
                         become PNG, 0 kB → 0 kB (the
                         record says which and why)
   Visible               easily on plain areas: CIEDE2000 0
