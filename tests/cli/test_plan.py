@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tarfile
 
 import pytest
 
@@ -95,6 +96,17 @@ def test_too_few_pictures_to_try_are_said_to_be(line, tmp_path, home, capsys):
     assert lines[2] == "Here         not known, no run here yet, and a trial needs 4 pictures"
     assert lines[4] == "In 8 h       how many machines like this one is not known, or 1 H100"
     assert tree(home) == {}
+
+
+def test_pictures_in_a_tar_are_tried_as_those_in_a_folder(line, tmp_path, home, capsys):
+    with tarfile.open(tmp_path / "shards.tar", "w") as tar:
+        for name in FEW:
+            tar.add(tmp_path / "photos" / name, name)
+    line[1] = str(tmp_path / "shards.tar")
+    found = planned(capsys, *line)
+    assert found["work"] == "6 pictures to protect, 0.0 megapixels"
+    assert found["known_by"] == "from a trial of 6 of them"
+    assert list(tree(home)) == ["state/unlearn/pace.json"]
 
 
 def test_a_training_is_planned_at_the_rate_of_the_last_one_like_it(clean, tmp_path, home, capsys):

@@ -1,5 +1,6 @@
 """What protecting will cost: pictures are counted, and a few tried if none were done before."""
 
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Final
 
 from unlearn.errors import UsageProblem
 from unlearn.files.pace import seconds_each
+from unlearn.files.tars import opened
 from unlearn.forecast import Forecast
 from unlearn.generators.header import Header
 from unlearn.protection.archive import archive_of
@@ -83,9 +85,14 @@ def _try(options: ProtectOptions, pictures: Sequence[PlannedPicture]) -> None:
         key = Path(folder, "key")
         key.write_bytes(bytes(32))
         key.chmod(0o600)
+        copies = Path(folder, "in")
+        copies.mkdir()
+        for number, picture in enumerate(pictures):  # files, also of what lies in a tar
+            with opened(picture.source) as source, (copies / f"{number}.jpg").open("wb") as copy:
+                shutil.copyfileobj(source, copy)
         tried = replace(
             options,
-            inputs=tuple(str(picture.source.absolute()) for picture in pictures),
+            inputs=(str(copies),),
             out=Path(folder, "out"),
             labels="one",
             key=key,
