@@ -57,7 +57,15 @@ class Forecast:
 
 def longest_first(parts: Sequence[float], places: int) -> float:
     """Return when the last part ends if each place takes the longest part that is left."""
-    ends = [0.0] * max(1, places)
-    for part in sorted(parts, reverse=True):
-        heapq.heapreplace(ends, ends[0] + part)
-    return max(ends)
+    return max(sum((parts[number] for number in hand), 0.0) for hand in hands(parts, places))
+
+
+def hands(parts: Sequence[float], places: int) -> list[list[int]]:
+    """Deal parts out by their numbers, the longest first, each to the place with least to do."""
+    dealt: list[list[int]] = [[] for _ in range(max(1, places))]
+    ends = [(0.0, place) for place in range(len(dealt))]
+    for number in sorted(range(len(parts)), key=parts.__getitem__, reverse=True):
+        end, place = ends[0]
+        dealt[place].append(number)
+        heapq.heapreplace(ends, (end + parts[number], place))
+    return dealt

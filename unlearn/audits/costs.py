@@ -11,6 +11,7 @@ from torch import nn
 from unlearn.attack import Pgd, frozen, pgd
 from unlearn.audits.plan import AuditPlan, Cell, Training, network_and_view
 from unlearn.device import Run
+from unlearn.forecast import hands
 from unlearn.models import build_classifier, fresh_name
 from unlearn.models.classifier import channels_last
 from unlearn.objectives import cross_entropy
@@ -51,13 +52,8 @@ def estimate(plan: AuditPlan, pictures: int, classes: Sequence[str], run: Run) -
 
 def dealt(cells: Sequence[Cell], by_cell: Mapping[Cell, float], ranks: int) -> list[list[Cell]]:
     """Deal cells out, the longest first, each to the rank with least to do; hands are in order."""
-    hands: list[list[int]] = [[] for _ in range(ranks)]
-    seconds = [0.0] * ranks
-    for number in sorted(range(len(cells)), key=lambda n: by_cell[cells[n]], reverse=True):
-        rank = seconds.index(min(seconds))
-        hands[rank].append(number)
-        seconds[rank] += by_cell[cells[number]]
-    return [[cells[number] for number in sorted(hand)] for hand in hands]
+    dealing = hands([by_cell[cell] for cell in cells], ranks)
+    return [[cells[number] for number in sorted(hand)] for hand in dealing]
 
 
 def seen(training: Training, cell: Cell, pictures: int) -> tuple[int, int]:
