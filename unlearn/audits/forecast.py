@@ -7,6 +7,7 @@ from unlearn.audits.budgets import budget_of
 from unlearn.audits.costs import estimate, seen
 from unlearn.audits.options import AuditOptions
 from unlearn.audits.plan import AuditPlan, Cell, network_and_view
+from unlearn.audits.render.words import count
 from unlearn.audits.report import Result
 from unlearn.audits.study import Study, planned
 from unlearn.datasets.cifar import find_cifar, load_cifar
@@ -33,7 +34,7 @@ def forecast(options: AuditOptions) -> Forecast:
     workers = max(1, options.workers) if run.device.type == "cpu" else 1
     last = " and the last audit here" if all(longer.values()) else ""
     return Forecast(
-        work=f"{len(parts):,} victim{'s' * (len(parts) != 1)} on {pictures:,} pictures",
+        work=f"{count(len(parts), 'victim')} on {pictures:,} pictures",
         passes=costs.passes,
         flops=_flops(plan, list(costs.by_cell), pictures),
         seconds=longest_first(parts, workers),
