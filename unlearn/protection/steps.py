@@ -147,8 +147,9 @@ class Steps:
 
     def pack(self, tar: str) -> None:
         """Write the copy of a tar whose pictures are all finished; say which samples it lacks."""
-        plan, records = self.ground.plan, {**self.ground.work.finished, **self._records}
-        done = [(plan.pictures[number], records[number]) for number in self._members[tar]]
+        plan, finished, numbers = self.ground.plan, self.ground.work.finished, self._members[tar]
+        records = {n: self._records.get(n) or finished[n] for n in numbers}
+        done = [(plan.pictures[number], record) for number, record in records.items()]
         done = [(picture, record) for picture, record in done if record.status == "ok"]
         if not done:
             return
@@ -161,7 +162,7 @@ class Steps:
             self._unpacked.append(PictureRecord(src=tar, status="failed", reason=reason))
         else:
             self._report_packed(tar, packed)
-            for number in self._members[tar]:
+            for number in numbers:
                 name = plan.pictures[number].name.removeprefix(f"{tar}/")
                 if records[number].status == "ok" and sample_of(name) in packed.left_out:
                     self._leave_out(number)
