@@ -36,6 +36,11 @@ def plain_name(name: str) -> str:
     return str(PurePosixPath(name))
 
 
+def tar_path(member: Path, name: str, tar: str) -> Path:
+    """Return the tar that a member's path leads into, by the names of both."""
+    return member.parents[name.removeprefix(tar).count("/") - 1]
+
+
 def read_tar(path: Path) -> list[tarfile.TarInfo]:
     """Return the members of a whole tar; raises PictureError for what is none or could do harm."""
     try:

@@ -19,7 +19,7 @@ from unlearn.files.names import (
     windows_problem,
 )
 from unlearn.files.places import check_destination, overlaps
-from unlearn.files.tars import sample_of
+from unlearn.files.tars import sample_of, tar_path
 from unlearn.files.text import printable
 from unlearn.pictures.choices import FormatChoice
 from unlearn.pictures.sniff import LOSSLESS_WEBP
@@ -84,7 +84,7 @@ class PlannedPicture:
     @property
     def tar_path(self) -> Path:
         """The tar that it is read from."""
-        return self.source.parents[self.name.removeprefix(self.tar).count("/") - 1]
+        return tar_path(self.source, self.name, self.tar)
 
     @property
     def pixels(self) -> int:

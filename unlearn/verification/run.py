@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from unlearn.errors import NothingFound, UsageProblem
-from unlearn.files.tars import is_tar
+from unlearn.files.tars import is_tar, tar_path
 from unlearn.files.text import printable
 from unlearn.pictures.read import Preparation
 from unlearn.protection.manifest import Manifest, origin_of, read_manifest
@@ -198,7 +198,7 @@ def _tars(found: Scan, out: Path, pairs: Mapping[str, str]) -> list[Check]:
     for item in found.sources:
         if item.tar and item.name in pairs:
             outs.setdefault(item.tar, {})[item.name] = pairs[item.name]
-            paths[item.tar] = item.path.parents[item.name.removeprefix(item.tar).count("/") - 1]
+            paths[item.tar] = tar_path(item.path, item.name, item.tar)
     checks = []
     for tar, path in paths.items():
         problem = tar_problem(path, out / tar if out.is_dir() else out, tar, outs[tar])
