@@ -1,7 +1,7 @@
 """A journal: lines of JSON in a file that only grows, so that a crash costs the line it tore."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
@@ -36,6 +36,14 @@ class Journal:
                 data = data[file.write(data) or 0 :]
             if sync:
                 os.fsync(file.fileno())
+
+    def extend(self, lines: Iterable[bytes]) -> None:
+        """Write many lines behind the others; a crash may leave some of them."""
+        with FileIO(self.path, "ab+") as end:
+            mended = self._mended(end)
+        with self.path.open("ab") as file:
+            file.write(mended)
+            file.writelines(line + b"\n" for line in lines)
 
     def _mended(self, file: FileIO) -> bytes:
         """Make good the end of an open file; return what has to come before the next line."""

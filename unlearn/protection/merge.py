@@ -1,7 +1,6 @@
 """Merge: one manifest, one preview and one account of what shards have done."""
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.files.journal import Journal
 from unlearn.files.lock import LOCK_NAME, locked, refuse_if_locked
 from unlearn.files.places import remove_empty, remove_leftovers
 from unlearn.files.replace import replacing
@@ -178,24 +178,11 @@ def _join(records: Path, lines: Iterable[bytes]) -> None:
         with replacing(target) as temporary:
             if target.exists():
                 shutil.copyfile(target, temporary)
-            with temporary.open("ab") as file:
-                # A line that a crash tore is ended, as Journal does.
-                file.write(b"\n" if _is_torn(target) else b"")
-                file.writelines(line + b"\n" for line in lines)
+            Journal(temporary, keep_torn=True).extend(lines)
     except OSError as error:
         raise EnvironmentProblem(
             f"{printable(target)}: cannot be written ({error.strerror})"
         ) from error
-
-
-def _is_torn(path: Path) -> bool:
-    """Tell whether a file ends within a line."""
-    try:
-        with path.open("rb") as file:
-            file.seek(-1, os.SEEK_END)
-            return file.read() != b"\n"
-    except OSError:  # none, or an empty one
-        return False
 
 
 def _forget(records: Path, shards: Sequence[Shard]) -> None:
