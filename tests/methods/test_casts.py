@@ -5,7 +5,7 @@ import torch
 
 from tests.support.making import make_images, noise_of
 from unlearn.errors import UsageProblem
-from unlearn.methods.casts import Casts, dealt, every_code, parts, shown
+from unlearn.methods.casts import Casts, dealt, every_code, map_of, parts
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 
@@ -72,7 +72,7 @@ def test_parts_are_told_by_what_they_are_called(number):
     if number == 4:
         images[:] = 0.2
         images[..., ::28] = 0.8  # lines brighter than their surroundings
-    found = shown(parts(images, METHOD.window)[0], number)
+    found = map_of(parts(images, METHOD.window)[0], number)
     if number == 4:
         assert found[:, 28].mean() == 1
         assert found[:, 25].mean() < 0
@@ -83,7 +83,7 @@ def test_parts_are_told_by_what_they_are_called(number):
 
 def test_maps_of_several_parts_are_products():
     told = parts(make_images(1, 40), METHOD.window)[0]
-    maps = torch.stack([shown(told, number) for number in range(8)])
+    maps = torch.stack([map_of(told, number) for number in range(8)])
     assert (maps[0] == 1).all()
     assert torch.allclose(maps[3], maps[1] * maps[2])
     assert torch.allclose(maps[7], maps[1] * maps[2] * maps[4])

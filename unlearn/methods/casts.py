@@ -19,7 +19,7 @@ from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
 from unlearn.errors import UsageProblem
 from unlearn.methods.base import PAPER, Cost, LabelledNoise, NoiseMaker, Spec
-from unlearn.methods.motifs import WORKING_SIZE, luma_levels, summed
+from unlearn.methods.motifs import WORKING_SIZE, luma_levels, steady_mean, summed
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.training import Observer
@@ -28,11 +28,10 @@ Code = tuple[tuple[int, int], ...]  # for each channel: the number of its map, a
 
 # Magenta against green, blue against yellow, red against cyan: photos vary least along the first.
 _COLOURS = ((1, -1, 1), (-1, -1, 1), (1, -1, -1))
-_MAPS = 8  # all, busy, bright, fine, and their products, see `shown`
+_MAPS = 8  # all, busy, bright, fine, and their products, see `map_of`
 _RANKS = (0, 1, 2, 4, 3, 5, 6, 7)  # of the maps: what copiers found soonest first
 _TOGETHER = 4  # so many codes of one rank change places by the key
 _RATIO, _TONE, _DETAIL = 16.0, 4.0, 2.0  # how sharply parts are told apart; in levels but the first
-_STEPS = 1024  # of a unit, to which logarithms are rounded
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Casts:
         shares, told = torch.empty_like(images), parts(images, self.window)
         for n, label in enumerate(labels.tolist()):
             for channel, (number, sign) in enumerate(codes[label % len(codes)]):
-                shares[n, channel] = sign * shown(told[n], number)
+                shares[n, channel] = sign * map_of(told[n], number)
         return float(self.radius) * shares
 
     def cost(self, pictures: int) -> Cost:  # noqa: ARG002
@@ -145,8 +144,7 @@ def parts(images: Tensor, window: int) -> Tensor:
     count = (2 * half + 1) ** 2
     total, squares = summed(levels, half), summed(levels.square(), half)
     spread = (count * squares - total.square()).clamp(min=0).sqrt() / count
-    logs = ((spread + 1).log() * _STEPS).round().mean(dim=(1, 2, 3), keepdim=True)
-    middle = (logs / _STEPS).exp() - 1
+    middle = steady_mean((spread + 1).log()).exp() - 1
     busy = _RATIO * (spread - middle - 0.25) / (spread + middle + 1)
     near = summed(levels, 1) / 9
     bright = (near - levels.mean(dim=(1, 2, 3), keepdim=True)) / _TONE
@@ -154,7 +152,7 @@ def parts(images: Tensor, window: int) -> Tensor:
     return torch.cat([_parted(values) for values in (busy, bright, fine)], dim=1)
 
 
-def shown(told: Tensor, number: int) -> Tensor:
+def map_of(told: Tensor, number: int) -> Tensor:
     """Return the map (H, W) of a number: of a picture's parts (3, H, W) the product of its bits."""
     product = torch.ones_like(told[0])
     for bit, values in enumerate(told):

@@ -30,7 +30,7 @@ _LUMA = (299, 587, 114)  # thousandths, as Pillow converts to grey
 _MOST_CANDIDATES, _LEAST_CANDIDATES = 256, 8
 _COMPARISONS = 2048  # about so many motifs are compared for each that is picked
 _LEAST_TABLE = 16
-_STEPS = 1024  # of a share, to which it is rounded for its mean
+_STEPS = 1024  # of a unit, to which values are rounded for their mean
 
 
 @dataclass(frozen=True)
@@ -259,8 +259,13 @@ def shown(images: Tensor, mask: Mask) -> Tensor:
     total, squares = summed(levels, half), summed(levels.square(), half)
     deviation = (count * squares - total.square()).clamp(min=0).sqrt() / count
     shares = (mask.least + mask.gain * (deviation - mask.start).clamp(min=0)).clamp(max=1)
-    mean = (shares * _STEPS).round().mean(dim=(1, 2, 3), keepdim=True) / _STEPS
-    return (shares + (mask.mean - mean).clamp(min=0)).clamp(max=1).to(torch.float32)
+    lacking = (mask.mean - steady_mean(shares)).clamp(min=0)
+    return (shares + lacking).clamp(max=1).to(torch.float32)
+
+
+def steady_mean(planes: Tensor) -> Tensor:
+    """Return each picture's mean (N, 1, 1, 1) of values to 1/1024, the same in any batch."""
+    return (planes * _STEPS).round().mean(dim=(1, 2, 3), keepdim=True) / _STEPS
 
 
 def luma_levels(images: Tensor) -> Tensor:
