@@ -10,13 +10,6 @@ from unlearn.audits.report import Result, Subject
 from unlearn.audits.statistics import Summary, setting_of, summarise
 
 CONTROLS: Final[tuple[Arm, ...]] = ("clean", "placebo")
-_AXES: Final = (
-    ("architectures", "architecture"),
-    ("rho_a", "rho_a"),
-    ("countermeasures", "countermeasure"),
-    ("decays", "decay"),
-    ("seeds", "seed"),
-)
 MEANINGS: Final = {
     "clean": "the pictures without any noise: what a copier gets from unprotected pictures",
     "placebo": "random noise as strong as the bound allows, at least as strong as any bounded "
@@ -128,17 +121,21 @@ class Comparison:
         """Return the comparison with a plan that holds every setting with results."""
         found = [result.cell for entry in self.entries for result in _results(entry)]
         cells = (*self.plan.cells(), *(result.cell for result in self.controls), *found)
-        values = {name: dict.fromkeys(getattr(cell, of) for cell in cells) for name, of in _AXES}
-        radii = tuple(sorted(values["rho_a"]))
+
+        def every(name: str) -> tuple[Any, ...]:
+            """Return the values of a field of the cells, once each."""
+            return tuple(dict.fromkeys(getattr(cell, name) for cell in cells))
+
+        radii = tuple(sorted(every("rho_a")))
         countered = any(cell.countermeasure != NONE and cell.rho_a > radii[0] for cell in cells)
         plan = replace(
             self.plan,
-            architectures=tuple(values["architectures"]),
+            architectures=every("architecture"),
             rho_a=radii,
-            countermeasures=tuple(values["countermeasures"]),
+            countermeasures=every("countermeasure"),
             countermeasures_at="all" if countered else self.plan.countermeasures_at,
-            decays=tuple(values["decays"]),
-            seeds=tuple(sorted(values["seeds"])),
+            decays=every("decay"),
+            seeds=tuple(sorted(every("seed"))),
         )
         return replace(self, plan=plan)
 
