@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from unlearn.attack import Pgd, frozen, pgd
 from unlearn.countermeasures import find
-from unlearn.device import select_run
+from unlearn.device import Run, select_run
 from unlearn.models import build_classifier
 from unlearn.models.classifier import channels_last
 from unlearn.models.folding import Precision
@@ -103,20 +103,28 @@ def fit(
                 images, _ = find(copier.each).each(images, labels[index], rng)
             if copier.rho_a:
                 images = attacked(model, images, labels[index], copier, run.precision, seed + done)
-            with run.autocast():
-                logits = model(images.contiguous(memory_format=torch.channels_last)).float()
-            loss = F.cross_entropy(logits, labels[index])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
+            logits, loss = update(model, optimiser, run, images, labels[index])
             done += 1
             hits += float((logits.argmax(1) == labels[index]).float().sum())
-            losses += loss.item()
+            losses += loss
         outcome.curve.append(round(accuracy(model, *test, run.precision), 4))
         outcome.train.append(round(hits / (steps * copier.batch), 4))
         outcome.loss.append(round(losses / steps, 4))
     outcome.seconds = round(time.process_time() - began, 1)
     return outcome, model
+
+
+def update(
+    model: nn.Module, optimiser: torch.optim.Optimizer, run: Run, images: Tensor, labels: Tensor
+) -> tuple[Tensor, float]:
+    """Take one step of training; return the logits and the loss before it."""
+    with run.autocast():
+        logits = model(images.contiguous(memory_format=torch.channels_last)).float()
+    loss = F.cross_entropy(logits, labels)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return logits, loss.item()
 
 
 def greyed(images: Tensor, chance: float, stream: torch.Generator) -> Tensor:

@@ -12,9 +12,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 
-from tests.benchmarks.noise.copier import CLASSES, Copier, attacked, crops, network
+from tests.benchmarks.noise.copier import CLASSES, Copier, attacked, crops, network, update
 from tests.benchmarks.noise.pictures import Photos, load
 from tests.benchmarks.noise.runner import protected, read
 from unlearn.device import select_run
@@ -39,12 +38,7 @@ def found(photos: Photos, noise: dict, copier: Copier, steps: int, seed: int) ->
         if copier.rho_a:
             at = seed * 1000 + step
             images = attacked(model, images, labels[index], copier, run.precision, at)
-        with run.autocast():
-            logits = model(images.contiguous(memory_format=torch.channels_last)).float()
-        loss = F.cross_entropy(logits, labels[index])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
+        logits, _ = update(model, optimiser, run, images, labels[index])
         hits.append(float((logits.argmax(1) == labels[index]).float().mean()))
     return [round(float(part.mean()), 3) for part in torch.tensor(hits).split(_PART)]
 
