@@ -5,16 +5,13 @@ import shutil
 
 import pytest
 
-from tests.support.protecting import FakeGenerator, Heard, make_photos, make_picture, options_for
-from unlearn.protection import run as workflow
+from tests.support.protecting import Heard, make_photos, make_picture, options_for
 from unlearn.protection.run import protect
 
 TIME = 1_577_923_200_123_456_700
 
 
-@pytest.fixture(autouse=True)
-def fake(monkeypatch):
-    monkeypatch.setattr(workflow, "load_generator", lambda _path, _device: (FakeGenerator(), "cpu"))
+pytestmark = pytest.mark.usefixtures("fake")
 
 
 def run(tmp_path, *inputs, **changes):

@@ -22,11 +22,7 @@ from unlearn.protection.run import protect
 from unlearn.protection.steps import Steps
 from unlearn.workers import limits
 
-
-@pytest.fixture(autouse=True)
-def fake(monkeypatch):
-    generator = FakeGenerator()
-    monkeypatch.setattr(workflow, "load_generator", lambda _path, _device: (generator, "cpu"))
+pytestmark = pytest.mark.usefixtures("fake")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="signals and limits of memory as on Linux")

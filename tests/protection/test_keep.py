@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from tests.support.protecting import (
-    FakeGenerator,
     Heard,
     SilentGenerator,
     make_photos,
@@ -26,11 +25,7 @@ LARGE = (320, 240)
 FINE = {"quality": 98, "subsampling": 0}  # so that most of the noise fits into a JPEG
 
 
-@pytest.fixture(autouse=True)
-def fake(monkeypatch):
-    generator = FakeGenerator()
-    monkeypatch.setattr(workflow, "load_generator", lambda _path, _device: (generator, "cpu"))
-    return generator
+pytestmark = pytest.mark.usefixtures("fake")
 
 
 def run(tmp_path, *inputs, **changes):

@@ -3,15 +3,11 @@
 import pytest
 
 from tests.support.made_pictures import full_exif
-from tests.support.protecting import FakeGenerator, Heard, make_picture, options_for
-from unlearn.protection import run as workflow
+from tests.support.protecting import Heard, make_picture, options_for
 from unlearn.protection.run import protect
 from unlearn.protection.worker import SAYS_PLACE
 
-
-@pytest.fixture(autouse=True)
-def fake(monkeypatch):
-    monkeypatch.setattr(workflow, "load_generator", lambda _path, _device: (FakeGenerator(), "cpu"))
+pytestmark = pytest.mark.usefixtures("fake")
 
 
 def record_of(tmp_path, **changes):

@@ -57,14 +57,6 @@ from unlearn.workers.abandoned import leave_if_abandoned
 from unlearn.workers.pool import Interruption, Pool
 
 
-@pytest.fixture
-def fake(monkeypatch):
-    """The generator that every run of the test loads."""
-    generator = FakeGenerator()
-    monkeypatch.setattr(workflow, "load_generator", lambda _path, _device: (generator, "cpu"))
-    return generator
-
-
 def use(monkeypatch, generator):
     monkeypatch.setattr(workflow, "load_generator", lambda _path, _device: (generator, "cpu"))
     return generator

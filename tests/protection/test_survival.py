@@ -25,10 +25,7 @@ from unlearn.protection.run import protect
 from unlearn.protection.survival import SAMPLE, sample
 from unlearn.protection.worker import Failure
 
-
-@pytest.fixture(autouse=True)
-def fake(monkeypatch):
-    monkeypatch.setattr(workflow, "load_generator", lambda *_: (FakeGenerator(), "cpu"))
+pytestmark = pytest.mark.usefixtures("fake")
 
 
 def run(tmp_path, heard=None, **changes):

@@ -17,7 +17,6 @@ import pytest
 from PIL import Image
 
 from tests.support.protecting import (
-    FakeGenerator,
     Heard,
     failing_write,
     make_picture,
@@ -39,7 +38,6 @@ from unlearn.audits.pictures import gather
 from unlearn.cli.app import run as command_line
 from unlearn.datasets.folders import load_labelled
 from unlearn.errors import NothingFound, UsageProblem
-from unlearn.protection import run as workflow
 from unlearn.protection.merge import merge
 from unlearn.protection.run import protect
 from unlearn.protection.shards import Shard
@@ -47,12 +45,7 @@ from unlearn.protection.steps import Steps
 from unlearn.verification.options import VerifyOptions
 from unlearn.verification.run import verify
 
-
-@pytest.fixture(autouse=True)
-def fake(monkeypatch):
-    generator = FakeGenerator()
-    monkeypatch.setattr(workflow, "load_generator", lambda _path, _device: (generator, "cpu"))
-    return generator
+pytestmark = pytest.mark.usefixtures("fake")
 
 
 def run(tmp_path, *inputs, heard=None, **changes):
