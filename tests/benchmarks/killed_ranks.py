@@ -161,8 +161,12 @@ def line_of(command: Command, out: Path, ranks: int, *more: str) -> list[str]:
 
 
 def finished(line: list[str]) -> None:
-    """Run a line to its end; raises CalledProcessError."""
-    subprocess.run(line, check=True, capture_output=True, text=True)
+    """Run a line to its end; raises CalledProcessError with what was said."""
+    try:
+        subprocess.run(line, check=True, capture_output=True, text=True)
+    except subprocess.CalledProcessError as error:
+        error.add_note(error.stderr)
+        raise
 
 
 def killed(

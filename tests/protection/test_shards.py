@@ -345,7 +345,8 @@ def test_ranks_share_the_work_and_the_last_one_merges(tmp_path, photos):
     (tmp_path / "key").write_bytes(bytes(32))
     line = protect_line(photos, tmp_path / "parts", tmp_path / "key")
     run(tmp_path, "whole", key=tmp_path / "key")
-    doomed, *others = ranks_of(line, 3, FAKE_DELAY="0.2")
+    first, doomed, last = ranks_of(line, 3, FAKE_DELAY="0.5")  # all good pictures are the second's
+    others = (first, last)
     time.sleep(random.Random(0).uniform(1, 2))
     os.killpg(doomed.pid, signal.SIGKILL)
     for process in (doomed, *others):
@@ -433,6 +434,27 @@ def test_ranks_go_on_with_what_another_number_of_ranks_began(tmp_path, photos, m
     kept = {line["src"]: line for line in manifest_lines(tmp_path, "parts", "manifest.jsonl")}
     for src in done:
         assert kept[src] == before[src]  # not made again: even its time is that of before
+    assert shards_in(records(tmp_path, "parts")) == []
+
+
+@pytest.mark.parametrize("merged", [True, False])
+def test_a_rank_that_finds_nothing_to_do_takes_no_part_away_before_the_others_end(
+    tmp_path, photos, monkeypatch, merged
+):
+    whole = run(tmp_path, "whole")
+    if merged:
+        in_ranks(tmp_path, monkeypatch, range(2), 2)
+    else:
+        for number in (1, 2):
+            protect(options_for(tmp_path, out=tmp_path / "parts", shard=Shard(2, number)), Heard())
+    lost = next(record for record in whole.protected if Shard(3, 2).takes(record.src))
+    (tmp_path / "parts" / lost.out).unlink()
+    *early, last = in_ranks(tmp_path, monkeypatch, range(3), 3)
+    assert merged or all(part.awaited for part in early)
+    assert not last.awaited
+    assert [record.src for record in last.protected] == [record.src for record in whole.protected]
+    assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
+    assert image_lines(tmp_path, "parts") == image_lines(tmp_path, "whole")
     assert shards_in(records(tmp_path, "parts")) == []
 
 

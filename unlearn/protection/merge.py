@@ -71,8 +71,9 @@ def merge(
 def _joined(out: Path, records: Path) -> list[Shard]:
     """Put all parts into the manifest, unless they are in it, and return their shards."""
     parts = {shard: read_part(records, shard) for shard in shards_in(records)}
-    if not _is_merged(read_part(records, None), list(parts.values())):
-        _check(out, parts)
+    whole = read_part(records, None)
+    if not _is_merged(whole, list(parts.values())):
+        _check(out, parts, whole)
         _join(records, _lines(list(parts.values())))
     return list(parts)
 
@@ -106,8 +107,11 @@ def _are_others(records: Path, count: int) -> bool:
     return any(shard.count != count for shard in shards_in(records))
 
 
-def _check(out: Path, parts: dict[Shard, Manifest]) -> None:
-    """Raise UsageProblem unless these are all the parts of one run, each finished."""
+def _check(out: Path, parts: dict[Shard, Manifest], whole: Manifest) -> None:
+    """Raise UsageProblem unless these are all the parts of one run, each finished.
+
+    Where a merge of the same plan was before, shards that found nothing to do may have no part.
+    """
     shards = list(parts)
     first, last = shards[0], shards[-1]
     if first.count != last.count:
@@ -116,6 +120,8 @@ def _check(out: Path, parts: dict[Shard, Manifest]) -> None:
             "without --shard"
         )
     for shard in (Shard(first.count, number) for number in range(1, first.count + 1)):
+        if shard not in parts and _has_merged(whole, parts[first]):
+            continue
         if shard not in parts or parts[shard].header is None:
             raise NotYet(
                 f"{printable(out)}: the part of shard {shard} is missing; run its line, then merge"
@@ -142,13 +148,20 @@ def _compared(part: Manifest) -> dict[str, Any]:
     return {name: value for name, value in header.items() if name not in _OWN}
 
 
+def _has_merged(whole: Manifest, part: Manifest) -> bool:
+    """Tell whether the manifest was merged by the plan of a part.
+
+    What was taken in without a merge has the header of a shard.
+    """
+    one, other = whole.header, part.header
+    return bool(one and other and one.shard is None and one.plan and one.plan == other.plan)
+
+
 def _is_merged(whole: Manifest, parts: Sequence[Manifest]) -> bool:
     """Tell whether a merge was ended between writing the manifest and removing the parts."""
-    plan = whole.header and whole.header.plan
-    return plan is not None and all(
+    return all(
         part.ended
-        and part.header is not None
-        and part.header.plan == plan
+        and _has_merged(whole, part)
         and all(whole.records.get(name) == record for name, record in part.records.items())
         for part in parts
     )
