@@ -9,7 +9,7 @@ import contextlib
 import functools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -160,19 +160,13 @@ def origin_of(path: Path) -> str:
 
     So it is the same however the input was given, and another where a link leads elsewhere now.
     """
-    return origins()(path)
+    folder, name = os.path.split(path)
+    return os.path.join(home_of(folder), name)  # noqa: PTH118 - bytes that are no text
 
 
-def origins() -> Callable[[Path], str]:
-    """Return origin_of for many sources at one time, which asks for each folder once."""
-    real = functools.cache(lambda folder: os.path.realpath(os.path.abspath(folder)))  # noqa: PTH100
-
-    def find(path: Path) -> str:
-        """Return the source's own place; a link keeps its own name."""
-        folder, name = os.path.split(path)
-        return os.path.join(real(folder), name)  # noqa: PTH118 - bytes that are no text
-
-    return find
+def home_of(folder: str | Path) -> str:
+    """Return a folder's own place, which is that of its files without their names."""
+    return os.path.realpath(os.path.abspath(folder))  # noqa: PTH100
 
 
 def under_inputs(name: str, inputs: Sequence[Path]) -> list[Path]:
