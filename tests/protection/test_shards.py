@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import time
@@ -495,3 +496,32 @@ def test_a_shard_of_a_rank_is_refused_in_one_line(tmp_path, photos, monkeypatch,
     assert said.count("\n") == 1
     assert "--shard 1/2: under torchrun each process takes a shard by itself" in said
     assert list(tmp_path.iterdir()) == [photos]
+
+
+# --- clusters ----------------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("name", ["protect.sbatch", "protect-job.yaml"])
+def test_the_page_quotes_the_files_for_clusters_as_they_are(name):
+    text = (DOCS / "cluster" / name).read_text()
+    assert f"\n{text}```\n" in (DOCS / "scale.md").read_text()
+
+
+def test_the_file_for_slurm_does_all_shards(tmp_path, photos):
+    own = tmp_path / "bin" / "unlearn"
+    own.parent.mkdir()
+    own.write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@" -g fake.safetensors\n')
+    own.chmod(0o755)
+    (tmp_path / "key").write_bytes(bytes(32))
+    make_generator_file(tmp_path / "fake.safetensors", ("cat", "dog"))
+    run(tmp_path, "whole", key=tmp_path / "key")
+    task = {"DATA": ".", "SHARDS": "2", "SLURM_CPUS_PER_TASK": "0"}
+    task |= {"PATH": f"{own.parent}:{os.environ['PATH']}"}
+    for number in "12":
+        environment = {**os.environ, **task, "SLURM_ARRAY_TASK_ID": number}
+        script = ["sh", str(DOCS / "cluster" / "protect.sbatch")]
+        subprocess.run(script, cwd=tmp_path, env=environment, check=False, capture_output=True)
+    merge(tmp_path / "protected", Heard())
+    assert tree(tmp_path / "protected") == tree(tmp_path / "whole")
