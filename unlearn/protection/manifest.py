@@ -22,6 +22,8 @@ VERSION: Final = 1
 FILE_NAME: Final = manifest_name(None)
 UNBOUNDED: Final = "unbounded"  # the rho of a run whose noise keeps none; see linf of each picture
 
+_END: Final = '{"type": "end"}'
+
 Status = Literal["ok", "failed", "skipped"]
 Owner = tuple[str, str | None]  # a source: its name under the inputs, and its own place
 
@@ -202,6 +204,13 @@ def read_part(folder: Path, shard: Shard | None) -> Manifest:
     return manifest
 
 
+def has_ended(folder: Path, shard: Shard) -> bool:
+    """Tell whether a shard is done with all its pictures, by the end of its part alone."""
+    with (folder / manifest_name(shard)).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - len(_END) - 1))
+        return file.read() == f"{_END}\n".encode("ascii")
+
+
 def manifest_bytes(folder: Path, shard: Shard | None = None) -> int:
     """Return the size of the manifest and of its parts, or only that of the shard."""
     sizes = 0
@@ -254,7 +263,7 @@ class ManifestWriter:
 
     def end(self) -> None:
         """Note that a shard is done with all its pictures, and bring that to the disk."""
-        self._append({"type": "end"}, sync=True)
+        self._append(json.loads(_END), sync=True)
 
     def _append(self, line: Mapping[str, Any], *, sync: bool = False) -> None:
         """Write one line and hand it to the system."""

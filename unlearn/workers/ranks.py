@@ -3,7 +3,11 @@
 import os
 from dataclasses import dataclass
 
-from unlearn.errors import UsageProblem
+from unlearn.errors import UnlearnError, UsageProblem
+
+
+class FirstEnded(UnlearnError):
+    """Rank 0, which does all but what is shared, ended before the work was done."""
 
 
 @dataclass(frozen=True)
