@@ -35,6 +35,11 @@ def rank_here() -> Rank | None:
     return None if count == 1 else Rank(number, count, _variable("LOCAL_RANK") or 0)
 
 
+def restarts() -> int:
+    """Return how often torchrun has started the ranks of this run again."""
+    return _variable("TORCHELASTIC_RESTART_COUNT") or 0
+
+
 def _variable(name: str) -> int | None:
     """Return a variable of the environment as a number, None if it is none."""
     text = os.environ.get(name, "")
