@@ -40,8 +40,8 @@ def test_a_planned_picture_takes_less_than_half_a_kilobyte(tmp_path, photos):
     kept, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(plan.pictures) == MANY
-    assert kept / MANY < 500
-    assert most / MANY < 1000
+    assert kept / MANY < 420
+    assert most / MANY < 900
 
 
 def test_a_record_of_the_manifest_takes_less_than_two_kilobytes(tmp_path):
