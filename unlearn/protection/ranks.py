@@ -1,6 +1,7 @@
 """Protecting with several processes of one run: each takes its shard, the last one merges."""
 
 from dataclasses import replace
+from functools import partial
 
 from unlearn.errors import UsageProblem
 from unlearn.files.lock import Busy
@@ -19,14 +20,15 @@ def protect_here(options: ProtectOptions, report: Report) -> ProtectReport:
     Nobody waits: whoever finds all parts finished merges them and returns the account of the whole.
     Each of the others has its own account, and the exit code 0.
     """
-    rank, shown = rank_here(), {"workers": options.workers, "previews": options.preview}
+    rank = rank_here()
+    join = partial(merge, workers=options.workers, previews=options.preview)
     if options.merge is not None:
         if rank is not None:
             raise UsageProblem(
                 f"--merge {printable(options.merge)}: one process joins the parts, this is rank "
                 f"{rank.number} of {rank.count}; leave out torchrun"
             )
-        return merge(options.merge, report, **shown)
+        return join(options.merge, report)
     if rank is None:
         return protect(options, report)
     if options.shard is not None:
@@ -41,6 +43,6 @@ def protect_here(options: ProtectOptions, report: Report) -> ProtectReport:
     if part.dry_run or part.left:
         return part
     try:
-        return merge(options.out, report, patient=True, **shown)
+        return join(options.out, report, patient=True)
     except (NotYet, Busy):
         return replace(part, awaited=True)
