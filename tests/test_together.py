@@ -100,6 +100,10 @@ def test_several_processes_take_the_steps_of_one(tmp_path, count):
     assert max(float((weights[k].double() - moved[k].double()).abs().max()) for k in moved) > 1e-3
 
 
+def refuse(text):
+    raise UsageProblem(text)
+
+
 def refused(rank, count, folder):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
     os.environ["MASTER_PORT"] = (folder / "port").read_text()
@@ -114,6 +118,8 @@ def refused(rank, count, folder):
     data, step = make_data(10), supervised(CPU, Views())
     memory = Stage(SILENT, memory={"noise": torch.zeros(1)})
     with together.joined(torch.device("cpu")):
+        expect(lambda: together.by_first(lambda: refuse(f"by {rank}")))
+        assert together.by_first(lambda: rank) == 0
         expect(lambda: together.check_alike(f"data of {rank}"))
         expect(lambda: train(make_small_net(), step, data, SCHEDULE, CPU, memory))
         tiny = replace(SCHEDULE, batch_size=1)
@@ -124,7 +130,8 @@ def refused(rank, count, folder):
 def test_what_processes_cannot_share_is_refused_by_all_of_them(tmp_path):
     in_processes(refused, 2, tmp_path)
     for rank in range(2):
-        other, memory, batches = (tmp_path / f"said.{rank}").read_text().splitlines()
+        first, other, memory, batches = (tmp_path / f"said.{rank}").read_text().splitlines()
+        assert first == "by 0"
         assert other.startswith("rank 1 has other data, settings or versions than rank 0")
         assert "keeps noise from step to step" in memory
         assert batches == "2 processes cannot share batches of 1"

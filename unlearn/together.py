@@ -6,22 +6,21 @@ gradients, terms of the loss, statistics of batch norm. So the weights are those
 for the order in which numbers are added.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, TypeVar, cast
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
-from unlearn.errors import EnvironmentProblem, UsageProblem
-from unlearn.workers.ranks import Rank, rank_here
+from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
+from unlearn.workers.ranks import Rank, rank_here, restarts
 
 _PATIENCE: Final = timedelta(minutes=30)  # of the others, while the first tries its surrogate
 _NO_END: Final = timedelta(days=365)  # what others do before all meet may take so long
@@ -61,10 +60,9 @@ def _join(rank: Rank, device: torch.device) -> None:
     try:
         store, number, count = next(rendezvous("env://", timeout=_PATIENCE))
         # torchrun keeps its store when it restarts ranks, and with it the addresses of the dead.
-        restart = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
         distributed.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
-            store=PrefixStore(f"restart-{restart}", store),
+            store=PrefixStore(f"restart-{restarts()}", store),
             rank=number,
             world_size=count,
             timeout=_PATIENCE,
@@ -134,6 +132,20 @@ def from_first(value: T) -> T:
     if size() > 1:
         distributed.broadcast_object_list(held)
     return held[0]
+
+
+def by_first(work: Callable[[], T]) -> T:
+    """Do a work in the first process; all return what came of it, or raise its UnlearnError."""
+    first = not distributed.is_initialized() or distributed.get_rank() == 0
+    found: tuple[T | None, UnlearnError | None] = (None, None)
+    try:
+        found = (work() if first else None, None)
+    except UnlearnError as error:
+        found = (None, error)
+    result, refusal = from_first(found)
+    if refusal is not None:
+        raise refusal
+    return cast("T", result)
 
 
 def meet(meanwhile: Callable[[], None]) -> None:

@@ -188,7 +188,7 @@ def test_what_the_first_rank_refuses_lets_the_others_go(played):
     first, second = said(played, "copies")
     assert "unchanged is not a protected copy of" in first
     assert first.startswith("NotProtected: ")
-    assert second == "NoneType"
+    assert second == "FirstEnded: rank 0 of 2 ended before the audit was done; it says why"
     assert trained(played, "copies") == [[], []]
 
 

@@ -241,7 +241,7 @@ class Trial:
             found, after = killed(self.command, line, out, after, choice), after // 2
         said, done, code = found
         again = choice.choice([n for n in (0, 2, 3) if n != ranks]) if way == "other" else ranks
-        if way != "restart":
+        if way != "restart" and not (self.trains and out.exists()):  # it was killed at its very end
             finished(line_of(self.command, out, again))
         now = self.command.done(out)
         return {

@@ -16,6 +16,7 @@ from unlearn.audits.plan import AuditPlan, Training
 from unlearn.cli.app import run
 from unlearn.cli.audit import read_accuracy
 from unlearn.radius import Radius
+from unlearn.workers.ranks import FirstEnded
 
 QUICK = ["--epochs", "1", "--batch-size", "4", "--rho-a", "0", "--device", "cpu"]
 QUICK += ["--precision", "fp32", "--workers", "0", "--countermeasures", "none"]
@@ -202,6 +203,16 @@ def test_the_first_rank_speaks_for_all(line, monkeypatch, capsys, rank, code, sa
     assert text.out == ""
     assert text.err.startswith(said)
     assert bool(text.err) == bool(said)
+
+
+def test_a_rank_whose_first_has_failed_leaves_the_word_to_it(line, monkeypatch, capsys):
+    def audit(*_):
+        raise FirstEnded("rank 0 of 2 ended")
+
+    monkeypatch.setattr("unlearn.audits.run.audit", audit)
+    monkeypatch.setenv("RANK", "1"), monkeypatch.setenv("WORLD_SIZE", "2")
+    assert run(line) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_ranks_train_one_victim_at_a_time_unless_told_otherwise(monkeypatch, tmp_path):

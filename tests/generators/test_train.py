@@ -268,3 +268,15 @@ def test_the_curve_has_every_term_at_every_point_however_many_steps(options):
     assert {len(values) for values in curve.values()} == {len(curve["step"])}
     assert curve["step"][-1] == 103
     assert len(curve["step"]) == 21
+
+
+def test_ranks_that_are_started_again_once_all_is_written_are_done(options, monkeypatch):
+    written = train_generator(options, ignore)
+    checkpoint_path(options.out).touch()
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    heard = []
+    again = train_generator(options, heard.append)
+    assert (heard, again.sha256, again.header) == ([], written.sha256, written.header)
+    assert not checkpoint_path(options.out).exists()
+    with pytest.raises(UsageProblem, match="exists; choose another --out"):
+        train_generator(replace(options, command="another line"), ignore)

@@ -1,8 +1,10 @@
 """Shards: any split gives the bytes, the manifest and the previews of one process."""
 
+import contextlib
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import time
@@ -25,6 +27,7 @@ from tests.support.protecting import (
 )
 from unlearn.cli.app import run as command_line
 from unlearn.errors import EnvironmentProblem, UsageProblem
+from unlearn.protection import merge as merging
 from unlearn.protection import run as workflow
 from unlearn.protection.manifest import read_manifest
 from unlearn.protection.merge import merge
@@ -438,24 +441,64 @@ def test_ranks_go_on_with_what_another_number_of_ranks_began(tmp_path, photos, m
 
 
 @pytest.mark.parametrize("merged", [True, False])
+@pytest.mark.parametrize("before", [2, 3])
 def test_a_rank_that_finds_nothing_to_do_takes_no_part_away_before_the_others_end(
-    tmp_path, photos, monkeypatch, merged
+    tmp_path, photos, monkeypatch, merged, before
 ):
     whole = run(tmp_path, "whole")
     if merged:
-        in_ranks(tmp_path, monkeypatch, range(2), 2)
+        in_ranks(tmp_path, monkeypatch, range(before), before)
     else:
-        for number in (1, 2):
-            protect(options_for(tmp_path, out=tmp_path / "parts", shard=Shard(2, number)), Heard())
+        in_shards(tmp_path, "parts", before)
     lost = next(record for record in whole.protected if Shard(3, 2).takes(record.src))
     (tmp_path / "parts" / lost.out).unlink()
     *early, last = in_ranks(tmp_path, monkeypatch, range(3), 3)
-    assert merged or all(part.awaited for part in early)
-    assert not last.awaited
+    # A code of 1 before the last one has ended would end the others.
+    assert [(part.awaited, part.exit_code) for part in early] == [(True, 0)] * 2
+    assert (last.awaited, last.exit_code) == (False, 1)
     assert [record.src for record in last.protected] == [record.src for record in whole.protected]
     assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
     assert image_lines(tmp_path, "parts") == image_lines(tmp_path, "whole")
     assert shards_in(records(tmp_path, "parts")) == []
+
+
+def test_more_ranks_than_pictures_come_to_the_end_of_one_process(tmp_path, photos, monkeypatch):
+    run(tmp_path, "whole")
+    for _ in range(2):
+        *early, last = in_ranks(tmp_path, monkeypatch, range(9), 9)
+        assert any(not (part.protected or part.failed) for part in early)
+        assert [part.exit_code for part in (*early, last)] == [0] * 8 + [1]
+        assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
+        assert image_lines(tmp_path, "parts") == image_lines(tmp_path, "whole")
+        assert shards_in(records(tmp_path, "parts")) == []
+
+
+def test_a_rank_that_waited_for_the_merge_leaves_the_account_to_who_merged(
+    tmp_path, photos, monkeypatch
+):
+    in_shards(tmp_path, "parts", 2)
+
+    @contextlib.contextmanager
+    def after_another(*_arguments, **_more):
+        with monkeypatch.context() as patch:
+            patch.setattr(merging, "writing", writing)
+            merge(tmp_path / "parts", Heard(), patient=True)
+        yield
+
+    monkeypatch.setattr(merging, "writing", after_another)
+    with pytest.raises(merging.NotYet, match="has no parts"):
+        merge(tmp_path / "parts", Heard(), patient=True)
+
+
+def test_a_merge_by_ranks_is_refused_in_one_line(tmp_path, photos, monkeypatch, capsys):
+    in_shards(tmp_path, "parts", 2)
+    before = tree(tmp_path)
+    set_ranks(monkeypatch, {"RANK": "1", "WORLD_SIZE": "2"})
+    assert command_line(["protect", "--merge", str(tmp_path / "parts")]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert "one process joins the parts, this is rank 1 of 2; leave out torchrun" in said.err
+    assert tree(tmp_path) == before
 
 
 def in_ranks(tmp_path, monkeypatch, numbers, count):
@@ -495,3 +538,32 @@ def test_a_shard_of_a_rank_is_refused_in_one_line(tmp_path, photos, monkeypatch,
     assert said.count("\n") == 1
     assert "--shard 1/2: under torchrun each process takes a shard by itself" in said
     assert list(tmp_path.iterdir()) == [photos]
+
+
+# --- clusters ----------------------------------------------------------------------------------
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("name", ["protect.sbatch", "protect-job.yaml"])
+def test_the_page_quotes_the_files_for_clusters_as_they_are(name):
+    text = (DOCS / "cluster" / name).read_text()
+    assert f"\n{text}```\n" in (DOCS / "scale.md").read_text()
+
+
+def test_the_file_for_slurm_does_all_shards(tmp_path, photos):
+    own = tmp_path / "bin" / "unlearn"
+    own.parent.mkdir()
+    own.write_text(f'#!/bin/sh\nexec {shlex.join(PROGRAM)} "$@" -g fake.safetensors\n')
+    own.chmod(0o755)
+    (tmp_path / "key").write_bytes(bytes(32))
+    make_generator_file(tmp_path / "fake.safetensors", ("cat", "dog"))
+    run(tmp_path, "whole", key=tmp_path / "key")
+    task = {"DATA": ".", "SHARDS": "2", "SLURM_CPUS_PER_TASK": "0"}
+    task |= {"PATH": f"{own.parent}:{os.environ['PATH']}"}
+    for number in "12":
+        environment = {**os.environ, **task, "SLURM_ARRAY_TASK_ID": number}
+        script = ["sh", str(DOCS / "cluster" / "protect.sbatch")]
+        subprocess.run(script, cwd=tmp_path, env=environment, check=False, capture_output=True)
+    merge(tmp_path / "protected", Heard())
+    assert tree(tmp_path / "protected") == tree(tmp_path / "whole")

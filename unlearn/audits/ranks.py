@@ -13,6 +13,7 @@ from unlearn.audits.options import AuditOptions
 from unlearn.audits.runner import Interrupted, assist, dismiss
 from unlearn.audits.study import workers_of
 from unlearn.device import Run, select_run
+from unlearn.workers.ranks import FirstEnded
 
 T = TypeVar("T")
 
@@ -20,8 +21,8 @@ T = TypeVar("T")
 def led(options: AuditOptions, work: Callable[[], T]) -> T | None:
     """Do the work in the first rank, whose victims all train; all return what it came to.
 
-    None if the person stopped it, and in the others if the work failed. Raises UsageProblem if the
-    ranks have other settings or versions, and EnvironmentProblem if one is lost.
+    None if the person stopped it. Raises UsageProblem if the ranks have other settings or versions,
+    EnvironmentProblem if one is lost, and FirstEnded in the others if the work failed.
     """
     run = select_run(options.device, options.precision, compiled=options.compiled)
     # What they send is no tensor, and each trains networks of its own.
@@ -30,7 +31,11 @@ def led(options: AuditOptions, work: Callable[[], T]) -> T | None:
         try:
             if rank.number:
                 word = assist(rank.number, str(run.device), workers_of(options, run))
-                return cast("T | None", word)
+                if word is None:
+                    raise FirstEnded(
+                        f"rank 0 of {rank.count} ended before the audit was done; it says why"
+                    )
+                return cast("T", word)
             return _leading(work)
         except Interrupted:
             return None

@@ -80,18 +80,12 @@ def _run(options: ProtectOptions, output: Output) -> int:
     """Protect with progress on standard error, and print the account."""
     from unlearn.cli.progress_text import Telling
     from unlearn.cli.protect_text import as_plain, print_result
-    from unlearn.protection.merge import merge as join
     from unlearn.protection.ranks import protect_here as work
 
     title = "Reading" if options.dry_run else "Protecting"
     with output.meter(title, None) as meter:
         telling = Telling(output, meter, options)
-        if options.merge is None:
-            result = work(options, telling.hear)
-        else:
-            result = join(
-                options.merge, telling.hear, workers=options.workers, previews=options.preview
-            )
+        result = work(options, telling.hear)
     telling.remember()
     output.emit(as_plain(result))
     print_result(result, output)

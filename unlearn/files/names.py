@@ -1,8 +1,8 @@
 """Names: how outputs are called, and what another system cannot store."""
 
+import itertools
 import unicodedata
-from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Final
@@ -50,7 +50,7 @@ def same_name_key(name: str) -> str:
     Case is folded (Windows, macOS) and Unicode is brought to one normal form (macOS).
     """
     if name.isascii():
-        return name.lower()
+        return name if (key := name.lower()) == name else key  # no second text of a million
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
 
 
@@ -70,11 +70,10 @@ def output_names(
     `reserved`.
     """
     wishes = [_with_format(*source) for source in sources]
-    short = [held.get(i, wish) for i, wish in enumerate(wishes)]
+    short = [held.get(i, wish) for i, wish in enumerate(wishes)] if held else wishes
     folders = _folder_keys([*short, *reserved])
     keys = [same_name_key(name) for name in short]
-    wanted = Counter(keys)
-    wanted.update(same_name_key(wishes[i]) for i in held if wishes[i] != short[i])
+    met = _repeated(keys, (same_name_key(wishes[i]) for i in held if wishes[i] != short[i]))
     order = sorted(range(len(sources)), key=sources.__getitem__)
     order.sort(key=lambda i: short[i] != sources[i][0])
     names = [held.get(i, "") for i in range(len(sources))]
@@ -82,7 +81,7 @@ def output_names(
     for i in order:
         if i in held:
             continue
-        meets = wanted[keys[i]] > 1 or keys[i] in folders
+        meets = keys[i] in met or keys[i] in folders
         if meets or keys[i] in taken:
             names[i] = _free_name(_full_name(*sources[i]) if meets else short[i], taken)
             taken.add(same_name_key(names[i]))
@@ -90,6 +89,14 @@ def output_names(
             names[i] = short[i]
             taken.add(keys[i])
     return names
+
+
+def _repeated(*keys: Iterable[str]) -> set[str]:
+    """Return the keys that are there more than once."""
+    once, again = set[str](), set[str]()
+    for key in itertools.chain(*keys):
+        (again if key in once else once).add(key)
+    return again
 
 
 def windows_problem(name: str) -> str | None:

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from unlearn.device import Run, select_run
 from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
 from unlearn.files.replace import TEMPORARY_PREFIX, file_sha256, replace_file
 from unlearn.generators.artefact import NoiseGenerator, header_of
-from unlearn.generators.header import Header
+from unlearn.generators.header import Header, read_header
 from unlearn.generators.model_card import model_card
 from unlearn.generators.options import TrainOptions
 from unlearn.generators.recipes import trained_plain, with_epochs
@@ -29,7 +29,7 @@ from unlearn.methods import Cost, Method, Spec
 from unlearn.models.classifier import Classifier
 from unlearn.objectives import average_prediction_randomness
 from unlearn.training import TrainingState, predict
-from unlearn.workers.ranks import Rank
+from unlearn.workers.ranks import Rank, restarts
 
 READINGS = 50  # how often the terms of the loss are read
 EVALUATIONS = 20  # how often the surrogate is tried on clean pictures (Figure 1)
@@ -105,8 +105,9 @@ def _train(
     """Train with the other processes of the run; the first one measures and writes."""
     began = time.monotonic()
     first = rank.number == 0
-    if first:
-        _check_target(options)
+    written = together.by_first(lambda: _written_before(options))
+    if written is not None:
+        return replace(written, seconds=time.monotonic() - began)
     loaded = _load(options)
     data = loaded.data
     method = options.method
@@ -146,8 +147,26 @@ def _train(
     if first:
         _write(NoiseGenerator.of(method, module, header, run), options.out)
     together.any_of(wanted=False)  # nobody leaves before it is written
-    out, sha256 = options.out, file_sha256(options.out) or ""
-    return TrainReport(out, _card(out), sha256, header, time.monotonic() - began)
+    return _report(options.out, header, time.monotonic() - began)
+
+
+def _report(out: Path, header: Header, seconds: float) -> TrainReport:
+    """Return what is said of a written generator."""
+    return TrainReport(out, _card(out), file_sha256(out) or "", header, seconds)
+
+
+def _written_before(options: TrainOptions) -> TrainReport | None:
+    """Return the report of a run that lost a rank once all was written and is started again.
+
+    None otherwise; raises as _check_target does.
+    """
+    if restarts() and not options.force and options.out.exists():
+        header = read_header(options.out)
+        if header.command == options.command:
+            checkpoint_path(options.out).unlink(missing_ok=True)
+            return _report(options.out, header, 0)
+    _check_target(options)
+    return None
 
 
 def _write(generator: NoiseGenerator, out: Path) -> None:

@@ -9,7 +9,7 @@ import contextlib
 import functools
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -21,6 +21,8 @@ from unlearn.protection.shards import Shard, manifest_name, shards_in
 VERSION: Final = 1
 FILE_NAME: Final = manifest_name(None)
 UNBOUNDED: Final = "unbounded"  # the rho of a run whose noise keeps none; see linf of each picture
+
+_END: Final = '{"type": "end"}'
 
 Status = Literal["ok", "failed", "skipped"]
 Owner = tuple[str, str | None]  # a source: its name under the inputs, and its own place
@@ -160,19 +162,13 @@ def origin_of(path: Path) -> str:
 
     So it is the same however the input was given, and another where a link leads elsewhere now.
     """
-    return origins()(path)
+    folder, name = os.path.split(path)
+    return os.path.join(home_of(folder), name)  # noqa: PTH118 - bytes that are no text
 
 
-def origins() -> Callable[[Path], str]:
-    """Return origin_of for many sources at one time, which asks for each folder once."""
-    real = functools.cache(lambda folder: os.path.realpath(os.path.abspath(folder)))  # noqa: PTH100
-
-    def find(path: Path) -> str:
-        """Return the source's own place; a link keeps its own name."""
-        folder, name = os.path.split(path)
-        return os.path.join(real(folder), name)  # noqa: PTH118 - bytes that are no text
-
-    return find
+def home_of(folder: str | Path) -> str:
+    """Return a folder's own place, which is that of its files without their names."""
+    return os.path.realpath(os.path.abspath(folder))  # noqa: PTH100
 
 
 def under_inputs(name: str, inputs: Sequence[Path]) -> list[Path]:
@@ -206,6 +202,13 @@ def read_part(folder: Path, shard: Shard | None) -> Manifest:
     manifest = Manifest()
     _read_into(manifest, folder, shard)
     return manifest
+
+
+def has_ended(folder: Path, shard: Shard) -> bool:
+    """Tell whether a shard is done with all its pictures, by the end of its part alone."""
+    with (folder / manifest_name(shard)).open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - len(_END) - 1))
+        return file.read() == f"{_END}\n".encode("ascii")
 
 
 def manifest_bytes(folder: Path, shard: Shard | None = None) -> int:
@@ -260,7 +263,7 @@ class ManifestWriter:
 
     def end(self) -> None:
         """Note that a shard is done with all its pictures, and bring that to the disk."""
-        self._append({"type": "end"}, sync=True)
+        self._append(json.loads(_END), sync=True)
 
     def _append(self, line: Mapping[str, Any], *, sync: bool = False) -> None:
         """Write one line and hand it to the system."""

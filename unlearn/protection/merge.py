@@ -23,6 +23,7 @@ from unlearn.protection.manifest import (
     Manifest,
     PictureRecord,
     RunHeader,
+    has_ended,
     read_manifest,
     read_part,
 )
@@ -51,15 +52,15 @@ def merge(
     """Join the parts of all shards of an output folder, and draw its preview.
 
     Raises UsageProblem, before anything is written, if a part is of another run, NotYet if one is
-    missing or not finished, and Busy if a run is writing the folder; the `patient` wait for a merge
-    under way.
+    missing or not finished, and Busy if a run is writing the folder. The `patient` are ranks, each
+    of which has a part: they wait for a merge under way, and it leaves them nothing.
     """
     began = time.monotonic()
     records = records_folder(out)
-    if not shards_in(records):
-        raise NotYet(f"{printable(out)} has no parts of shards to merge")
+    _refuse_none(out, records)
     with writing(out, records, patient=patient):
-        _forget(records, _joined(out, records))
+        _refuse_none(out, records)
+        _forget(records, _joined(out, records, all_have_parts=patient))
         remove_leftovers(out)
         whole = read_manifest(records)
         remove_empty(out, whole.records)
@@ -68,12 +69,20 @@ def merge(
     return replace(result, previews=shown, seconds=time.monotonic() - began)
 
 
-def _joined(out: Path, records: Path) -> list[Shard]:
+def _refuse_none(out: Path, records: Path) -> None:
+    """Raise NotYet if there are no parts."""
+    if not shards_in(records):
+        raise NotYet(f"{printable(out)} has no parts of shards to merge")
+
+
+def _joined(out: Path, records: Path, *, all_have_parts: bool) -> list[Shard]:
     """Put all parts into the manifest, unless they are in it, and return their shards."""
     parts = {shard: read_part(records, shard) for shard in shards_in(records)}
     whole = read_part(records, None)
-    if not _is_merged(whole, list(parts.values())):
-        _check(out, parts, whole)
+    merged = _is_merged(whole, list(parts.values()))
+    if all_have_parts or not merged:
+        _check(out, parts, Manifest() if all_have_parts else whole)
+    if not merged:
         _join(records, _lines(list(parts.values())))
     return list(parts)
 
@@ -87,24 +96,30 @@ def absorb(records: Path) -> None:
         _forget(records, shards)
 
 
-def absorb_others(out: Path, count: int) -> None:
-    """Put what another number of shards has done into the manifest, once for all `count` that ask.
+def absorb_earlier(out: Path, count: int) -> None:
+    """Put what an earlier run has done into the manifest, once for all `count` ranks that ask.
 
-    Raises Busy if one of them is at work.
+    Raises Busy if another number of shards is at work.
     """
     records = records_folder(out)
-    if not _are_others(records, count):
+    if not _are_earlier(records, count):
         return
     with locked(out, records, patience_seconds=PATIENCE_SECONDS):
-        if _are_others(records, count):  # and no other shard of this number was here before
+        if _are_earlier(records, count):  # and no other rank of this run was here before
             for shard in shards_in(records, LOCK_NAME):
                 refuse_if_locked(out, records, shard.mark)
             absorb(records)
 
 
-def _are_others(records: Path, count: int) -> bool:
-    """Tell whether there are parts of another number of shards."""
-    return any(shard.count != count for shard in shards_in(records))
+def _are_earlier(records: Path, count: int) -> bool:
+    """Tell whether there are parts of another number of shards, or all of this one are finished.
+
+    A rank that begins has no finished part, so these were finished before and not merged.
+    """
+    shards = shards_in(records)
+    return any(shard.count != count for shard in shards) or (
+        len(shards) == count and all(has_ended(records, shard) for shard in shards)
+    )
 
 
 def _check(out: Path, parts: dict[Shard, Manifest], whole: Manifest) -> None:

@@ -4,15 +4,18 @@ Only those may be replaced or removed. A source is its name and its own place; i
 edited picture, whose output may be replaced, from another picture that has come to its name.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
 from unlearn.files.replace import file_sha256
-from unlearn.protection.manifest import Manifest, Owner, origin_of, origins, under_inputs
+from unlearn.protection.manifest import Manifest, Owner, home_of, origin_of, under_inputs
+from unlearn.sources.scan import Source
 
 _THREADS: Final = 4
 _UNDER_WAY: Final = 1000  # an executor keeps two kilobytes for each piece of work it is given
@@ -31,7 +34,7 @@ def in_threads(work: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
 class Claims:
     """What one source has in the output folder, the best name first."""
 
-    origin: str
+    home: str  # the own place of the folder that the source lies in, see home_of
     sha256: str | None = None  # None: not asked, or it cannot be read
     shows: tuple[str, ...] = ()  # outputs that may be replaced, since they show this source
     removable: tuple[str, ...] = ()  # outputs that may also go
@@ -59,12 +62,12 @@ class Owners:
                 shared.add(sha256)
         return cls(manifest, outputs, contents, shared)
 
-    def claims(self, sources: Sequence[tuple[str, Path]]) -> list[Claims]:
-        """Return what each source, given by name and path, has; those with a record are hashed."""
-        own_place = origins()
-        found = [Claims(own_place(path)) for _, path in sources]
-        known = [place for place, (name, _) in enumerate(sources) if name in self.outputs]
-        claims = in_threads(lambda at: self._claims(*sources[at], found[at].origin), known)
+    def claims(self, sources: Sequence[Source]) -> list[Claims]:
+        """Return what each source has; those with a record are hashed, others of a folder share."""
+        none_in = cache(lambda folder: Claims(home_of(folder)))
+        found = [none_in(source.folder) for source in sources]
+        known = [place for place, source in enumerate(sources) if source.name in self.outputs]
+        claims = in_threads(lambda at: self._claims(sources[at], found[at].home), known)
         for place, claim in zip(known, claims, strict=True):
             found[place] = claim
         return found
@@ -76,15 +79,16 @@ class Owners:
             return frozenset()
         return frozenset(self._own((name, origin_of(places[0])), None))
 
-    def _claims(self, name: str, path: Path, origin: str) -> Claims:
+    def _claims(self, source: Source, home: str) -> Claims:
         """Return what one source has that is known by its name."""
-        sha256 = file_sha256(path)
-        own = self._own((name, origin), sha256)
-        same = [out for out in self.outputs[name] if sha256 and self._content(out) == sha256]
+        sha256 = file_sha256(source.path)
+        own = self._own((source.name, os.path.join(home, source.path.name)), sha256)  # noqa: PTH118
+        outputs = self.outputs[source.name]
+        same = [out for out in outputs if sha256 and self._content(out) == sha256]
         shows = sorted(
             {*own, *same}, key=lambda out: (self._content(out) != sha256, out not in own)
         )
-        return Claims(origin, sha256, tuple(shows), tuple(own))
+        return Claims(home, sha256, tuple(shows), tuple(own))
 
     def _own(self, owner: Owner, sha256: str | None) -> list[str]:
         """Return the outputs of one source: of its content, begun and not finished, or its last.

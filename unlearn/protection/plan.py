@@ -1,5 +1,6 @@
 """The plan: everything that will be read and written, settled and checked before any work."""
 
+import functools
 import hashlib
 import json
 import math
@@ -23,7 +24,7 @@ from unlearn.files.tars import sample_of, tar_path
 from unlearn.files.text import printable
 from unlearn.pictures.choices import FormatChoice
 from unlearn.pictures.sniff import LOSSLESS_WEBP
-from unlearn.protection.manifest import Manifest, origins, read_manifest
+from unlearn.protection.manifest import Manifest, home_of, read_manifest
 from unlearn.protection.owners import Claims, Owners
 from unlearn.protection.shards import Shard, refuse_others
 from unlearn.sources.labels import Labelling, check_choice, label
@@ -75,6 +76,11 @@ class PlannedPicture:
     def source(self) -> Path:
         """The file."""
         return self.folder / self.name.rpartition("/")[2]
+
+    @property
+    def origin(self) -> str:
+        """The source's own place, see origin_of."""
+        return os.path.join(self.claims.home, self.name.rpartition("/")[2])  # noqa: PTH118
 
     @property
     def outs(self) -> tuple[str, ...]:
@@ -210,18 +216,19 @@ def _pictures(
         for s in sources
         if s.format in lossy
     )
-    pairs = [(s, cls) for s, cls in zip(sources, labels, strict=True) if s.format not in lossy]
-    formats = [_output_formats(source.format, choice) for source, _ in pairs]
-    claims = owners.claims([(source.name, source.path) for source, _ in pairs])
-    wanted = [(source.name, kind) for (source, _), (kind, _) in zip(pairs, formats, strict=True)]
+    if refused:
+        labels = [c for s, c in zip(sources, labels, strict=True) if s.format not in lossy]
+        sources = [s for s in sources if s.format not in lossy]
+    formats = [_output_formats(source.format, choice) for source in sources]
+    claims = owners.claims(sources)
+    wanted = [(source.name, kind) for source, (kind, _) in zip(sources, formats, strict=True)]
     claimed = [claim.shows for claim in claims]
-    spare = []
-    for (source, _), (_, other), claim in zip(pairs, formats, claims, strict=True):
+    for source, (_, other), claim in zip(sources, formats, claims, strict=True):
         if other is not None:
-            spare.append((source.name, other))
+            wanted.append((source.name, other))
             claimed.append(claim.shows)
-    names = output_names([*wanted, *spare], _held([*wanted, *spare], claimed), reserved)
-    spares = dict(zip((name for name, _ in spare), names[len(wanted) :], strict=True))
+    names = output_names(wanted, _held(wanted, claimed), reserved)
+    spares = iter(names[len(sources) :])
     return tuple(
         PlannedPicture(
             folder=source.folder,
@@ -229,13 +236,13 @@ def _pictures(
             out=name,
             format=kind,
             label=cls,
-            fallback=spares.get(source.name),
+            fallback=None if other is None else next(spares),
             size=source.size,
             tar=source.tar,
             claims=claim,
         )
-        for (source, cls), name, (kind, _), claim in zip(
-            pairs, names, formats, claims, strict=False
+        for source, cls, name, (kind, other), claim in zip(
+            sources, labels, names, formats, claims, strict=False
         )
     ), refused
 
@@ -300,10 +307,10 @@ def _refuse_overlap(found: Scan, out: Path, records: Path) -> None:
                     "beside it"
                 )
     inside = tuple(os.path.join(os.path.realpath(path), "") for path in (out, records))  # noqa: PTH118
-    own_place = origins()
+    home = functools.cache(lambda folder: os.path.join(home_of(folder), ""))  # noqa: PTH118
     for source in found.sources:
         linked = os.path.islink(source.path)  # noqa: PTH114 - a million of them
-        place = os.path.realpath(source.path) if linked else own_place(source.path)
+        place = os.path.realpath(source.path) if linked else home(source.folder)
         if place.startswith(inside):
             raise UsageProblem(
                 f"{printable(source.path)} is a link into the output folder {printable(out)}; "

@@ -40,7 +40,7 @@ class ManifestRecorder:
 
     def begin(self, picture: PlannedPicture) -> None:
         for out in picture.outs:
-            self._writer.begin(picture.name, out, picture.claims.origin)
+            self._writer.begin(picture.name, out, picture.origin)
 
     def record(self, picture: PlannedPicture, record: PictureRecord) -> None:
         if record.status == "ok":

@@ -138,7 +138,7 @@ class Steps:
         record = PictureRecord(
             src=picture.name,
             status="failed",
-            origin=picture.claims.origin,
+            origin=picture.origin,
             reason=outcome.reason,
             src_sha256=None if reading is None else reading.sha256,
             label=picture.label,
@@ -174,7 +174,7 @@ class Steps:
         record = PictureRecord(
             src=picture.name,
             status="failed",
-            origin=picture.claims.origin,
+            origin=picture.origin,
             reason=reason,
             label=picture.label,
         )

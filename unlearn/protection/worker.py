@@ -162,7 +162,7 @@ def _write(shared: Shared, job: Job) -> PictureRecord:
     return PictureRecord(
         src=planned.name,
         status="ok",
-        origin=planned.claims.origin,
+        origin=planned.origin,
         src_sha256=job.sha256,
         out=out,
         out_sha256=written.sha256,

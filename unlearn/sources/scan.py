@@ -354,7 +354,13 @@ def _look(path: Path, suffix: str) -> tuple[str, tuple[int, int] | None, str | N
         content = sniff(file)
         unsupported = _why_not(file, suffix, content)
         wanted = unsupported is None and (content or suffix in PICTURE_SUFFIXES)
-        return content, picture_size(file) if wanted else None, unsupported
+        return content, _shared(picture_size(file)) if wanted else None, unsupported
+
+
+@functools.lru_cache(4096)
+def _shared(size: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return an equal size that other pictures have: most of a million repeat."""
+    return size
 
 
 def _why_not(file: BinaryIO, suffix: str, content: str) -> str | None:

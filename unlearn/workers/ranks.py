@@ -3,7 +3,11 @@
 import os
 from dataclasses import dataclass
 
-from unlearn.errors import UsageProblem
+from unlearn.errors import UnlearnError, UsageProblem
+
+
+class FirstEnded(UnlearnError):
+    """Rank 0, which does all but what is shared, ended before the work was done."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,11 @@ def rank_here() -> Rank | None:
             "process of a run; torchrun sets both, and without it neither should be set"
         )
     return None if count == 1 else Rank(number, count, _variable("LOCAL_RANK") or 0)
+
+
+def restarts() -> int:
+    """Return how often torchrun has started the ranks of this run again."""
+    return _variable("TORCHELASTIC_RESTART_COUNT") or 0
 
 
 def _variable(name: str) -> int | None:
