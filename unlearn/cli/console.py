@@ -13,7 +13,6 @@ from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.text import Text
 
-from unlearn.files.text import printable as on_one_line
 from unlearn.options import Option
 
 if TYPE_CHECKING:
@@ -51,7 +50,10 @@ def printable(text: str) -> str:
 
     File names may hold anything, also sequences that steer a terminal.
     """
-    return "\n".join(map(on_one_line, text.split("\n")))
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
 
 
 def one_line(text: str) -> str:
