@@ -13,6 +13,7 @@ from torch import nn
 
 from tests.support.making import (
     CPU,
+    accuracy,
     few_examples,
     flags_of,
     make_data,
@@ -31,7 +32,7 @@ from unlearn.errors import NothingFound, UsageProblem
 from unlearn.objectives import cross_entropy
 from unlearn.rng import Rng, content_ids
 from unlearn.tensors import to_images
-from unlearn.training import SILENT, Batches, Enough, Schedule, Stage, accuracy, predict, train
+from unlearn.training import SILENT, Batches, Enough, Schedule, Stage, predict, train
 
 SHORT = Schedule(steps=12, batch_size=8, learning_rate=0.05)
 

@@ -65,7 +65,9 @@ class Checkpoint:
             )
         notes: dict[str, Any] = head["notes"]
         if head["stage"] >= state.stage:
-            _load_model(state, tensors)
+            prefix = "model."
+            saved = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+            state.model.load_state_dict(saved)
         if head["stage"] == state.stage:
             _load_memories(state, tensors)
             state.finished = int(head["finished"])
@@ -88,14 +90,6 @@ def _memories(state: TrainingState) -> dict[str, Tensor]:
         for name, memory in saved.get(parameter, {}).items()
         if memory is not None
     }
-
-
-def _load_model(state: TrainingState, tensors: dict[str, Tensor]) -> None:
-    """Copy saved tensors into the model."""
-    prefix = "model."
-    state.model.load_state_dict(
-        {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-    )
 
 
 def _load_memories(state: TrainingState, tensors: dict[str, Tensor]) -> None:

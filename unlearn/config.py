@@ -18,9 +18,7 @@ T = TypeVar("T")
 
 def to_plain(value: Any) -> Plain:
     """Turn a dataclass, Radius, Fraction or plain value into JSON values."""
-    if isinstance(value, Radius):
-        return str(value)
-    if isinstance(value, Fraction):
+    if isinstance(value, Radius | Fraction):
         return str(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: to_plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -38,15 +36,15 @@ def from_plain(cls: type[T], plain: Plain, where: str = "config") -> T:
     if not isinstance(plain, Mapping):
         raise UsageProblem(f"{where}: expected a table, got {plain!r}")
     hints = typing.get_type_hints(cls)
-    names = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(plain) - names)
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    unknown = sorted(plain.keys() - fields.keys())
     if unknown:
         raise UsageProblem(
-            f"{where}: unknown field {unknown[0]!r}; known: {', '.join(sorted(names))}"
+            f"{where}: unknown field {unknown[0]!r}; known: {', '.join(sorted(fields))}"
         )
-    missing = [f.name for f in dataclasses.fields(cls) if _is_required(f) and f.name not in plain]  # type: ignore[arg-type]
-    if missing:
-        raise UsageProblem(f"{where}: missing field {missing[0]!r}")
+    for name, field in fields.items():
+        if name not in plain and field.default is field.default_factory is dataclasses.MISSING:
+            raise UsageProblem(f"{where}: missing field {name!r}")
     return cls(**{k: _read(hints[k], v, f"{where}.{k}") for k, v in plain.items()})
 
 
@@ -118,10 +116,6 @@ def _inner(hint: Any) -> Any:
     if typing.get_origin(hint) not in (typing.Union, types.UnionType):
         return hint
     return next(option for option in typing.get_args(hint) if option is not type(None))
-
-
-def _is_required(field: "dataclasses.Field[Any]") -> bool:
-    return field.default is field.default_factory is dataclasses.MISSING
 
 
 def _read(hint: Any, plain: Plain, where: str) -> Any:

@@ -39,10 +39,8 @@ class Rng:
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
         """Draw float32 (N, *shape) from [low, high), each image from its own stream."""
-        count = 1
-        for side in shape:
-            count *= side
-        counter = torch.arange(1, count + 1, device=self.keys.device) + self._draws * _DRAW
+        places = torch.arange(1, math.prod(shape) + 1, device=self.keys.device)
+        counter = places + self._draws * _DRAW
         self._draws += 1
         bits = _mix(self.keys[:, None] + counter * _GOLDEN)
         unit = _shift(bits, 40).to(torch.float32) * 2.0**-24
@@ -61,16 +59,13 @@ class Rng:
 def content_ids(pixels: Tensor) -> Tensor:
     """Return int64 (N,) ids of uint8 pixels (N, ...), each from its contents only."""
     rows = pixels.cpu().flatten(1).contiguous().numpy()
-    return torch.tensor([_id_of(row.tobytes()) for row in rows], dtype=torch.int64)
+    digests = (hashlib.blake2b(row, digest_size=8).hexdigest() for row in rows)
+    return torch.tensor([id_of_digest(digest) for digest in digests], dtype=torch.int64)
 
 
 def id_of_digest(digest: str) -> int:
     """Return the int64 id of a picture from the hexadecimal digest of its file."""
     return int.from_bytes(bytes.fromhex(digest)[:8], "little", signed=True)
-
-
-def _id_of(content: bytes) -> int:
-    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
 
 
 def _shift(value: Tensor, bits: int) -> Tensor:

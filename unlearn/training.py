@@ -260,8 +260,3 @@ def predict(model: nn.Module, data: LabelledPictures, run: Run, batch_size: int 
                 for pixels in data.pixels.split(batch_size)
             ]
         )
-
-
-def accuracy(model: nn.Module, data: LabelledPictures, run: Run) -> float:
-    """Return the share of clean pictures whose class the model finds, in 0…1."""
-    return float((predict(model, data, run) == data.labels.cpu()).float().mean())

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from tests.support.making import accuracy
 from unlearn.attack import Pgd, frozen, pgd
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import Run
@@ -17,7 +18,7 @@ from unlearn.objectives import cross_entropy
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import to_images
-from unlearn.training import Schedule, TrainingState, accuracy, train
+from unlearn.training import Schedule, TrainingState, train
 from unlearn.views import Views
 
 Augment = Callable[[Tensor, Rng], Tensor]  # pixels uint8 (N, 3, S, S) -> images (N, 3, s, s)

@@ -5,11 +5,19 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tests.support.making import CPU, make_method, make_network, make_pgd, make_stripes, noise_of
+from tests.support.making import (
+    CPU,
+    accuracy,
+    make_method,
+    make_network,
+    make_pgd,
+    make_stripes,
+    noise_of,
+)
 from unlearn.objectives import average_prediction_randomness, cross_entropy, randomness
 from unlearn.rng import Rng
 from unlearn.tensors import add_levels, to_images, to_levels
-from unlearn.training import SILENT, Schedule, accuracy, predict, train
+from unlearn.training import SILENT, Schedule, predict, train
 from unlearn.views import Views
 
 SCHEDULE = Schedule(steps=60, batch_size=32, learning_rate=0.05)

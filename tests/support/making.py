@@ -19,7 +19,7 @@ from unlearn.models.classifier import Classifier
 from unlearn.radius import Radius
 from unlearn.rng import Rng
 from unlearn.tensors import to_images
-from unlearn.training import Batch
+from unlearn.training import Batch, predict
 
 CPU = Run(torch.device("cpu"))
 _STAGE_ONE = {"attack", "views", "window", "shared"}
@@ -181,3 +181,8 @@ def counted_calls(module: nn.Module) -> Iterator[list[Tensor]]:
         yield calls
     finally:
         hook.remove()
+
+
+def accuracy(model: nn.Module, data: LabelledPictures, run: Run) -> float:
+    """Return the share of clean pictures whose class the model finds, in 0…1."""
+    return float((predict(model, data, run) == data.labels.cpu()).float().mean())

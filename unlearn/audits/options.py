@@ -55,16 +55,6 @@ def read_held_out(text: str) -> Path | Fraction:
     return share
 
 
-def _usual_workers() -> int:
-    """Return how many victims are trained at a time unless told otherwise."""
-    return 1 if rank_here() else os.cpu_count() or 1
-
-
-def _folder_of_now() -> Path:
-    """Return a folder for a report that is begun now."""
-    return Path(time.strftime("audit-%Y%m%d-%H%M"))
-
-
 @dataclass(frozen=True, kw_only=True)
 class AuditOptions:
     """What to audit and how; None leaves a setting to the budget."""
@@ -326,7 +316,7 @@ class AuditOptions:
             metavar="DIR",
             default_text="audit-YYYYMMDD-HHMM",
         ),
-    ] = field(default_factory=_folder_of_now)
+    ] = field(default_factory=lambda: Path(time.strftime("audit-%Y%m%d-%H%M")))
     resume: Annotated[
         bool,
         Option(
@@ -345,7 +335,7 @@ class AuditOptions:
             minimum=0,
             default_text="cores; under torchrun 1 a rank",
         ),
-    ] = field(default_factory=_usual_workers)
+    ] = field(default_factory=lambda: 1 if rank_here() else os.cpu_count() or 1)
     offline: Annotated[bool, Option("Download nothing.", variable="UNLEARN_OFFLINE")] = False
     command: str = ""
 

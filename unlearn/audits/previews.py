@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from unlearn.audits.copies import Copies
 from unlearn.errors import PictureError
@@ -42,10 +43,10 @@ def pair(copies: Copies, number: int) -> tuple[Picture, Picture]:
     """Return a clean picture and its protected one, at full size."""
     if copies.files:
         files = (copies.clean.files[number], copies.files[number])
-        clean, protected = (prepare(file, Preparation()) for file in files)
-        return clean, protected
-    clean, protected = (
-        Picture(to_image(np.ascontiguousarray(data.pixels[number].permute(1, 2, 0).numpy())))
-        for data in (copies.clean.train, copies.data)
-    )
-    return clean, protected
+        return prepare(files[0], Preparation()), prepare(files[1], Preparation())
+    return square(copies.clean.train.pixels[number]), square(copies.data.pixels[number])
+
+
+def square(pixels: Tensor) -> Picture:
+    """Return pixels uint8 (3, S, S) as a picture."""
+    return Picture(to_image(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())))

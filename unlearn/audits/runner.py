@@ -92,7 +92,7 @@ def assist(rank: int, device: str, workers: int) -> object:
         hand = [replace(job, device=device) for job in handout.hands[rank]]
         journal = handout.journal.of_rank(rank)
         costs = dict.fromkeys((job.cell for job in hand), 1.0)
-        _train(handout, hand, journal, workers, _Account(hand, costs, journal, _ignore))
+        _train(handout, hand, journal, workers, _Account(hand, costs, journal, lambda _: None))
 
 
 def dismiss(word: object) -> None:
@@ -150,10 +150,6 @@ def _stop_if(interruption: Interruption) -> None:
 
 def _nothing() -> None:
     """Do nothing."""
-
-
-def _ignore(_event: object) -> None:
-    """Hear nothing."""
 
 
 def _outcome(future: "Future[Result]", job: CellJob) -> Result:

@@ -1,7 +1,6 @@
 """The victim: a copier's model, trained on what it is given and tried on clean pictures."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -60,7 +59,7 @@ def fit_victim(
     losses = step_losses(cell, training, len(data.classes), surroundings)
     tried = replace(test, pixels=resized_whole(test.pixels, training.image_size))
     watch = Watch(cell, tried, surroundings, training.period(len(data)))
-    with _own_random_numbers(run.device):
+    with torch.random.fork_rng([run.device] if run.device.type == "cuda" else []):
         torch.manual_seed(run.seed)
         model = _build(cell.architecture, len(data.classes), surroundings)
         try:
@@ -150,10 +149,3 @@ def countered(
     everyone = torch.arange(len(images), device=images.device)
     drawn_images, drawn_targets = (torch.stack(parts) for parts in zip(*draws, strict=True))
     return drawn_images[hardest, everyone], drawn_targets[hardest, everyone]
-
-
-@contextmanager
-def _own_random_numbers(device: torch.device) -> Iterator[None]:
-    """Leave torch's global random numbers as they were."""
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        yield

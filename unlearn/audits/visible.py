@@ -7,14 +7,13 @@ import numpy as np
 from torch import Tensor
 
 from unlearn.audits.plan import Arm
+from unlearn.audits.previews import pair, square
 from unlearn.audits.report import Visible
 from unlearn.audits.study import Study
 from unlearn.audits.worker import stored_name
 from unlearn.datasets import stored
 from unlearn.datasets.folders import pick_evenly
 from unlearn.errors import PictureError
-from unlearn.pictures.decoded import Picture, Preparation, to_image
-from unlearn.pictures.read import prepare
 from unlearn.pictures.visibility import PER_DEGREE, PlainAreas, Visibility
 
 _MOST: Final = 100  # pictures, drawn evenly from the classes
@@ -35,10 +34,12 @@ def visibility_of(study: Study) -> tuple[Visible, ...]:
     found = []
     for arm in (arm for arm in _ARMS if arm in trained):
         noisy = stored.load(study.sets / stored_name(arm)).pixels
-        pairs = ((_square(copies.clean.train.pixels[n]), _square(noisy[n])) for n in index.tolist())
+        measured = [
+            PlainAreas(square(copies.clean.train.pixels[n])).compared(square(noisy[n]))
+            for n in index.tolist()
+        ]
         is_seen = copies.data.size >= PER_DEGREE
-        kind = f"squares of {copies.data.size} px"
-        found.append(_summed(arm, kind, list(_compared(pairs)), is_seen=is_seen))
+        found.append(_summed(arm, f"squares of {copies.data.size} px", measured, is_seen=is_seen))
     if copies.files:
         measured = list(_of_files(study, index))
         found.append(_summed("protected", FILES, measured, is_seen=True))
@@ -48,23 +49,11 @@ def visibility_of(study: Study) -> tuple[Visible, ...]:
 def _of_files(study: Study, index: Tensor) -> Iterator[Visibility]:
     """Yield what is seen of protected files; those that cannot be read again are left out."""
     for number in index.tolist():
-        pair = (study.copies.clean.files[number], study.copies.files[number])
         try:
-            clean, protected = (prepare(file, Preparation()) for file in pair)
+            clean, protected = pair(study.copies, number)
             yield PlainAreas(clean).compared(protected)
         except PictureError:
             continue
-
-
-def _compared(pairs: Iterator[tuple[Picture, Picture]]) -> Iterator[Visibility]:
-    """Yield what is seen of each pair."""
-    for clean, noisy in pairs:
-        yield PlainAreas(clean).compared(noisy)
-
-
-def _square(pixels: Tensor) -> Picture:
-    """Return pixels uint8 (3, S, S) as a picture."""
-    return Picture(to_image(np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())))
 
 
 def _summed(arm: Arm, kind: str, measured: list[Visibility], *, is_seen: bool) -> Visible:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from unlearn.audits.comparison.page import column_name, facts_of, headline
 from unlearn.audits.comparison.values import Comparison, Line
-from unlearn.audits.render.words import DEFINITION, percent, spread_text
+from unlearn.audits.render.words import DEFINITION, bare, percent, spread_text
 from unlearn.cli.console import Output, one_line
 
 _FACTS = ("ΔE", "Seen", "J75", "256", "Max", "Mean", "Passes", "Train, s", "Noise, s")
@@ -39,7 +39,7 @@ def _accuracies(found: Comparison) -> Table:
     for column in range(len(found.columns)):
         table.add_column(column_name(found, column), justify="right")
     for line in found.lines:
-        cells = [spread_text(one.last).replace(" %", "") if one else "-" for one in line.summaries]
+        cells = [bare(spread_text(one.last)) if one else "-" for one in line.summaries]
         table.add_row(one_line(line.name), *cells, style="bold" if line.entry else None)
     return table
 

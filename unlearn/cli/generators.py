@@ -72,7 +72,8 @@ def info(name: NameArgument, output: Brief) -> int:
     from unlearn.generators.catalogue import entry_of, resolve
 
     described = _described(entry_of(resolve(name)))
-    lines = {_title(key): _shown(value) for key, value in described.items()}
+    titles = {key: _TITLES.get(key, key.replace("_", " ")) for key in described}
+    lines = {titles[key]: _shown(value) for key, value in described.items()}
     texts = (f"{key:<{_VALUE_AT - 1}} {text}" for key, text in lines.items() if text)
     output.result(*texts, hang=_VALUE_AT)
     output.emit({**_outcome("info"), "generator": described})
@@ -166,11 +167,6 @@ def _outcome(command: str) -> dict[str, Any]:
 def _line(name: str, text: str) -> str:
     """Return a name with what is said of it."""
     return f"{printable(name):<{_TEXT_AT - 1}} {printable(text)}"
-
-
-def _title(key: str) -> str:
-    """Return what a property is called where people read it."""
-    return _TITLES.get(key, key.replace("_", " "))
 
 
 def _facts(entry: "Entry") -> str:

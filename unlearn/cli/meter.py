@@ -5,7 +5,6 @@ time left is what the caller expects.
 """
 
 import time
-from types import TracebackType
 from typing import Final, Self
 
 from rich.cells import cell_len
@@ -50,19 +49,10 @@ class Meter:
 
     def __init__(self, title: str, total: int | None, unit: str, *, silent: bool = False) -> None:
         self._console = stderr_console()
-        drawn = not silent and _animated(self._console)
+        drawn = not silent and self._console.is_terminal and not self._console.is_dumb_terminal
         self._plain = not silent and not drawn
-        self._live = (
-            Live(
-                self,
-                console=self._console,
-                transient=True,
-                redirect_stdout=False,
-                auto_refresh=True,
-            )
-            if drawn
-            else None
-        )
+        live = Live(self, console=self._console, transient=True, redirect_stdout=False)
+        self._live = live if drawn else None
         self._said, self._line = time.monotonic(), ""
         self.begin(title, unit, total)
 
@@ -72,12 +62,7 @@ class Meter:
             self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
             BARS.remove(self._console)
@@ -175,8 +160,3 @@ class Meter:
             line.add_column(no_wrap=True)
         line.add_row(*cells)
         yield line
-
-
-def _animated(console: Console) -> bool:
-    """Return whether the terminal can redraw a line."""
-    return console.is_terminal and not console.is_dumb_terminal

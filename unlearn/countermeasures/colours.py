@@ -19,10 +19,6 @@ def _balanced(pixels: Tensor, _rng: Rng) -> Tensor:
     return scaled.round().clamp(0, 255).to(torch.uint8)
 
 
-def _jittered(images: Tensor, targets: Tensor, rng: Rng) -> tuple[Tensor, Tensor]:
-    return image_by_image(_JITTER, images, rng), targets
-
-
 GREY_WORLD = Countermeasure(
     "grey-world",
     "The channels of each training picture are scaled to equal means, as a camera's white balance "
@@ -33,5 +29,5 @@ COLOUR_JITTER = Countermeasure(
     "colour-jitter",
     "Brightness, contrast and saturation of each training picture change by up to 40 %, hue by up "
     "to 36 degrees (torchvision's ColorJitter).",
-    each=_jittered,
+    each=lambda images, targets, rng: (image_by_image(_JITTER, images, rng), targets),
 )

@@ -28,18 +28,10 @@ def shrunk(picture: Image.Image, short_side: int) -> Image.Image:
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 
-def _uploaded(picture: Image.Image, _seed: int) -> Image.Image:
-    return encoded_again(picture, 75)
-
-
-def _resized(picture: Image.Image, _seed: int) -> Image.Image:
-    return encoded_again(shrunk(picture, _SHORT_SIDE), _WEB_QUALITY)
-
-
 JPEG75 = Countermeasure(
     "jpeg75",
     "Every file is encoded again as JPEG of quality 75 (4:2:0) at its full size, as websites do.",
-    stored=_uploaded,
+    stored=lambda picture, _: encoded_again(picture, 75),
 )
 JPEG10 = Countermeasure(
     "jpeg10",
@@ -51,5 +43,5 @@ RESIZE256 = Countermeasure(
     "resize256",
     "Every file is shrunk to 256 pixels on its short side (Lanczos, never enlarged) and encoded as "
     "JPEG of quality 80 (4:2:0), as image servers do by default.",
-    stored=_resized,
+    stored=lambda picture, _: encoded_again(shrunk(picture, _SHORT_SIDE), _WEB_QUALITY),
 )

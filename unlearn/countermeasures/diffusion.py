@@ -16,7 +16,6 @@ import torch
 from torch import Tensor, nn
 
 from unlearn.countermeasures.base import Countermeasure
-from unlearn.countermeasures.drawing import normal
 from unlearn.countermeasures.sets import each_batch
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.errors import EnvironmentProblem, UsageProblem
@@ -168,10 +167,10 @@ def purified(pixels: Tensor, predict: Predictor, betas: Tensor, rng: Rng) -> Ten
     scale = (1 - betas).rsqrt().tolist()
     shape = pixels.shape[1:]
     last = float(kept[-1])
-    noisy = math.sqrt(last) * (pixels / 127.5 - 1) + math.sqrt(1 - last) * normal(rng, *shape)
+    noisy = math.sqrt(last) * (pixels / 127.5 - 1) + math.sqrt(1 - last) * rng.normal(*shape)
     for step in reversed(range(len(betas))):
         steps = torch.full((len(pixels),), step, device=pixels.device)
         noisy = scale[step] * (noisy - towards[step] * predict(noisy, steps))
         if step:
-            noisy = noisy + spread[step] * normal(rng, *shape)
+            noisy = noisy + spread[step] * rng.normal(*shape)
     return ((noisy + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)

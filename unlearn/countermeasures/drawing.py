@@ -1,6 +1,5 @@
-"""Draws that countermeasures share: normal numbers, partners in a batch, seeds for others' code."""
+"""Draws that countermeasures share: partners in a batch, and seeds for others' code."""
 
-import math
 from collections.abc import Callable
 
 import torch
@@ -9,12 +8,6 @@ from torch import Tensor
 from unlearn.rng import Rng
 
 _BITS = 24  # of a float32 in [0, 1)
-
-
-def normal(rng: Rng, *shape: int) -> Tensor:
-    """Draw standard normal float32 (N, *shape), each image from its own stream (Box and Muller)."""
-    first, second = rng.uniform(2, *shape).unbind(1)
-    return (-2 * torch.log1p(-first)).sqrt() * torch.cos(2 * math.pi * second)
 
 
 def partners(rng: Rng) -> Tensor:

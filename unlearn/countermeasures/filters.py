@@ -5,12 +5,11 @@ would undo them, and an audit would call a picture safe from a blur that never h
 """
 
 import torch
-from PIL import Image, ImageFilter
+from PIL import ImageFilter
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
 from unlearn.countermeasures.base import Countermeasure
-from unlearn.countermeasures.drawing import normal
 from unlearn.countermeasures.sets import each_batch, each_picture
 from unlearn.rng import Rng
 
@@ -19,25 +18,13 @@ _NOISE_LEVELS = 8
 _TWO_BITS = 0b1100_0000
 
 
-def _grey(picture: Image.Image) -> Image.Image:
-    return picture.convert("L").convert("RGB")
-
-
-def _median(picture: Image.Image) -> Image.Image:
-    return picture.filter(ImageFilter.MedianFilter(3))
-
-
-def _two_bits(pixels: Tensor, _rng: Rng) -> Tensor:
-    return pixels & _TWO_BITS
-
-
 def _blurred(pixels: Tensor, _rng: Rng) -> Tensor:
     blurred: Tensor = gaussian_blur(pixels, [3, 3], [_SIGMA, _SIGMA])
     return blurred
 
 
 def _noisy(pixels: Tensor, rng: Rng) -> Tensor:
-    noise = _NOISE_LEVELS * normal(rng, *pixels.shape[1:])
+    noise = _NOISE_LEVELS * rng.normal(*pixels.shape[1:])
     return (pixels + noise).round().clamp(0, 255).to(torch.uint8)
 
 
@@ -45,13 +32,13 @@ GREY = Countermeasure(
     "grey",
     "Training pictures become grey (luma of BT.601 in three equal channels), test pictures stay in "
     "colour (ISS; Liu, Zhao and Larson, 2023).",
-    once=each_picture(_grey),
+    once=each_picture(lambda picture: picture.convert("L").convert("RGB")),
 )
 BITS2 = Countermeasure(
     "bits2",
     "Each channel keeps its two highest bits, so 4 of 256 levels (bit-depth reduction in ISS; Liu, "
     "Zhao and Larson, 2023).",
-    once=each_batch(_two_bits),
+    once=each_batch(lambda pixels, _: pixels & _TWO_BITS),
 )
 BLUR = Countermeasure(
     "blur",
@@ -63,7 +50,7 @@ MEDIAN = Countermeasure(
     "median",
     "Median of 3×3 pixels in each channel, at the size the copier keeps (feature squeezing; Xu, "
     "Evans and Qi, 2018).",
-    once=each_picture(_median),
+    once=each_picture(lambda picture: picture.filter(ImageFilter.MedianFilter(3))),
 )
 GAUSSIAN_NOISE = Countermeasure(
     "gaussian-noise",

@@ -9,26 +9,6 @@ from typing import Final
 
 from unlearn.files.text import printable
 
-PICTURE_SUFFIXES: Final = frozenset(
-    [
-        ".jpg",
-        ".jpeg",
-        ".jpe",
-        ".jfif",
-        ".mpo",
-        ".png",
-        ".apng",
-        ".webp",
-        ".tif",
-        ".tiff",
-        ".bmp",
-        ".dib",
-        ".gif",
-        ".avif",
-        ".heic",
-        ".heif",
-    ]
-)
 SUFFIXES_OF_FORMAT: Final[Mapping[str, tuple[str, ...]]] = {
     "PNG": (".png", ".apng"),
     "WEBP": (".webp",),
@@ -36,6 +16,9 @@ SUFFIXES_OF_FORMAT: Final[Mapping[str, tuple[str, ...]]] = {
     "JPEG": (".jpg", ".jpeg", ".jpe", ".jfif"),
     "BMP": (".bmp", ".dib"),
 }
+PICTURE_SUFFIXES: Final = frozenset(
+    {".mpo", ".gif", ".avif", ".heic", ".heif"}.union(*SUFFIXES_OF_FORMAT.values())
+)
 LONGEST_NAME: Final = 255  # bytes of one name; ext4, APFS and NTFS agree closely enough
 
 _RESERVED: Final = frozenset(

@@ -12,30 +12,22 @@ if TYPE_CHECKING:
 
 def resnet18_cifar(classes: int) -> Classifier:
     """Return ResNet-18 with the 3x3 stem of the CIFAR literature, for small pictures."""
-    from torchvision.models import resnet18
-
-    return _from_torchvision(_with_small_stem(resnet18(num_classes=classes)), classes)
+    return _from_torchvision("resnet18", classes, small_stem=True)
 
 
 def resnet18_imagenet(classes: int) -> Classifier:
     """Return ResNet-18 with its usual 7x7 stem and max-pool, for photo-sized pictures."""
-    from torchvision.models import resnet18
-
-    return _from_torchvision(resnet18(num_classes=classes), classes)
+    return _from_torchvision("resnet18", classes)
 
 
 def resnet50_cifar(classes: int) -> Classifier:
     """Return ResNet-50 with the 3x3 stem of the CIFAR literature, for small pictures."""
-    from torchvision.models import resnet50
-
-    return _from_torchvision(_with_small_stem(resnet50(num_classes=classes)), classes)
+    return _from_torchvision("resnet50", classes, small_stem=True)
 
 
 def resnet50_imagenet(classes: int) -> Classifier:
     """Return ResNet-50 with its usual 7x7 stem and max-pool, for photo-sized pictures."""
-    from torchvision.models import resnet50
-
-    return _from_torchvision(resnet50(num_classes=classes), classes)
+    return _from_torchvision("resnet50", classes)
 
 
 def resnet18_thin(classes: int) -> Classifier:
@@ -80,14 +72,14 @@ class Block(nn.Module):
         return cast(Tensor, self.relu(changed))
 
 
-def _with_small_stem(network: "ResNet") -> "ResNet":
-    network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
-    nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
-    network.maxpool = nn.Identity()
-    return network
+def _from_torchvision(name: str, classes: int, *, small_stem: bool = False) -> Classifier:
+    from torchvision.models import get_model
 
-
-def _from_torchvision(network: "ResNet", classes: int) -> Classifier:
+    network = cast("ResNet", get_model(name, num_classes=classes))
+    if small_stem:
+        network.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(network.conv1.weight, mode="fan_out", nonlinearity="relu")
+        network.maxpool = nn.Identity()
     layers = [layer for name, layer in network.named_children() if name != "fc"]
     return Classifier(nn.Sequential(*layers, nn.Flatten()), network.fc.in_features, classes)
 

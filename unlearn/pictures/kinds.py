@@ -14,7 +14,7 @@ from typing import Literal
 from unlearn.errors import PictureError
 
 HEAD_BYTES = 64
-_RAW = "camera raw is not a picture to publish; export JPEG, PNG or TIFF first"
+NO_RAW = "camera raw is not a picture to publish; export JPEG, PNG or TIFF first"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ def _not_yet(name: str) -> str:
 
 
 KINDS: tuple[Kind, ...] = (
-    _kind("RAW", rb"II\*\0.{4}CR|FUJIFILMCCD-RAW|IIR[OS]|MMOR|IIU\0|FOVb|.{4}ftypcrx", None, _RAW),
+    _kind(
+        "RAW", rb"II\*\0.{4}CR|FUJIFILMCCD-RAW|IIR[OS]|MMOR|IIU\0|FOVb|.{4}ftypcrx", None, NO_RAW
+    ),
     _kind("JPEG", rb"\xff\xd8\xff", "JPEG"),
     _kind("PNG", rb"\x89PNG\r\n\x1a\n", "PNG"),
     _kind("WEBP", rb"RIFF.{4}WEBP", "WEBP"),

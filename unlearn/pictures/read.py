@@ -92,7 +92,8 @@ def _decode(source: Contents, preparation: Preparation) -> tuple[Image.Image, Fi
             wide = image.copy()  # pi-heif decodes one of several pictures anew at every use
         found = read_metadata(image, data, kind.name, container, wide.mode)
     found.notices[:0] = notices
-    upright = _turn(wide, found.orientation)
+    turn = _TURNS.get(found.orientation)
+    upright = wide if turn is None else wide.transpose(turn)
     shrunk = _shrink(upright, preparation.max_side)
     if shrunk is not upright:
         found.metadata = replace(found.metadata, moved=True)
@@ -124,12 +125,6 @@ def _open(file: BinaryIO, kind: Kind) -> Image.Image:
     except UnidentifiedImageError:
         reason = f"damaged or unsupported {kind.name} file; save it again as PNG or JPEG"
         raise PictureError(reason) from None
-
-
-def _turn(image: Image.Image, orientation: int) -> Image.Image:
-    """Return the picture upright."""
-    turn = _TURNS.get(orientation)
-    return image if turn is None else image.transpose(turn)
 
 
 def _shrink(image: Image.Image, max_side: int | None) -> Image.Image:

@@ -5,11 +5,10 @@ from PIL import Image
 
 from unlearn.errors import PictureError
 from unlearn.pictures.colour import MODES, raw_mode
-from unlearn.pictures.kinds import Data, Kind, tiff_directories
+from unlearn.pictures.kinds import NO_RAW, Data, Kind, tiff_directories
 
 _FLOAT = "floating point pictures are not supported; convert to 8 or 16 bit"
 _REFUSED_MODES = {"I": "32-bit values are not supported; convert to 8 or 16 bit", "F": _FLOAT}
-_RAW_PICTURE = "camera raw is not a picture to publish; export JPEG, PNG or TIFF first"
 _SUB_IMAGES, _DNG_VERSION = 330, 50706
 _NEAR = 16  # directories; Pillow reads every one on the way
 _DEPTHS = (1, 2, 4, 8, 16)
@@ -61,7 +60,7 @@ def _refuse_tiff(image: Image.Image) -> None:
     """Raise PictureError for floating-point, odd and camera-raw TIFF files."""
     tags = getattr(image, "tag_v2", {})
     if _DNG_VERSION in tags or int(tags.get(254, 0)) & 1:
-        raise PictureError(_RAW_PICTURE)
+        raise PictureError(NO_RAW)
     formats = np.atleast_1d(tags.get(339, 1))
     if 3 in formats:
         raise PictureError(_FLOAT)

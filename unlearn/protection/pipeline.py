@@ -140,14 +140,11 @@ class Pipeline:
             else:
                 if job is not None:
                     self._submit(number, job)
-        while self._read and self._thinking() < max(1, self._pool.threads):
+        thinking = sum(step == "noise" for _, step in self._flight.values())
+        for _ in range(min(len(self._read), max(1, self._pool.threads) - thinking)):
             number, reading = self._read.popleft()
             make = partial(self._steps.make_noise, number)
             self._flight[self._pool.submit_here(make, reading)] = (number, "noise")
-
-    def _thinking(self) -> int:
-        """Return how many pictures are getting their noise."""
-        return sum(step == "noise" for _, step in self._flight.values())
 
     def _replace_pool(self) -> None:
         """Sort what was under way into results and suspects, and start with fresh workers."""

@@ -2,9 +2,9 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from unlearn.errors import UsageProblem
 from unlearn.files.replace import file_sha256
@@ -88,8 +88,9 @@ def _refuse_clashes(plan: Plan, pending: Sequence[int], *, force: bool) -> None:
     tars = list(dict.fromkeys(p.tar for number in pending if (p := plan.pictures[number]).tar))
     outs = [out for picture in loose for out in picture.outs] + tars
     parents = {str(parent) for out in outs for parent in PurePosixPath(out).parents}
-    _refuse(plan, sorted(p for p in parents if _is_other(plan.out / p, Path.is_dir)), "no folder")
-    _refuse(plan, sorted(p for p in parents - {"."} if (plan.out / p).is_symlink()), "a link")
+    there = [p for p in sorted(parents) if os.path.lexists(plan.out / p)]
+    _refuse(plan, [p for p in there if not (plan.out / p).is_dir()], "no folder")
+    _refuse(plan, [p for p in there if p != "." and (plan.out / p).is_symlink()], "a link")
     _refuse(plan, [out for out in outs if (plan.out / out).is_dir()], "a folder")
     if not force:
         ours = {picture.tar for picture in plan.pictures if picture.claims.shows}
@@ -97,11 +98,6 @@ def _refuse_clashes(plan: Plan, pending: Sequence[int], *, force: bool) -> None:
         foreign += [tar for tar in tars if tar not in ours]
         there = [out for out in foreign if os.path.lexists(plan.out / out)]
         _refuse(plan, there, "not written by unlearn", "or --force to replace it")
-
-
-def _is_other(path: Path, kind: Callable[[Path], bool]) -> bool:
-    """Tell whether something is there and is not of the kind."""
-    return os.path.lexists(path) and not kind(path)
 
 
 def _refuse(plan: Plan, outs: Sequence[str], what: str, otherwise: str = "") -> None:

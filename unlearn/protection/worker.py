@@ -120,14 +120,16 @@ def write(shared: Shared, job: Job) -> PictureRecord | Failure:
 
 def preview(shared: Shared, job: Finished) -> Shown | Failure:
     """Return what is shown of one finished picture."""
-    return _guarded(partial(_preview, shared.preparation, job), job.pixels, shared.preparation)
+    return _guarded(
+        lambda: show(*_both(shared.preparation, job), job.name), job.pixels, shared.preparation
+    )
 
 
 def measure_survival(
     preparation: Preparation, job: Finished
 ) -> dict[str, Survival | None] | Failure:
     """Measure how much of the noise of one finished picture is left."""
-    return _guarded(partial(_measure_survival, preparation, job), job.pixels, preparation)
+    return _guarded(lambda: picture_survival(*_both(preparation, job)), job.pixels, preparation)
 
 
 def _read(shared: Shared, job: Job) -> Reading:
@@ -158,7 +160,8 @@ def _write(shared: Shared, job: Job) -> PictureRecord:
         out, again = planned.fallback, _again(shared, job, data)[0]
         written = _lossless(shared, job, again, shared.place(planned, out), "PNG")
     if shared.keep_times and not planned.tar:
-        _keep_time(job.source, shared.out / out)
+        times = job.source.stat()
+        os.utime(shared.out / out, ns=(times.st_atime_ns, times.st_mtime_ns))
     return PictureRecord(
         src=planned.name,
         status="ok",
@@ -173,7 +176,7 @@ def _write(shared: Shared, job: Job) -> PictureRecord:
         mean_abs=round(written.mean_abs, 4),
         psnr=round(written.psnr, 2),
         bytes=written.size_bytes,
-        dropped=_left_out(shared, source, _written_as(planned, out)),
+        dropped=_left_out(shared, source, planned.format if out == planned.out else "PNG"),
         notices=(*notices, *_place(shared, source)),
         source_format=source.format,
         size_ratio=round(written.size_bytes / max(1, size_bytes), 4),
@@ -190,17 +193,6 @@ def _visibility(found: Visibility) -> dict[str, Any]:
         "seen": round(found.seen_mean, 2),
         "seen_high": round(found.seen_high, 2),
     }
-
-
-def _keep_time(source: Path, target: Path) -> None:
-    """Give a written file the time of its source, as exactly as its disk can."""
-    status = source.stat()
-    os.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))
-
-
-def _written_as(planned: PlannedPicture, out: str) -> str:
-    """Return the format of the file that was written."""
-    return planned.format if out == planned.out else "PNG"
 
 
 def _left_out(shared: Shared, source: Picture, format: str) -> tuple[str, ...]:
@@ -271,16 +263,6 @@ def _lossless(shared: Shared, job: Job, source: Picture, target: Path, kind: str
     return write_rows(
         source, noise.added, target, format=kind, metadata=shared.metadata, levels=shared.levels
     )
-
-
-def _preview(preparation: Preparation, job: Finished) -> Shown:
-    """Show both files."""
-    return show(*_both(preparation, job), job.name)
-
-
-def _measure_survival(preparation: Preparation, job: Finished) -> dict[str, Survival | None]:
-    """Measure from both files."""
-    return picture_survival(*_both(preparation, job))
 
 
 def _both(preparation: Preparation, job: Finished) -> tuple[Picture, Picture]:

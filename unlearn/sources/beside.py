@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import BinaryIO, Final
 
-from unlearn.pictures.kinds import HEAD_BYTES, KINDS
+from unlearn.pictures.kinds import HEAD_BYTES, KINDS, NO_RAW
 
 # Folders that systems, galleries and synchronisers fill by themselves, and their files.
 _FOLDERS: Final = re.compile(
@@ -37,11 +37,10 @@ _OTHERS: Final = (
     "jxl jp2 j2k j2c jpc jpf jpx jpm jph jhc jxr wdp hdp heics avifs bpg flif qoi djvu "
     "ico cur icns tga dds exr hdr pfm ppm pgm pbm pnm pam sgi rgb pcx pict wbmp xbm xpm fits dcm"
 )
-RAW_REASON: Final = "camera raw is not a picture to publish; export JPEG, PNG or TIFF first"
 _OTHER_REASON: Final = "this format is not supported; export JPEG, PNG or TIFF first"
 _REASONS: Final = {
     f".{suffix}": reason
-    for suffixes, reason in ((_RAW, RAW_REASON), (_OTHERS, _OTHER_REASON))
+    for suffixes, reason in ((_RAW, NO_RAW), (_OTHERS, _OTHER_REASON))
     for suffix in suffixes.split()
 }
 # Kinds whose first bytes begin nothing else, so that they tell a picture whatever it is called.

@@ -16,9 +16,9 @@ from unlearn.errors import PictureError, UsageProblem
 from unlearn.files.names import PICTURE_SUFFIXES
 from unlearn.files.tars import is_tar, opened, plain_name, read_tar, sample_of
 from unlearn.files.text import printable
+from unlearn.pictures.kinds import NO_RAW
 from unlearn.pictures.sniff import picture_size, sniff
 from unlearn.sources.beside import (
-    RAW_REASON,
     files_in,
     passed_file,
     passed_folder,
@@ -177,13 +177,13 @@ def _without_raws(
     sources: Sequence[Source], refused: Sequence[Refusal]
 ) -> tuple[tuple[str, ...], tuple[Refusal, ...]]:
     """Part the raw files that have a picture of their name beside them from what is refused."""
-    if not any(refusal.reason == RAW_REASON for refusal in refused):
+    if not any(refusal.reason == NO_RAW for refusal in refused):
         return (), tuple(refused)
     pictures = {_stem(source.name) for source in sources}
     raws = tuple(
         refusal.name
         for refusal in refused
-        if refusal.reason == RAW_REASON and {_stem(refusal.name), refusal.name.lower()} & pictures
+        if refusal.reason == NO_RAW and {_stem(refusal.name), refusal.name.lower()} & pictures
     )
     return raws, tuple(refusal for refusal in refused if refusal.name not in raws)
 
@@ -367,5 +367,5 @@ def _why_not(file: BinaryIO, suffix: str, content: str) -> str | None:
     """Return why a file is a picture that cannot be protected, by its name or its content."""
     named = unsupported_suffix(suffix)
     if content:  # most cameras write TIFF with the pixels where only they find them
-        return named if content == "TIFF" and named == RAW_REASON else None
+        return named if content == "TIFF" and named == NO_RAW else None
     return named or unsupported_content(file)

@@ -60,12 +60,8 @@ class VerifyReport:
         return Counter(check.state for check in self.checks)
 
 
-def _silent(done: int, total: int, name: str) -> None:
-    """Report nothing."""
-
-
 def verify(
-    source: Path | None, out: Path, options: VerifyOptions, report: Report = _silent
+    source: Path | None, out: Path, options: VerifyOptions, report: Report = lambda *_: None
 ) -> VerifyReport:
     """Compare every output with its source; without a source the manifest says where they are.
 

@@ -17,6 +17,7 @@ from unlearn.audits.render.page import Pairs, part, settings_rows, template
 from unlearn.audits.render.svg import Chart, Place, Series
 from unlearn.audits.render.words import (
     DEFINITION,
+    bare,
     count,
     guessing_text,
     percent,
@@ -121,7 +122,7 @@ def _subject(found: Comparison) -> str:
 def _accuracies(line: Line) -> tuple[str, str, list[tuple[str, str]], str]:
     """Return a line of the main table: name, kind, (last, best) for each column, and a refusal."""
     cells = [
-        (_bare(spread_text(one.last)), _bare(spread_text(one.best))) if one else ("", "")
+        (bare(spread_text(one.last)), bare(spread_text(one.best))) if one else ("", "")
         for one in line.summaries
     ]
     entry = line.entry
@@ -168,11 +169,6 @@ def facts_of(line: Line) -> list[str]:
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{100 * value:.0f} %"
-
-
-def _bare(text: str) -> str:
-    """Return a number without the sign that its column's title has."""
-    return text.replace(" %", "")
 
 
 def _words(found: Comparison) -> Pairs:

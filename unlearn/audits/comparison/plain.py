@@ -60,12 +60,13 @@ def as_json(found: Comparison) -> str:
 
 def comparison_csv(found: Comparison) -> str:
     """Return comparison.csv: a row for each line and setting, numbers as in the JSON."""
-    rows = [
-        {"name": line.name, **accuracy, **_csv_facts(line.entry)}
-        for line in found.lines
-        for accuracy in _accuracies(found, line)
-    ]
-    return as_csv(list(rows[0]) if rows else [], (row.values() for row in rows))
+    return as_csv(
+        [
+            {"name": line.name, **accuracy, **_csv_facts(line.entry)}
+            for line in found.lines
+            for accuracy in _accuracies(found, line)
+        ]
+    )
 
 
 def state_of(entry: Entry) -> str:

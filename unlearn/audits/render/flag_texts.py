@@ -1,6 +1,5 @@
 """What each flag means and what to do about it; docs/audit-flags.md is written from here."""
 
-import textwrap
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,8 +12,6 @@ from unlearn.audits.flags import (
     NOTICEABLE,
     PEAK,
 )
-
-_WIDTH: Final = 118
 
 
 def _percent(share: float) -> str:
@@ -151,26 +148,3 @@ FLAG_TEXTS: Final[dict[str, FlagText]] = {
 def title_of(name: str) -> str:
     """Return what a flag is called where people read it."""
     return FLAG_TEXTS[name].title if name in FLAG_TEXTS else name
-
-
-def as_markdown() -> str:
-    """Return docs/audit-flags.md."""
-    opening = (
-        "A flag is a reason to doubt a number of an audit. `unlearn audit` prints flags under its "
-        "table, and the report shows them right below its headline. A flag does not change the "
-        "numbers, and an audit without flags is not a proof. Guessing is to name one class, the "
-        "largest among the held-out pictures, for all of them."
-    )
-    parts = ["# Flags of an audit", _wrapped(opening)]
-    for name, text in FLAG_TEXTS.items():
-        sentences = (
-            f"**{text.title}.** **Raised if** {text.raised}",
-            f"**Means** {text.means}",
-            f"**Do:** {text.do}",
-        )
-        parts += [f"## {name}", _wrapped(" ".join(sentences))]
-    return "\n\n".join(parts) + "\n"
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, _WIDTH, break_long_words=False, break_on_hyphens=False)

@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from itertools import groupby
+from operator import attrgetter
 from typing import Final
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from unlearn.audits.plan import NONE, AuditPlan, Cell, Training
+from unlearn.audits.plan import NONE, AuditPlan, Training
 from unlearn.audits.render.charts import figures
 from unlearn.audits.render.comparison import Row, compare
 from unlearn.audits.render.flag_texts import FLAG_TEXTS, title_of
@@ -21,6 +22,7 @@ from unlearn.audits.render.words import (
     DEFINITION,
     TOO_FEW,
     VISIBLE,
+    bare,
     count,
     countermeasure_text,
     found_text,
@@ -77,7 +79,9 @@ def as_html(report: AuditReport) -> str:
         stamp=TOO_FEW if any(flag.name == "too-few" for flag in report.flags) else "",
         figures=figures(report),
         columns=_columns(report),
-        groups=[_group(report, list(rows)) for _, rows in groupby(compare(report), _of_group)],
+        groups=[
+            _group(report, list(rows)) for _, rows in groupby(compare(report), attrgetter("group"))
+        ],
         meanings=_meanings(report),
         visible=[(one, *visible_texts(one)) for one in report.visibility],
         visible_note=VISIBLE,
@@ -158,10 +162,6 @@ def _columns(report: AuditReport) -> list[str]:
     ]
 
 
-def _of_group(row: Row) -> Cell:
-    return row.group
-
-
 def _group(report: AuditReport, rows: list[Row]) -> GroupView:
     """Return the rows of the main table that stand under one heading."""
     cell, columns = rows[0].cell, _columns(report)
@@ -182,21 +182,16 @@ def _texts(report: AuditReport, row: Row) -> dict[str, str]:
     cell, summary = row.cell, row.summary
     return {
         "Share": "" if cell.arm == "clean" else str(cell.fraction),
-        "Last, %": _bare(spread_text(summary.last)),
-        "95 % interval, %": _bare(interval_text(summary.last)),
+        "Last, %": bare(spread_text(summary.last)),
+        "95 % interval, %": bare(interval_text(summary.last)),
         "Minus clean": "" if row.minus_clean is None else points(row.minus_clean),
         "Minus remainder": "" if row.minus_remainder is None else points(row.minus_remainder),
-        "Best, %": _bare(spread_text(summary.best)),
+        "Best, %": bare(spread_text(summary.best)),
         "Found, epoch": found_text(summary.found),
-        "Train, %": _bare(percent(summary.train)),
-        "Chance, %": _bare(percent(report.chance)),
+        "Train, %": bare(percent(summary.train)),
+        "Chance, %": bare(percent(report.chance)),
         "Seeds": str(summary.count),
     }
-
-
-def _bare(text: str) -> str:
-    """Return a number without the sign that its column's title has."""
-    return text.replace(" %", "")
 
 
 def _meanings(report: AuditReport) -> Pairs:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, Final
 
@@ -19,28 +19,6 @@ from unlearn.limits import LIMITS
 
 FLAGS_PAGE: Final = "docs/audit-flags.md"
 _PLACES: Final = 6  # of an accuracy: finer than one picture in a million
-
-_CELL_COLUMNS: Final = (
-    "arm",
-    "architecture",
-    "rho_a",
-    "fraction",
-    "countermeasure",
-    "schedule",
-    "seed",
-)
-_RESULT_COLUMNS: Final = (
-    *_CELL_COLUMNS,
-    "accuracy_last",
-    "accuracy_best",
-    "best_epoch",
-    "found_epoch",
-    "found_step",
-    "train_accuracy",
-    "chance",
-    "trained",
-    "tested",
-)
 
 
 def as_object(report: AuditReport) -> dict[str, Any]:
@@ -75,7 +53,7 @@ def as_json(report: AuditReport) -> str:
 
 def results_csv(report: AuditReport) -> str:
     """Return results.csv: a row a cell, columns as in the JSON."""
-    return as_csv(list(_RESULT_COLUMNS), (row.values() for row in _results(report)))
+    return as_csv(_results(report))
 
 
 def curves_csv(report: AuditReport) -> str:
@@ -91,14 +69,13 @@ def curves_csv(report: AuditReport) -> str:
         for result in report.results
         for point in result.curve
     ]
-    columns = [*_CELL_COLUMNS, "epoch", "accuracy", "train_accuracy"]
-    return as_csv(columns, (row.values() for row in rows))
+    return as_csv(rows)
 
 
 def visibility_csv(report: AuditReport) -> str:
     """Return visibility.csv: a row for each arm and kind of picture that was measured."""
     columns = [field.name for field in fields(Visible)]
-    return as_csv(columns, (asdict(visible).values() for visible in report.visibility))
+    return as_csv([asdict(visible) for visible in report.visibility], columns)
 
 
 def _setting(cell: Cell) -> dict[str, Any]:
@@ -120,12 +97,11 @@ def _results(report: AuditReport) -> list[dict[str, Any]]:
         training, step = report.plan.training.of(result.cell), epoch
         if isinstance(epoch, int):
             step = min(epoch * training.period(result.trained), training.steps_for(result.trained))
-        row = result_row(result, report.chance) | {"found_epoch": epoch, "found_step": step}
-        rows.append({name: row[name] for name in _RESULT_COLUMNS})
+        rows.append(result_row(result, report.chance, found_epoch=epoch, found_step=step))
     return rows
 
 
-def result_row(result: Result, chance: float) -> dict[str, Any]:
+def result_row(result: Result, chance: float, **found: object) -> dict[str, Any]:
     """Return a victim and what it learned, by column."""
     return {
         **_setting(result.cell),
@@ -133,6 +109,7 @@ def result_row(result: Result, chance: float) -> dict[str, Any]:
         "accuracy_last": rounded(result.accuracy_last),
         "accuracy_best": rounded(result.accuracy_best),
         "best_epoch": result.best_epoch,
+        **found,
         "train_accuracy": rounded(result.train_accuracy),
         "chance": rounded(chance),
         "trained": result.trained,
@@ -172,11 +149,15 @@ def rounded(value: float | None) -> float | None:
     return None if value is None else round(value, _PLACES)
 
 
-def as_csv(columns: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
-    """Return a table with a header; texts are made printable, so that any file can hold them."""
+def as_csv(rows: Sequence[Mapping[str, object]], columns: Sequence[str] = ()) -> str:
+    """Return a table; its header are the keys of the first row, or the columns if there is none.
+
+    Texts are made printable, so that any file can hold them.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    writer.writerow(rows[0] if rows else columns)
     for row in rows:
-        writer.writerow([printable(value) if isinstance(value, str) else value for value in row])
+        values = row.values()
+        writer.writerow([printable(value) if isinstance(value, str) else value for value in values])
     return text.getvalue()

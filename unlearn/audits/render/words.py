@@ -38,6 +38,11 @@ def percent(accuracy: float) -> str:
     return f"{100 * accuracy:.1f} %"
 
 
+def bare(text: str) -> str:
+    """Return a number without the sign that its column's title has."""
+    return text.replace(" %", "")
+
+
 def spread_text(estimate: Estimate) -> str:
     """Write a mean with its standard deviation over seeds, if there are several."""
     spread = "" if estimate.spread is None else f" ± {100 * estimate.spread:.1f}"

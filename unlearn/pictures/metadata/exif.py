@@ -29,24 +29,8 @@ _COLOUR_SPACE, _PIXEL_WIDTH, _PIXEL_HEIGHT, INTEROP_POINTER = 40961, 40962, 4096
 # Of GeoTIFF and GDAL: where on Earth which pixel lies, names of bands, the value of no data.
 _GEO_TAGS = frozenset({33550, 33920, 33922, 34264, 34735, 34736, 34737, 42112, 42113})
 _IMAGE_TAGS = frozenset(
-    {
-        269,
-        270,
-        271,
-        272,
-        ORIENTATION,
-        X_RESOLUTION,
-        Y_RESOLUTION,
-        285,
-        296,
-        305,
-        306,
-        ARTIST,
-        316,
-        318,
-        319,
-    }
-    | _GEO_TAGS
+    {269, 270, 271, 272, ORIENTATION, X_RESOLUTION, Y_RESOLUTION, 285, 296, 305, 306}
+    | {ARTIST, 316, 318, 319, *_GEO_TAGS}
     | {18246, 18249, COPYRIGHT, 40091, 40092, 40093, 40094, 40095, PHOTO_POINTER, GPS_POINTER}
 )
 _PHOTO_TAGS = frozenset(range(33434, 42241)) - {34665, 34853, _MAKER_NOTE, 37724}
