@@ -67,8 +67,23 @@ def trained(rank, count, folder):
 
 
 def in_processes(work, count, folder):
-    (folder / "port").write_text(str(free_port()))
+    for name in ("port", "port of refusals"):
+        (folder / name).write_text(str(free_port()))
     multiprocessing.spawn(work, (count, folder), count)
+
+
+def trained_and_refused(rank, count, folder):
+    """Train, then try what is refused: of a process it is the start that takes time."""
+    trained(rank, count, folder)
+    refused(rank, count, folder)
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory):
+    """The folder in which two processes have trained and were refused."""
+    folder = tmp_path_factory.mktemp("two")
+    in_processes(trained_and_refused, 2, folder)
+    return folder
 
 
 def free_port():
@@ -79,12 +94,20 @@ def free_port():
         return one.getsockname()[1]
 
 
-@pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_several_processes_take_the_steps_of_one(tmp_path, count):
-    trained(0, 1, tmp_path)
-    weights, terms, numbers, _ = torch.load(tmp_path / "1.0.pt")
-    in_processes(trained, count, tmp_path)
-    found = [torch.load(tmp_path / f"{count}.{rank}.pt") for rank in range(count)]
+def test_two_processes_take_the_steps_of_one(of_two):
+    check_training(of_two, 2)
+
+
+@pytest.mark.slow
+def test_three_processes_take_the_steps_of_one(tmp_path):
+    in_processes(trained, 3, tmp_path)
+    check_training(tmp_path, 3)
+
+
+def check_training(folder, count):
+    trained(0, 1, folder)
+    weights, terms, numbers, _ = torch.load(folder / "1.0.pt")
+    found = [torch.load(folder / f"{count}.{rank}.pt") for rank in range(count)]
     # The batches of one process, without overlap or loss.
     batches = zip(*(one[2] for one in found), strict=True)
     assert [list(itertools.chain(*parts)) for parts in batches] == numbers
@@ -106,7 +129,7 @@ def refuse(text):
 
 def refused(rank, count, folder):
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1"}
-    os.environ["MASTER_PORT"] = (folder / "port").read_text()
+    os.environ["MASTER_PORT"] = (folder / "port of refusals").read_text()
     said = []
 
     def expect(work):
@@ -127,10 +150,9 @@ def refused(rank, count, folder):
     (folder / f"said.{rank}").write_text("\n".join(said))
 
 
-def test_what_processes_cannot_share_is_refused_by_all_of_them(tmp_path):
-    in_processes(refused, 2, tmp_path)
+def test_what_processes_cannot_share_is_refused_by_all_of_them(of_two):
     for rank in range(2):
-        first, other, memory, batches = (tmp_path / f"said.{rank}").read_text().splitlines()
+        first, other, memory, batches = (of_two / f"said.{rank}").read_text().splitlines()
         assert first == "by 0"
         assert other.startswith("rank 1 has other data, settings or versions than rank 0")
         assert "keeps noise from step to step" in memory

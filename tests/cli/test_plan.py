@@ -15,7 +15,7 @@ FEW = [f"{n}.png" for n in range(6)]
 TRAIN = ["--arch", "resnet-small", "--image-size", "16", "--steps", "4", "--batch-size", "4"]
 TRAIN += ["--set", "noise.attack.views=1", "--set", "noise.attack.steps=1"]
 TRAIN += ["--set", "adversary.steps=1", "--device", "cpu", "--precision", "fp32"]
-AUDIT = ["--epochs", "1", "--batch-size", "4", "--rho-a", "0", "--device", "cpu", "--workers", "1"]
+AUDIT = ["--epochs", "1", "--batch-size", "4", "--rho-a", "0", "--device", "cpu", "--workers", "0"]
 AUDIT += ["--precision", "fp32", "--countermeasures", "none"]
 
 

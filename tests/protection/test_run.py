@@ -1041,7 +1041,7 @@ def command(tmp_path, *more):
 
 
 def start(tmp_path, *more):
-    environment = {**os.environ, "FAKE_DELAY": "0.05", "PYTHONPATH": str(Path.cwd())}
+    environment = {**os.environ, "FAKE_DELAY": "0.1", "PYTHONPATH": str(Path.cwd())}
     return subprocess.Popen(
         command(tmp_path, "--workers", "1", *more),
         stdout=subprocess.PIPE,
@@ -1062,8 +1062,8 @@ def wait_for_outputs(process, tmp_path, count):
 
 @pytest.fixture
 def slow_folder(tmp_path, fake):
-    """Thirty pictures, the bytes that they should become, and a generator file."""
-    make_photos(tmp_path / "photos", [f"{n:02}.jpg" for n in range(30)])
+    """Fifteen pictures, the bytes that they should become, and a generator file."""
+    make_photos(tmp_path / "photos", [f"{n:02}.jpg" for n in range(15)])
     options_for(tmp_path)
     run(tmp_path, out=tmp_path / "expected")
     return tree(tmp_path / "expected")
@@ -1080,7 +1080,7 @@ def test_an_interrupted_process_says_how_to_continue_and_does(tmp_path, slow_fol
     assert "The same line goes on with what is left" in stderr
     assert "Traceback" not in stderr
     done = outputs(tmp_path)
-    assert 3 <= len(done) < 30
+    assert 3 <= len(done) < 15
     assert all(slow_folder[name] == content for name, content in done.items())
     assert run(tmp_path).earlier == len(done)
     assert outputs(tmp_path) == slow_folder

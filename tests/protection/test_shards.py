@@ -41,6 +41,7 @@ NAMES = (
     *("cats/a.jpg", "cats/a.png", "cats/b.jpg"),
     *("dogs/a.jpg", "dogs/c.png", "dogs/sub/d.png"),
 )
+HERE = ("--workers", "0")  # for processes that nobody kills: a worker takes a second to start
 
 
 @pytest.fixture
@@ -314,14 +315,14 @@ def test_a_shard_that_is_killed_goes_on_to_the_same_end(tmp_path, photos):
     process.wait()
     assert "shard 1/2 is not finished" in _line(tmp_path, "--merge", "parts").stderr
     for number in (2, 1):
-        subprocess.run([*line, "--shard", f"{number}/2"], check=False, capture_output=True)
+        subprocess.run([*line, *HERE, "--shard", f"{number}/2"], check=False, capture_output=True)
     assert _line(tmp_path, "--merge", "parts").returncode == 1  # one picture is broken
     assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
     assert image_lines(tmp_path, "parts") == image_lines(tmp_path, "whole")
 
 
 def _line(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    line = [*PROGRAM, "protect", *arguments, "--workers", "0"]
+    line = [*PROGRAM, "protect", *arguments, *HERE]
     return subprocess.run(line, cwd=folder, capture_output=True, text=True, check=False)
 
 
@@ -356,7 +357,7 @@ def test_ranks_share_the_work_and_the_last_one_merges(tmp_path, photos):
         process.communicate()
     assert [process.returncode for process in others] == [0, 0]
     assert shards_in(records(tmp_path, "parts"))
-    again = ranks_of(line, 3)
+    again = ranks_of([*line, *HERE], 3)
     said = [process.communicate()[0] for process in again]
     # One picture is broken, and who gives the account of the whole says so.
     assert sorted(process.returncode for process in again) == [0, 0, 1]
