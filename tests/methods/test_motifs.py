@@ -14,6 +14,7 @@ from unlearn.generators.artefact import NoiseGenerator
 from unlearn.generators.catalogue import resolve
 from unlearn.generators.header import read_header
 from unlearn.methods.motifs import (
+    FINE,
     MOST_ALIKE,
     WORKING_SIZE,
     Mask,
@@ -108,6 +109,30 @@ def test_stripes_along_the_sides_and_the_checks_are_the_first_gratings():
     assert len(orders) > 4
 
 
+def test_cells_are_of_many_sizes_around_the_given_one_and_of_a_picture_alone():
+    method = replace(PLAIN, kind="gratings", period=4, cell=7, varied=0.2)
+    images = grey_images(64)
+    delta = noise(method, images, [0] * 64).sign()
+    assert torch.equal(delta[5:6], noise(method, images[5:6], [0], first=5).sign())
+    widths = []
+    for picture in delta:
+        steps = [picture[0].diff(dim=across).ne(0).sum(dim=across) for across in (0, 1)]
+        turns = max(int(step.max()) for step in steps)
+        widths.append(224 / turns)  # of one stripe, of one cell or of two
+    cells = torch.tensor(widths) / round(min(widths) / 7)
+    assert 7 * 0.8 - 0.4 < cells.min() < 7 * 0.87
+    assert 7 * 1.13 < cells.max() < 7 * 1.2 + 0.5
+    assert len({round(width, 2) for width in widths}) >= 6
+
+
+@pytest.mark.parametrize(("varied", "least", "most"), [(0, 0.99, 1.01), (0.3, 0.0, 0.75)])
+def test_few_directions_hold_the_noise_of_a_class_only_if_cells_have_one_size(varied, least, most):
+    method = replace(PLAIN, kind="gratings", period=4, cell=7, varied=varied)
+    delta = noise(method, grey_images(200, 112, 112), [0] * 200).flatten(1).double()
+    energy = torch.linalg.eigvalsh(delta @ delta.T)
+    assert least <= float(energy[-8:].sum() / energy.sum()) <= most
+
+
 def test_the_mean_over_the_pictures_of_a_class_fades():
     delta = noise(PLAIN, grey_images(400, 24, 24), [2] * 400) / float(PLAIN.radius)
     assert float(delta.mean(dim=0).abs().mean()) < 0.06
@@ -135,7 +160,7 @@ def test_classes_are_apart_at_any_roll_and_mirrored(kind, channels):
         if one.shape == other.shape:
             for mirrored in (one, one.flip(2)):
                 assert float(likeness(mirrored[None], other[None])) <= MOST_ALIKE
-    pixels = [repeated(motif, 1, torch.Size((16, 16)), torch.zeros(2)) for motif in motifs]
+    pixels = [repeated(motif, FINE, torch.Size((16, 16)), torch.zeros(2)) for motif in motifs]
     spectra = torch.fft.fft2(torch.stack(pixels))
     for number in range(1, len(pixels)):
         agreement = torch.fft.ifft2(spectra[:number].conj() * spectra[number]).real.sum(dim=1)
@@ -194,6 +219,8 @@ def test_the_share_that_a_mask_allows_is_that_of_numpy():
         ({"cell": 0}, "4 cells of 0 px"),
         ({"kind": "gratings", "period": 1}, "a period of 1 cell"),
         ({"kind": "grey"}, "kind 'grey' is none of random, opponent, gratings"),
+        ({"varied": 1}, "cells varied by 1 are none"),
+        ({"varied": -0.1}, "cells varied by -0.1"),
     ],
 )
 def test_a_motif_that_cannot_be_is_refused(changes, words):

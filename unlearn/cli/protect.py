@@ -16,9 +16,9 @@ StrengthOption = Annotated[
     Literal["subtle", "balanced", "strong"] | None,
     Option(
         "A bound by name, instead of --rho. subtle: 2/255, CIEDE2000 about 0.9 on plain areas of "
-        "photos with the generator base, 2.7 with casts; protection: none measured. balanced: "
-        "4/255, about 1.8 and 5.0; none found. strong: 8/255, about 2.9 and 8.3; see "
-        "docs/results.md. 1 is hardly seen, 2.3 easily.",
+        "photos with the generator base, 2.7 with casts; base protects nothing then. balanced: "
+        "4/255, about 1.8 and 5.0; base takes 9 points from a small classifier. strong: 8/255, "
+        "about 2.9 and 8.3; see docs/results.md. 1 is hardly seen, 2.3 easily.",
         panel=NOISE,
         default_text="strong",
     ),

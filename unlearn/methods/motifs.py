@@ -25,12 +25,13 @@ from unlearn.training import Observer
 Kind = Literal["random", "opponent", "gratings"]
 WORKING_SIZE = 224  # short side of the grid in whose pixels cells are counted
 MOST_ALIKE = 0.7  # agreeing less disagreeing signs, as a share, that two classes have at most
-_MOTIF, _ROLL = 0, 1
+_MOTIF, _ROLL, _SIZE = 0, 1, 2
 _LUMA = (299, 587, 114)  # thousandths, as Pillow converts to grey
 _MOST_CANDIDATES, _LEAST_CANDIDATES = 256, 8
 _COMPARISONS = 2048  # about so many motifs are compared for each that is picked
 _LEAST_TABLE = 16
 _STEPS = 1024  # of a unit, to which values are rounded for their mean
+FINE = 256  # of a pixel, in which cells are measured
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,8 @@ class Motifs:
     kind "random" draws each sign; "opponent" ones have red against green and as many cells up as
     down in each colour, so no tint and hardly any luma; "gratings" are stripes or checks of one
     frequency, magenta against green. Classes are told apart at any roll and mirrored; where a
-    period has no such motif left, later classes get twice the period.
+    period has no such motif left, later classes get twice the period. Each picture's cells are
+    larger or smaller by a share of up to `varied`: few directions then do not hold a class's noise.
     """
 
     name: ClassVar[str] = "motifs"
@@ -78,8 +80,13 @@ class Motifs:
     cell: int = 7
     kind: Kind = "gratings"
     mask: Mask | None = Mask(gain=0.0875)
+    varied: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.varied < 1:
+            raise UsageProblem(
+                f"cells varied by {self.varied:g} are none; it is a share, at least 0 and below 1"
+            )
         if self.period < 1 or self.cell < 1:
             raise UsageProblem(
                 f"a motif of {self.period} cells of {self.cell} px is none; both are at least 1"
@@ -112,18 +119,22 @@ class Motifs:
             return torch.zeros_like(images)
         stream, count = int(rng.common().keys[0]), int(labels.max()) + 1
         table = class_motifs(stream, _rounded_up(count), self.kind, self.period, images.shape[1])
-        cell = max(1, round(self.cell * min(images.shape[-2:]) / WORKING_SIZE))
-        offsets = rng.fork(_ROLL).uniform(2)
+        starts = rng.fork(_ROLL).uniform(2)
+        sizes = self.cells(images, rng.fork(_SIZE).uniform(1)[:, 0])
         signs = [
-            repeated(table[label].to(images.device), cell, images.shape[-2:], offset)
-            for label, offset in zip(labels.tolist(), offsets, strict=True)
+            repeated(table[label].to(images.device), fine, images.shape[-2:], start)
+            for label, fine, start in zip(labels.tolist(), sizes, starts, strict=True)
         ]
-        shares = (
-            torch.stack(signs)
-            if self.mask is None
-            else torch.stack(signs) * shown(images, self.mask)
-        )
+        shares = torch.stack(signs)
+        if self.mask is not None:
+            shares *= shown(images, self.mask)
         return float(self.radius) * shares
+
+    def cells(self, images: Tensor, draws: Tensor) -> list[int]:
+        """Return the side of each picture's cells in 1/256 px, for draws (N,) in [0, 1)."""
+        side = max(1, round(self.cell * min(images.shape[-2:]) / WORKING_SIZE))
+        sizes = FINE * side * (1 + self.varied * (2 * draws.to(torch.float64) - 1))
+        return [max(FINE, size) for size in sizes.round().long().tolist()]
 
     def cost(self, pictures: int) -> Cost:  # noqa: ARG002
         return Cost()
@@ -136,6 +147,7 @@ class Motifs:
         return {
             PAPER: cls(),
             "spared": cls(mask=Mask(least=0.25, gain=0.175, start=5, mean=0.5)),
+            "varied": cls(varied=0.2),
             "strong": cls(mask=None),
             "opponent": cls(period=2, cell=10, kind="opponent", mask=Mask()),
             "gentle": cls(period=2, cell=5, kind="opponent", mask=Mask()),
@@ -234,15 +246,15 @@ def likeness(motifs: Tensor, rivals: Tensor) -> Tensor:
     return best
 
 
-def repeated(motif: Tensor, cell: int, size: torch.Size, offset: Tensor) -> Tensor:
-    """Return a motif (C, p, p) of cells of `cell` pixels over (H, W), begun at shares of a period.
+def repeated(motif: Tensor, fine: int, size: torch.Size, offset: Tensor) -> Tensor:
+    """Return a motif (C, p, p) of cells of fine / 256 pixels over (H, W), begun at (2,) offset.
 
-    It begins at a whole pixel.
+    The offset is in shares of a period, down and across; the motif begins at a whole pixel.
     """
     period = motif.shape[-1]
-    first = (offset * (period * cell)).long()
+    first = (offset * (period * fine / FINE)).long() * FINE
     rows, columns = (
-        (torch.arange(length, device=motif.device) + start) // cell % period
+        (torch.arange(length, device=motif.device) * FINE + start) // fine % period
         for length, start in zip(size, first, strict=True)
     )
     return motif[:, rows[:, None], columns]

@@ -2,11 +2,12 @@
 
     python -m tests.benchmarks.noise.attackers --photos imagenette5 --cache here/cache
 
-The product's own default motifs are put on 200 photos of 224 pixels. A copier does not know where a
-picture's motif begins, which the picture's original decides: every roll is tried. One who has the
-key tries the motif of the picture's class, one who has not every grating of the tool. The best is
-subtracted, under the tool's own mask as the protected picture shows it. What is reported is the
-share of the noise's energy that is gone, 1 less |rest|² / |noise|².
+The product's own default motifs, or those of a recipe, are put on 200 photos of 224 pixels. A
+copier knows neither where a picture's motif begins nor the size of its cells, which the picture's
+original decides: 161 sizes and 784 places are tried. One who has the key tries the motif of the
+picture's class, one who has not every grating of the tool. The best is subtracted, under the tool's
+own mask as the protected picture shows it. What is reported is the share of the noise's energy that
+is gone, 1 less |rest|² / |noise|².
 """
 
 import argparse
@@ -19,13 +20,22 @@ from tests.benchmarks.noise.pictures import Photos, load
 from unlearn.countermeasures import find
 from unlearn.datasets.labelled import LabelledPictures
 from unlearn.device import select_run
-from unlearn.methods.base import Method
-from unlearn.methods.motifs import WORKING_SIZE, Motifs, class_motifs, gratings, shown, summed
+from unlearn.methods.base import PAPER, Method
+from unlearn.methods.motifs import (
+    FINE,
+    WORKING_SIZE,
+    Motifs,
+    class_motifs,
+    gratings,
+    shown,
+    summed,
+)
 from unlearn.radius import WHITE
 from unlearn.rng import Rng, content_ids
 
 COUNT = 200
 _TOGETHER = 50
+_SIZES, _STARTS = 161, 28  # of cells, and of a motif down and across, that are tried
 _CLASSES = 16  # to which the product rounds up: its table depends on no later class
 
 
@@ -56,65 +66,85 @@ def every_grating(period: int) -> Tensor:
 def subtracted(
     pixels: Tensor, motifs: Tensor, chosen: Tensor | None, method: Motifs | None = None
 ) -> Tensor:
-    """Return pixels uint8 (N, 3, S, S) less the best of motifs (K, 3, p, p) at the best roll.
+    """Return pixels uint8 (N, 3, S, S) less the best of motifs (K, 3, p, p) at the best place.
 
-    chosen int64 (N,) says which motif is each picture's; None lets the correlation decide.
+    chosen int64 (N,) says which motif is each picture's; None lets the spectrum decide. The size of
+    cells is that, of 161 of the method's, whose wave is strongest.
     """
     method = method or Motifs()
-    cell = max(1, round(method.cell * pixels.shape[-1] / WORKING_SIZE))
-    tiles = motifs.repeat_interleave(cell, 2).repeat_interleave(cell, 3)
     changed = torch.empty_like(pixels)
     for n in range(0, len(pixels), _TOGETHER):
         part = pixels[n : n + _TOGETHER]
         images = part.float()
         mask = shown(images / WHITE, method.mask) if method.mask else torch.ones_like(images[:, :1])
-        scores = correlations(images, mask, tiles)
-        own = None if chosen is None else chosen[n : n + _TOGETHER]
-        if own is not None:
-            scores = scores[torch.arange(len(part)), own][:, None]
-        best = scores.flatten(1).argmax(dim=1)
-        which, roll = best // scores[0, 0].numel(), best % scores[0, 0].numel()
-        tile = tiles[which if own is None else own]
+        flat = flattened(images, method) * mask
+        found = torch.stack([waves(flat, motif, method) for motif in motifs], dim=1)
+        if chosen is not None:
+            own = torch.zeros(found.shape[:2], dtype=torch.bool)
+            own[torch.arange(len(part)), chosen[n : n + _TOGETHER]] = True
+            found = torch.where(own[..., None], found, -1.0)
+        best = found.flatten(1).argmax(dim=1).tolist()
+        sizes = known_sizes(method, pixels.shape[-1])
         noise = torch.stack(
-            [laid(*pair, part.shape[-1]) for pair in zip(tile, roll.tolist(), strict=True)]
+            [
+                placed(one, motifs[number // len(sizes)], sizes[number % len(sizes)])
+                for one, number in zip(flat, best, strict=True)
+            ]
         )
         levels = (method.radius.levels * noise * mask).round()
         changed[n : n + _TOGETHER] = (images - levels).clamp(0, WHITE).to(torch.uint8)
     return changed
 
 
-def correlations(images: Tensor, mask: Tensor, tiles: Tensor) -> Tensor:
-    """Return (N, K, q, q): how well each tile (K, 3, q, q) at each roll fits images (N, 3, S, S).
-
-    Pictures are freed of what is smooth, weighed by the mask and folded to one period, since tiles
-    repeat themselves.
-    """
-    side, period = images.shape[-1], tiles.shape[-1]
-    half = period // 2
-    blurred = summed(images, half) / (2 * half + 1) ** 2
-    rest = (images - blurred).clamp(-16, 16) * mask  # edges of the picture count no more than noise
-    missing = -side % period
-    rest = nn.functional.pad(rest, (0, missing, 0, missing))
-    folds = rest.shape[-1] // period
-    folded = rest.view(len(images), 3, folds, period, folds, period).sum(dim=(2, 4))
-    product = torch.fft.fft2(folded)[:, None] * torch.fft.fft2(tiles).conj()[None]
-    return torch.fft.ifft2(product.sum(dim=2)).real
+def flattened(images: Tensor, method: Motifs) -> Tensor:
+    """Return images freed of what is smooth; edges of the picture count no more than noise."""
+    half = max(1, round(method.cell * images.shape[-1] / WORKING_SIZE)) * method.period // 2
+    return (images - summed(images, half) / (2 * half + 1) ** 2).clamp(-16, 16)
 
 
-def laid(tile: Tensor, roll: int, side: int) -> Tensor:
-    """Return a tile (3, q, q) repeated over a square, moved down and right by a roll's number."""
-    period = tile.shape[-1]
-    times = -(-side // period)
-    moved = tile.roll((roll // period, roll % period), dims=(1, 2))
-    return moved.repeat(1, times, times)[:, :side, :side]
+def known_sizes(method: Motifs, side: int) -> list[int]:
+    """Return the sides of cells that are tried, in 1/256 px."""
+    draws = torch.linspace(0, 1, _SIZES) if method.varied else torch.full((1,), 0.5)
+    return method.cells(torch.empty(1, 3, side, side), draws)
 
 
-def attacked(pixels: Tensor, labels: Tensor, defence: str, key: int) -> Tensor:
+def waves(flat: Tensor, motif: Tensor, method: Motifs) -> Tensor:
+    """Return (N, M): how strong the motif's first wave is in pictures, for each size of cells."""
+    side, period = flat.shape[-1], motif.shape[-1]
+    spectrum = torch.fft.fft2(motif).abs().sum(dim=0)
+    down, across = divmod(int(spectrum.argmax()), period)
+    periods = torch.tensor(known_sizes(method, side)) * period / FINE
+    places = 2 * torch.pi * torch.arange(side) / periods[:, None]
+    rows, columns = torch.exp(-1j * down * places), torch.exp(-1j * across * places)
+    signs = motif[:, :1, :1]  # of the colours: they go together, or against each other
+    grey = (flat * signs).sum(dim=1).to(torch.complex64)
+    return torch.einsum("my,nyx,mx->nm", rows, grey, columns).abs()
+
+
+def placed(flat: Tensor, motif: Tensor, fine: int) -> Tensor:
+    """Return a motif (3, p, p) over a square, begun where it fits flat (3, S, S) best."""
+    side, period = flat.shape[-1], motif.shape[-1]
+    grid = [divmod(n, _STARTS) for n in range(_STARTS**2)]
+    lines = [
+        (torch.arange(side) * FINE + s * period * fine // _STARTS) // fine % period
+        for s in range(_STARTS)
+    ]
+    folds = [torch.nn.functional.one_hot(line, period).float() for line in lines]
+    rows = [torch.einsum("yp,cyx->cpx", fold, flat) for fold in folds]
+    fits = [float(((rows[down] @ folds[across]) * motif).sum()) for down, across in grid]
+    down, across = grid[max(range(len(grid)), key=fits.__getitem__)]
+    return motif[:, lines[down][:, None], lines[across]]
+
+
+def attacked(
+    pixels: Tensor, labels: Tensor, defence: str, key: int, method: Motifs | None = None
+) -> Tensor:
     """Return stored pictures after `subtract-nokey`, `subtract-key` or a countermeasure."""
+    method = method or Motifs()
     if defence == "subtract-nokey":
-        return subtracted(pixels, every_grating(Motifs().period), None)
+        return subtracted(pixels, every_grating(method.period), None, method)
     if defence == "subtract-key":
-        return subtracted(pixels, known_motifs(key, Motifs()), labels)
+        return subtracted(pixels, known_motifs(key, method), labels, method)
     classes = tuple(str(n) for n in range(int(labels.max()) + 1))
     return find(defence).once(LabelledPictures(pixels, labels, classes), 0).pixels
 
@@ -137,12 +167,14 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--photos", type=Path, required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--key", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--recipe", default=PAPER)
     options = parser.parse_args(arguments)
     pixels, labels = some(load(options.photos, options.cache)[0], COUNT)
+    method = Motifs.recipes()[options.recipe]
     for key in options.key:
-        noisy = protected(pixels, labels, key)
+        noisy = protected(pixels, labels, key, method)
         for defence in ("subtract-nokey", "subtract-key"):
-            gone = removed(pixels, noisy, attacked(noisy, labels, defence, key))
+            gone = removed(pixels, noisy, attacked(noisy, labels, defence, key, method))
             print(f"key {key}, {defence}: {gone:.1%} of the noise's energy removed", flush=True)
 
 

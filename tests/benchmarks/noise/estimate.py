@@ -41,7 +41,7 @@ def shares(photos: Photos, noises: Tensor, rho_a: float, cases: list[str]) -> di
     for case in cases:
         view, defence = CASES[case]
         clean = view(photos.pixels)
-        noisy = view(defended(changed, photos.labels, defence))
+        noisy = view(defended(changed, photos.labels, defence, {}))
         templates = view(noises.flatten(0, 1)).unflatten(0, (count, CLASSES))
         found[case] = round(share_right(noisy, templates, photos.labels, rho_a, clean), 2)
     return found

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -21,7 +22,8 @@ from tests.benchmarks.noise.motifs import Design, Layer, Noise, unordered_gratin
 from tests.benchmarks.noise.pictures import Photos, load, shown
 from unlearn.device import select_run
 from unlearn.generators.recipes import recipe_of
-from unlearn.methods.base import PAPER
+from unlearn.methods.base import PAPER, Method
+from unlearn.methods.motifs import Motifs
 from unlearn.radius import Radius
 
 Job = dict  # name, noise (see `protected`), copier, seed, defence
@@ -56,8 +58,7 @@ def protected(photos: Photos, noise: dict, tables: Path) -> Tensor:
     if noise["kind"] == "clean":
         return photos.pixels
     if noise["kind"] == "method":
-        method = recipe_of(noise["method"], noise.get("recipe", PAPER))
-        method = method.at(Radius.of_levels(noise.get("levels", 8)))
+        method = method_of(noise)
         return attackers.protected(photos.pixels, photos.labels, key_number(noise), method)
     key = noise.get("key", "search").encode()
     changed = torch.empty_like(photos.pixels)
@@ -82,6 +83,12 @@ def protected(photos: Photos, noise: dict, tables: Path) -> Tensor:
     return changed
 
 
+def method_of(noise: dict) -> Method:
+    """Return the product's method that a job's noise is made by; motifs if none is named."""
+    method = recipe_of(noise.get("method", "motifs"), noise.get("recipe", PAPER))
+    return method.at(Radius.of_levels(noise.get("levels", 8)))
+
+
 def key_number(noise: dict) -> int:
     """Return the seed of a key that a job names by number or by word."""
     key = noise.get("key", 0)
@@ -90,16 +97,17 @@ def key_number(noise: dict) -> int:
     return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
 
 
-def defended(pixels: Tensor, labels: Tensor, defence: str, key: int = 0) -> Tensor:
-    """Return what a copier makes of stored pictures before training; key is of subtract-key."""
+def defended(pixels: Tensor, labels: Tensor, defence: str, noise: dict) -> Tensor:
+    """Return what a copier makes of stored pictures before training; noise is a job's."""
     if defence in ("none", "crop8"):
         return pixels
-    if defence in ("subtract-nokey", "subtract-key", "notch"):
-        return attackers.attacked(pixels, labels, defence, key)
+    if defence in ("subtract-nokey", "subtract-key"):
+        method = cast(Motifs, method_of(noise))
+        return attackers.attacked(pixels, labels, defence, key_number(noise), method)
     if defence == "projection2":  # at 112 pixels, as the audit's copier keeps photos
-        return attackers.attacked(shown(pixels, 112), labels, defence, key)
-    if defence == "grey-world":
-        return attackers.attacked(pixels, labels, defence, key)
+        pixels = shown(pixels, 112)
+    if defence in ("projection2", "notch", "grey-world"):
+        return attackers.attacked(pixels, labels, defence, 0)
     if defence == "grey":
         return _each(pixels, lambda picture: picture.convert("L").convert("RGB"))
     if defence.startswith("jpeg"):
@@ -162,10 +170,10 @@ def run_job(job: Job, photos: tuple[Photos, Photos], tables: Path) -> dict:
         for a, b in zip(pixels[::50], trained.pixels[::50], strict=True)
     ) / len(pixels[::50])
     defence = job.get("defence", "none")
-    pixels = defended(pixels, trained.labels, defence, key_number(job["noise"]))
+    pixels = defended(pixels, trained.labels, defence, job["noise"])
     test = tested.pixels
     if defence in ("grey", "grey-world"):
-        test = defended(test, tested.labels, defence)
+        test = defended(test, tested.labels, defence, job["noise"])
     test = shown(test, copier.view)
     labels = tested.labels
     if copier.view > 100:
