@@ -92,6 +92,16 @@ def test_a_folder_is_protected_within_the_bound_and_sources_stay(tmp_path, fake)
     assert [event.done for event in heard.of(Progress)] == [1, 2, 3]
 
 
+def test_an_output_folder_that_is_a_link_to_a_folder_is_followed(tmp_path, fake):
+    make_photos(tmp_path / "photos", ["a.png", "sub/b.png"])
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (tmp_path / "protected").symlink_to(disk)
+    assert run(tmp_path).exit_code == 0
+    assert set(tree(disk)) == {"a.png", "sub/b.png"}
+    assert (tmp_path / "protected").is_symlink()
+
+
 def test_the_manifest_holds_what_is_needed_and_no_secret(tmp_path, fake):
     make_photos(tmp_path / "photos", ["cats/a.jpg", "dogs/b.png"])
     run(tmp_path, max_side=20, seed=3, argv=("protect", "photos"))
