@@ -61,6 +61,7 @@ def test_every_command_has_help_with_examples(command, capsys):
         text for text in capsys.readouterr().out.splitlines() if text.strip()
     ][:3]
     assert usage.split()[:3] == ["Usage:", "unlearn", command]
+    assert not set(usage) & set("{}")
     assert summary.strip().endswith(".")
     assert example.strip().startswith(f"unlearn {' '.join(line)}")
 

@@ -22,7 +22,8 @@ class PlainCommand(TyperCommand):
     def collect_usage_pieces(self, ctx: Context) -> list[str]:
         """Return what stands behind the command: options, and the arguments as help calls them."""
         pieces = super().collect_usage_pieces(ctx)
-        return [piece.replace("[[", "[").replace("]]", "]").strip("{}") for piece in pieces]
+        bare = [piece.replace("[[", "[").replace("]]", "]") for piece in pieces]
+        return [piece.partition("}")[0].lstrip("{") for piece in bare]
 
     def format_options(self, ctx: Context, formatter: Any) -> None:
         """Write a list of the options of each panel."""
