@@ -10,7 +10,6 @@ command's was not 0.
 """
 
 import argparse
-import contextlib
 import io
 import sys
 import time
@@ -21,7 +20,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from PIL import Image
 
-from unlearn.cli.app import run
+from tests.benchmarks.situations import said_by
 from unlearn.demo.run import pictures
 from unlearn.methods import METHODS, Method
 from unlearn.training import Schedule
@@ -83,13 +82,12 @@ def row(label: str, name: str, method: Method, clean: Path) -> tuple[str, bool]:
     with TemporaryDirectory() as folder:
         (Path(folder) / "key").write_bytes(bytes(32))
         for line in lines(name, recipe, method, clean, Path(folder)):
-            said, began = io.StringIO(), time.perf_counter()
-            with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-                code = run(line.split())
+            began = time.perf_counter()
+            code, said = said_by(line.split())
             cells.append(f"{code} · {time.perf_counter() - began:.1f} s")
             if code:
                 good = False
-                print(f"unlearn {line}\n{said.getvalue()}", file=sys.stderr)
+                print(f"unlearn {line}\n{said}", file=sys.stderr)
         cells.append(largest_change(clean, Path(folder) / "protected"))
     return f"| {label} | {' | '.join(cells)} |", good
 

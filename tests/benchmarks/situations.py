@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 
 from PIL import Image, PngImagePlugin
 
+from tests.support.protecting import tree
 from unlearn.cli.app import run
 
 # Name, folder, further options, exit code expected, words expected on the screen.
@@ -87,9 +88,9 @@ def checks(reports: Path, out: Path) -> list[tuple[str, bool]]:
     common = ["--generator", "motifs", "--workers", "0", "--key", str(out / "key")]
     PngImagePlugin.MAX_TEXT_CHUNK = 2**24  # Pillow opens the profile of F09, as given, only so
     done: list[tuple[str, bool]] = []
-    stood: dict[Path, bool] = {}
+    stood: list[bool] = []
     for name, folder, more, wanted, words in RUNS:
-        before = {path: path.read_bytes() for path in pictures(out / name)}
+        before = tree(out / name)
         line = ["protect", str(reports / folder), "--out", str(out / name), *common, *more.split()]
         code, said = said_by(line)
         done.append(
@@ -98,8 +99,9 @@ def checks(reports: Path, out: Path) -> list[tuple[str, bool]]:
                 code == wanted and words in " ".join(said.split()),
             )
         )
-        stood |= {path: path.read_bytes() == data for path, data in before.items()}
-    done.append(("F02: the first album stands as it was", bool(stood) and all(stood.values())))
+        if before:
+            stood.append(before.items() <= tree(out / name).items())
+    done.append(("F02: the first album stands as it was", bool(stood) and all(stood)))
     names = {name for name, *_ in RUNS}
     done += [
         (f"{name}: Pillow and ImageMagick agree", read_back(out / name)) for name in sorted(names)

@@ -125,7 +125,9 @@ def test_cells_are_of_many_sizes_around_the_given_one_and_of_a_picture_alone():
     assert len({round(width, 2) for width in widths}) >= 6
 
 
-@pytest.mark.parametrize(("varied", "least", "most"), [(0, 0.99, 1.01), (0.3, 0.0, 0.75)])
+@pytest.mark.parametrize(
+    ("varied", "least", "most"), [(0, 0.99, 1.01), (0.2, 0.75, 0.85), (0.3, 0.0, 0.75)]
+)
 def test_few_directions_hold_the_noise_of_a_class_only_if_cells_have_one_size(varied, least, most):
     method = replace(PLAIN, kind="gratings", period=4, cell=7, varied=varied)
     delta = noise(method, grey_images(200, 112, 112), [0] * 200).flatten(1).double()

@@ -72,19 +72,18 @@ def subtracted(
     cells is that, of 161 of the method's, whose wave is strongest.
     """
     method = method or Motifs()
-    changed = torch.empty_like(pixels)
+    changed, sizes = torch.empty_like(pixels), known_sizes(method, pixels.shape[-1])
     for n in range(0, len(pixels), _TOGETHER):
         part = pixels[n : n + _TOGETHER]
         images = part.float()
         mask = shown(images / WHITE, method.mask) if method.mask else torch.ones_like(images[:, :1])
         flat = flattened(images, method) * mask
-        found = torch.stack([waves(flat, motif, method) for motif in motifs], dim=1)
+        found = torch.stack([waves(flat, motif, sizes) for motif in motifs], dim=1)
         if chosen is not None:
             own = torch.zeros(found.shape[:2], dtype=torch.bool)
             own[torch.arange(len(part)), chosen[n : n + _TOGETHER]] = True
             found = torch.where(own[..., None], found, -1.0)
         best = found.flatten(1).argmax(dim=1).tolist()
-        sizes = known_sizes(method, pixels.shape[-1])
         noise = torch.stack(
             [
                 placed(one, motifs[number // len(sizes)], sizes[number % len(sizes)])
@@ -108,12 +107,12 @@ def known_sizes(method: Motifs, side: int) -> list[int]:
     return method.cells(torch.empty(1, 3, side, side), draws)
 
 
-def waves(flat: Tensor, motif: Tensor, method: Motifs) -> Tensor:
-    """Return (N, M): how strong the motif's first wave is in pictures, for each size of cells."""
+def waves(flat: Tensor, motif: Tensor, sizes: list[int]) -> Tensor:
+    """Return (N, M): how strong the motif's first wave is in pictures, for M sizes of cells."""
     side, period = flat.shape[-1], motif.shape[-1]
     spectrum = torch.fft.fft2(motif).abs().sum(dim=0)
     down, across = divmod(int(spectrum.argmax()), period)
-    periods = torch.tensor(known_sizes(method, side)) * period / FINE
+    periods = torch.tensor(sizes) * period / FINE
     places = 2 * torch.pi * torch.arange(side) / periods[:, None]
     rows, columns = torch.exp(-1j * down * places), torch.exp(-1j * across * places)
     signs = motif[:, :1, :1]  # of the colours: they go together, or against each other

@@ -5,7 +5,7 @@ from dataclasses import astuple
 import numpy as np
 from torch import Tensor
 
-from unlearn.pictures.decoded import Picture, to_image
+from unlearn.audits.previews import square
 from unlearn.pictures.visibility import PlainAreas
 
 _NAMES = ("unfiltered", "unfiltered_p95", "seen", "seen_p95")
@@ -17,12 +17,8 @@ def visibility(clean: Tensor, changed: Tensor) -> dict[str, float]:
     Pixels are uint8 (N, 3, H, W); each number is the mean of the pictures'.
     """
     found = [
-        astuple(PlainAreas(_picture(one)).compared(_picture(other)))
+        astuple(PlainAreas(square(one)).compared(square(other)))
         for one, other in zip(clean, changed, strict=True)
     ]
     means = np.mean(found, axis=0).round(2).tolist()
     return dict(zip(_NAMES, means, strict=True))
-
-
-def _picture(pixels: Tensor) -> Picture:
-    return Picture(to_image(pixels.permute(1, 2, 0).contiguous().numpy()))

@@ -1,4 +1,4 @@
-"""What each flag means and what to do about it; docs/audit-flags.md is written from here."""
+"""What each flag means and what to do about it; docs/audit-flags.md says it too."""
 
 from dataclasses import dataclass
 from typing import Final
