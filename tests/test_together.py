@@ -1,9 +1,11 @@
 """One training by several processes: the steps, the pictures and the weights of one."""
 
 import copy
+import importlib
 import itertools
 import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -147,7 +149,10 @@ def refused(rank, count, folder):
         expect(lambda: train(make_small_net(), step, data, SCHEDULE, CPU, memory))
         tiny = replace(SCHEDULE, batch_size=1)
         expect(lambda: train(make_small_net(), step, data, tiny, CPU))
+        importlib.import_module("torch.distributed.nn.functional")  # as optimisers do
     (folder / f"said.{rank}").write_text("\n".join(said))
+    threads = [path.read_text() for path in Path("/proc/self/task").glob("*/comm")]
+    (folder / f"threads.{rank}").write_text("".join(threads))
 
 
 def test_what_processes_cannot_share_is_refused_by_all_of_them(of_two):
@@ -169,3 +174,8 @@ def test_one_process_is_left_as_it_is():
     index = torch.arange(5)
     assert together.share(index) is index
     assert together.summed(index) is index
+
+
+def test_no_thread_of_the_group_is_left_to_abort_the_end_of_a_process(of_two):
+    for rank in range(2):
+        assert "gloo" not in (of_two / f"threads.{rank}").read_text()

@@ -57,6 +57,10 @@ def joined(device: torch.device) -> Iterator[Rank]:
 
 def _join(rank: Rank, device: torch.device) -> None:
     """Find the other processes; raises UsageProblem where the environment does not say how."""
+    # Its functions keep the group that is there when they are first imported, as defaults. Kept
+    # so, its threads outlive it, and now and then abort a process that ends.
+    import torch.distributed.nn.functional  # noqa: F401
+
     try:
         store, number, count = next(rendezvous("env://", timeout=_PATIENCE))
         # torchrun keeps its store when it restarts ranks, and with it the addresses of the dead.
