@@ -1,4 +1,4 @@
-"""Ten seconds for a candidate: the refuter's shares and what the eye sees, with no training."""
+"""Half a minute for a candidate: the refuter's shares and what the eye sees, with no training."""
 
 from pathlib import Path
 
@@ -61,7 +61,7 @@ def seen(photos: Photos, noise: dict, folder: Path) -> dict[str, float]:
 
 def estimated(photos: Photos, noise: dict, folder: Path, rho_a: float = 4.0) -> dict:
     """Return the refuter's shares, at ρa 0 and above, and what is seen, of a job's noise."""
-    found = {"seen": seen(some(photos, 8), noise, folder)}
+    found = {"seen": seen(some(photos, 40), noise, folder)}
     if noise["kind"] != "motifs":
         return found
     few = some(photos, 30)
