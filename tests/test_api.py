@@ -17,7 +17,7 @@ from unlearn.audits.options import AuditOptions
 from unlearn.demo.options import DemoOptions
 from unlearn.demo.run import demo
 from unlearn.generators.options import MethodOptions, TrainOptions
-from unlearn.protection import run
+from unlearn.protection import ranks
 from unlearn.protection.options import ProtectOptions
 from unlearn.verification.options import VerifyOptions
 
@@ -142,8 +142,8 @@ def test_an_interrupted_run_raises_what_ctrl_c_raises(photos, key, monkeypatch):
     def interrupted(options, hear):
         return replace(work(options, hear), interrupted=True)
 
-    work = run.protect
-    monkeypatch.setattr(run, "protect", interrupted)
+    work = ranks.protect
+    monkeypatch.setattr(ranks, "protect", interrupted)
     with pytest.raises(KeyboardInterrupt):
         unlearn.protect(photos, photos.with_name("out"), key=key, workers=0, dry_run=True)
 

@@ -157,7 +157,7 @@ def protect(
     """
     given = {"inputs": inputs, "out": out, **options}
     wanted = filled(ProtectOptions, given, "protect", generator_name=None, argv=(), merge=None)
-    from unlearn.protection.run import protect as work
+    from unlearn.protection.ranks import protect_here as work
 
     with _torch_left_as_it_was():
         report = work(wanted, hear)

@@ -76,7 +76,9 @@ def test_a_plan_is_linear_in_pictures_and_counts_those_that_are_left(line, tmp_p
     twelve = planned(capsys, *line)
     assert twelve["passes"] == 2 * six["passes"]
     assert twelve["flops"] == pytest.approx(2 * six["flops"])
-    assert twelve["seconds"] == pytest.approx(2 * six["seconds"], abs=0.002)  # said to the millisecond
+    assert twelve["seconds"] == pytest.approx(
+        2 * six["seconds"], abs=0.002
+    )  # said to the millisecond
     assert run(line) == 0
     left = planned(capsys, *line, "--deadline", "1s")
     assert (left["seconds"], left["passes"], left["machines"]) == (0, 0, 1)
@@ -160,6 +162,24 @@ def test_an_audit_s_victims_are_planned_as_it_counts_them(
     assert "Cost: 32 forward+backward passes" in capsys.readouterr().err
     known = planned(capsys, *line, *AUDIT)
     assert known["known_by"] == "from a trial of one step and the last audit here"
+
+
+@pytest.mark.parametrize("command", ["protect", "audit", "train-generator"])
+def test_of_several_ranks_only_the_first_plans(
+    clean, tmp_path, home, tiny_generator, monkeypatch, capsys, command
+):
+    out = tmp_path / "out.safetensors"
+    more = {"protect": ["-g", str(tiny_generator)], "audit": AUDIT, "train-generator": TRAIN}
+    line = [command, str(clean), "--out", str(out), *more[command], "--plan"]
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert run([*line, "--json"]) == 0
+    assert tuple(capsys.readouterr()) == ("", "")
+    assert tree(home) == {}  # nothing was tried
+    monkeypatch.setenv("RANK", "0")
+    assert run(line) == 0
+    assert capsys.readouterr().out.startswith("Plan         ")
+    assert [path.name for path in tmp_path.iterdir()] == ["clean"]
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import unlearn
 from tests.support.protecting import (
     PROGRAM,
     FakeGenerator,
@@ -538,6 +539,51 @@ def test_a_shard_of_a_rank_is_refused_in_one_line(tmp_path, photos, monkeypatch,
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "--shard 1/2: under torchrun each process takes a shard by itself" in said
+    assert list(tmp_path.iterdir()) == [photos]
+
+
+def test_a_dry_run_by_ranks_is_one_account_of_all_by_the_first(
+    tmp_path, photos, monkeypatch, capsys
+):
+    generator = make_generator_file(tmp_path / "fake.safetensors", ("cat", "dog"))
+    before = tree(tmp_path)
+    line = ["protect", str(photos), "--out", str(tmp_path / "o"), "-g", str(generator)]
+    said = []
+    for number in "10":
+        set_ranks(monkeypatch, {"RANK": number, "WORLD_SIZE": "2"})
+        said.append((command_line([*line, *HERE, "--dry-run"]), *capsys.readouterr()))
+    assert said[0] == (0, "", "")
+    code, out, _ = said[1]
+    assert (code, out.count(" -> ")) == (1, len(NAMES))  # one picture is broken
+    assert tree(tmp_path) == before
+
+
+def test_python_callers_that_are_ranks_share_the_work_as_the_command_does(
+    tmp_path, photos, monkeypatch
+):
+    (tmp_path / "key").write_bytes(bytes(32))
+    run(tmp_path, "whole", key=tmp_path / "key")
+    generator, reports = tmp_path / "fake.safetensors", []
+    for number in "01":
+        set_ranks(monkeypatch, {"RANK": number, "WORLD_SIZE": "2"})
+        reports.append(
+            unlearn.protect(
+                photos, tmp_path / "parts", generator=generator, key=tmp_path / "key", workers=0
+            )
+        )
+    assert [report.awaited for report in reports] == [True, False]
+    assert len(reports[0].protected) < len(reports[1].protected) == len(NAMES)
+    assert tree(tmp_path / "parts") == tree(tmp_path / "whole")
+    assert image_lines(tmp_path, "parts") == image_lines(tmp_path, "whole")
+    with pytest.raises(UsageProblem, match="each process takes a shard by itself"):
+        unlearn.protect(photos, tmp_path / "parts", generator=generator, shard="1/2")
+
+
+@pytest.mark.parametrize("work", [unlearn.audit, unlearn.train_generator])
+def test_python_callers_that_are_ranks_look_for_the_others(tmp_path, photos, monkeypatch, work):
+    set_ranks(monkeypatch, {"RANK": "1", "WORLD_SIZE": "2"})
+    with pytest.raises(UsageProblem, match="rank 1 of 2 cannot find the others"):
+        work(photos, out=tmp_path / "out.safetensors")
     assert list(tmp_path.iterdir()) == [photos]
 
 

@@ -92,12 +92,10 @@ def audit(
     Clean and placebo controls are trained beside. The report says how well each victim tells clean
     held-out pictures apart, which is what a copier wants: lower is better protection.
     """
-    from unlearn.workers.ranks import FirstEnded, rank_here
+    from unlearn.workers.ranks import helps
 
-    rank = rank_here()
-    helps = rank is not None and rank.number > 0  # the first one speaks for all
-    if helps:
-        output = Output(quiet=True, debug=output.debug)
+    if (planning.plan or estimate) and helps():
+        return 0
     if planning.plan:
         if compare is not None or estimate:
             raise UsageProblem("--plan is for one audit; leave out --compare and --estimate")
@@ -110,14 +108,29 @@ def audit(
             "--compare makes copies with methods of its own; leave out PROTECTED, --method and "
             "--fail-above"
         )
+    return _train(options, compare, fail_above, output)
+
+
+def _train(
+    options: AuditOptions,
+    compare: tuple[str, ...] | None,
+    fail_above: float | None,
+    output: Output,
+) -> int:
+    """Audit or compare, as one process or as one of several, of which the first speaks for all."""
+    from unlearn.workers.ranks import FirstEnded, helps
+
+    other = helps()
+    if other:
+        output, fail_above = Output(quiet=True, debug=output.debug), None
     try:
         if compare is None:
-            code = _run(options, output, None if helps else fail_above)
+            code = _run(options, output, fail_above)
         else:
             code = _compare(options, compare, output)
     except FirstEnded:  # which has said why; another code would end it before
         return 0
-    return 0 if helps else code
+    return 0 if other else code
 
 
 def _plan(options: AuditOptions, deadline: float | None, output: Output) -> int:

@@ -41,10 +41,14 @@ def protect(
 
     Sources are only read. Run the same line again to continue or to add new pictures.
     """
+    from unlearn.workers.ranks import helps
+
     if options.merge is None and not options.inputs:
         raise UsageProblem(NOTHING_GIVEN)
     rho = _bound(options.rho, strength, context)
     options = replace(options, rho=rho, argv=tuple(sys.argv[1:]))
+    if (planning.plan or options.dry_run) and helps():
+        return 0
     if not planning.plan:
         return _run(options, output)
     from unlearn.cli.forecast_text import print_forecast

@@ -43,10 +43,11 @@ def train_generator(
     """
     from unlearn.generators.recipes import method_of
     from unlearn.generators.train import train_generator as work
-    from unlearn.workers.ranks import rank_here
+    from unlearn.workers.ranks import helps, rank_here
 
-    rank = rank_here()
-    if rank is not None and rank.number:  # the first one speaks for all
+    if helps():
+        if planning.plan:
+            return 0
         output = Output(quiet=True, debug=output.debug)
     if planning.plan:
         return _plan(replace(options, method=method_of(wanted)), planning.deadline, output)
@@ -55,7 +56,7 @@ def train_generator(
     with _stoppable(output) as stop, output.meter("Training", None, "steps") as meter:
         teller = _Teller(output, meter, options)
         trained = work(options, teller, stop)
-    if rank is None:
+    if rank_here() is None:
         teller.remember()
     _show(output, trained, options.data, options.out)
     return 0

@@ -31,7 +31,7 @@ def unpacked(options: ProtectOptions, archive: Path) -> ProtectOptions:
 
     if options.dry_run or options.max_side or options.shard:
         raise UsageProblem(
-            "an archive is protected whole: leave out --dry-run, --max-side and --shard"
+            "an archive is protected whole: leave out --dry-run, --max-side, --shard and torchrun"
         )
     folder = _beside(options.out, "unpacked")
     check_destination(options.out, folder)

@@ -18,7 +18,7 @@ def protect_here(options: ProtectOptions, report: Report) -> ProtectReport:
     """Protect everything or one shard, as one of several ranks, or merge; raises as these do.
 
     Nobody waits: whoever finds all parts finished merges them and returns the account of the whole.
-    Each of the others has its own account, and the exit code 0.
+    Each of the others has its own account, and the exit code 0. A dry run is of everything.
     """
     rank = rank_here()
     join = partial(merge, workers=options.workers, previews=options.preview)
@@ -29,18 +29,17 @@ def protect_here(options: ProtectOptions, report: Report) -> ProtectReport:
                 f"{rank.number} of {rank.count}; leave out torchrun"
             )
         return join(options.merge, report)
-    if rank is None:
-        return protect(options, report)
-    if options.shard is not None:
+    if rank is not None and options.shard is not None:
         raise UsageProblem(
             f"--shard {options.shard}: under torchrun each process takes a shard by itself; leave "
             "out --shard, or torchrun"
         )
-    if not options.dry_run:
-        absorb_earlier(options.out, rank.count)
+    if rank is None or options.dry_run:
+        return protect(options, report)
+    absorb_earlier(options.out, rank.count)
     mine = replace(options, shard=Shard(rank.count, rank.number + 1))
     part = protect(mine, report)
-    if part.dry_run or part.left:
+    if part.left:
         return part
     try:
         return join(options.out, report, patient=True)

@@ -35,6 +35,12 @@ def rank_here() -> Rank | None:
     return None if count == 1 else Rank(number, count, _variable("LOCAL_RANK") or 0)
 
 
+def helps() -> bool:
+    """Tell whether this is one of several processes but the first, which speaks for all."""
+    rank = rank_here()
+    return rank is not None and rank.number > 0
+
+
 def restarts() -> int:
     """Return how often torchrun has started the ranks of this run again."""
     return _variable("TORCHELASTIC_RESTART_COUNT") or 0
