@@ -58,6 +58,23 @@ def ignore(event):
     pass
 
 
+def test_ranks_of_two_versions_are_told_apart(options, monkeypatch):
+    class SeenError(Exception):
+        pass
+
+    def seen(fingerprint):
+        raise SeenError(fingerprint)
+
+    found = []
+    monkeypatch.setattr("unlearn.together.check_alike", seen)
+    for version in ("1.0", "1.0", "1.1"):
+        monkeypatch.setattr("unlearn.generators.train.__version__", version)
+        with pytest.raises(SeenError) as told:
+            train_generator(options, ignore)
+        found.append(str(told.value))
+    assert found[0] == found[1] != found[2]
+
+
 def test_the_artefact_says_what_it_is_made_of(options):
     trained = train_generator(replace(options, test=options.data, working_size=24), ignore)
     header = read_header(options.out)

@@ -214,7 +214,7 @@ def test_a_merge_of_a_part_that_is_not_finished_is_refused(tmp_path, photos):
     ("name", "other"),
     [
         *[("rho", "4/255"), ("seed", 1), ("key", "0" * 12), ("tool", "0.0.0")],
-        *[("generator", {"name": "other", "sha256": "0" * 64}), ("plan", "0" * 16)],
+        *[("generator", {"name": "other", "sha256": "0" * 64})],
         *[("noise", 0), ("max_side", 16), ("labels", "one"), ("torch", "1.0")],
     ],
 )
@@ -240,9 +240,34 @@ def test_other_pictures_in_another_shard_are_seen_by_the_merge(tmp_path, photos)
     run(tmp_path, "parts", "1/2")
     make_picture(photos / "cats" / "new.png", 99)
     run(tmp_path, "parts", "2/2")
-    assert "shard 2/2 is of another run, its plan" in refused(tmp_path)
+    assert "shards 1/2 and 2/2 saw other pictures under the inputs" in refused(tmp_path)
     run(tmp_path, "parts", "1/2")
     assert len(merge(tmp_path / "parts", Heard()).protected) == len(NAMES) + 1
+
+
+@pytest.mark.parametrize("others", ["cpu (fp32)", "cuda:1 (bf16)"])
+def test_parts_of_two_processors_are_joined_and_each_picture_says_which(
+    tmp_path, photos, monkeypatch, others
+):
+    devices, heard = ("cuda:0 (bf16)", others), Heard()
+    for number, device in enumerate(devices, 1):
+        computing_on(monkeypatch, device), run(tmp_path, "parts", f"{number}/2")
+    merge(tmp_path / "parts", heard)
+    told = [text.partition(",")[0] for text in heard.notices if "computed" in text]
+    said = "The noise was computed on cpu (fp32) and on cuda (bf16)"
+    assert told == ([said] if others.startswith("cpu") else [])  # two cards are one kind
+    # What goes on with the noise of another processor does not give it its own.
+    make_picture(photos / "cats" / "new.png", 99)
+    computing_on(monkeypatch, "cpu (bf16)"), run(tmp_path, "parts")
+    lines = image_lines(tmp_path, "parts")
+    assert lines.pop("cats/new.png")["device"] == "cpu (bf16)"
+    for name, line in lines.items():
+        (shard,) = [number for number in (0, 1) if Shard(2, number + 1).takes(name)]
+        assert line["device"] == (devices[shard] if line["status"] == "ok" else None)
+
+
+def computing_on(monkeypatch, device):
+    monkeypatch.setattr(workflow, "load_generator", lambda *_: (FakeGenerator(), device))
 
 
 def test_a_merge_that_was_killed_while_it_removed_parts_is_finished(tmp_path, photos):

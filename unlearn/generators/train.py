@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from unlearn import together
+from unlearn import __version__, together
 from unlearn.checkpoint import Checkpoint
 from unlearn.datasets.folders import Loaded, load_classes, load_labelled, some_of_each
 from unlearn.datasets.labelled import LabelledPictures
@@ -121,7 +121,7 @@ def _train(
     checkpoint = Checkpoint(checkpoint_path(options.out), plan, writes=first)
     if not options.resume and first:
         checkpoint.path.unlink(missing_ok=True)
-    together.check_alike(plan)
+    together.check_alike(f"{plan} {__version__}")
     report(Started(method, data, loaded.test, loaded.unreadable, run, cost, _said(options, loaded)))
     trial = None
     if method.needs_labels and first:

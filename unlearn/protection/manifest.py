@@ -89,6 +89,7 @@ class PictureRecord:
     mode: str | None = None
     label: str | None = None
     settings: str | None = None
+    device: str | None = None  # that its noise was computed on, with the precision
     linf: int | None = None
     mean_abs: float | None = None
     psnr: float | None = None
@@ -128,7 +129,7 @@ class PictureRecord:
 
 
 _LISTS: Final = ("dropped", "notices", "size")
-_REPEATED: Final = {*_LISTS, "status", "mode", "label", "settings", "source_format"}
+_REPEATED: Final = {*_LISTS, "status", "mode", "label", "settings", "device", "source_format"}
 _shared: Final = functools.lru_cache(1024)(lambda value: value)
 E = TypeVar("E", RunHeader, PictureRecord)
 _BROKEN: Final = (KeyError, TypeError, ValueError, RecursionError, AttributeError)

@@ -1,11 +1,11 @@
 """Merge: one manifest, one preview and one account of what shards have done."""
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ from unlearn.files.replace import replacing
 from unlearn.files.text import printable
 from unlearn.pictures.read import Preparation
 from unlearn.protection.drawing import draw, most_visible
-from unlearn.protection.events import ProtectReport, Report
+from unlearn.protection.events import Notice, ProtectReport, Report
 from unlearn.protection.manifest import (
     FILE_NAME,
     Manifest,
@@ -63,6 +63,7 @@ def merge(
         _forget(records, _joined(out, records, all_have_parts=patient))
         remove_leftovers(out)
         whole = read_manifest(records)
+        _tell_devices(whole, report)
         remove_empty(out, whole.records)
         result = _account(out, whole)
         shown = _draw(result, whole, report, workers, previews)
@@ -145,10 +146,21 @@ def _check(out: Path, parts: dict[Shard, Manifest], whole: Manifest) -> None:
             raise NotYet(
                 f"{printable(out)}: shard {shard} is not finished; run its line again, then merge"
             )
+    _check_alike(out, parts)
+
+
+def _check_alike(out: Path, parts: dict[Shard, Manifest]) -> None:
+    """Raise UsageProblem unless all parts are of one run."""
+    first = next(iter(parts))
     one = _compared(parts[first])
-    for shard in shards:
-        other = _compared(parts[shard])
+    for shard, part in parts.items():
+        other = _compared(part)
         name = next((name for name in one if one[name] != other[name]), None)
+        if name == "plan":
+            raise UsageProblem(
+                f"{printable(out)}: shards {first} and {shard} saw other pictures under the "
+                "inputs; run the lines of all shards again, then merge"
+            )
         if name is not None:
             raise UsageProblem(
                 f"{printable(out)}: shard {shard} is of another run, its {name} is "
@@ -183,20 +195,13 @@ def _is_merged(whole: Manifest, parts: Sequence[Manifest]) -> bool:
 
 
 def _lines(parts: Sequence[Manifest]) -> Iterator[bytes]:
-    """Yield the headers of all devices, each before its records, which are in order of names."""
-
-    def device(part: Manifest) -> str:
-        """Return what the records of a part were computed on."""
-        return part.header.device if part.header else ""
-
-    for _, group in groupby(sorted(parts, key=device), device):
-        together = list(group)
-        header = together[0].header
-        if header is not None:
-            yield json.dumps(replace(header, shard=None).to_line()).encode("ascii")
-        records = [record for part in together for record in part.records.values()]
-        for record in sorted(records, key=lambda record: record.src):
-            yield json.dumps(record.to_line(), allow_nan=False).encode("ascii")
+    """Yield a header and all records, in order of names."""
+    header = parts[0].header
+    if header is not None:
+        yield json.dumps(replace(header, shard=None).to_line()).encode("ascii")
+    records = [record for part in parts for record in part.records.values()]
+    for record in sorted(records, key=lambda record: record.src):
+        yield json.dumps(record.to_line(), allow_nan=False).encode("ascii")
 
 
 def _join(records: Path, lines: Iterable[bytes]) -> None:
@@ -219,6 +224,19 @@ def _forget(records: Path, shards: Sequence[Shard]) -> None:
         (records / manifest_name(shard)).unlink(missing_ok=True)
     for shard in shards_in(records, LOCK_NAME):
         (records / f"{LOCK_NAME}{shard.mark}").unlink(missing_ok=True)
+
+
+def _tell_devices(whole: Manifest, report: Report) -> None:
+    """Say if not all noise was computed alike."""
+    devices = {record.device for record in whole.records.values() if record.device}
+    kinds = sorted({re.sub(r":\d+", "", device) for device in devices})
+    if len(kinds) > 1:
+        report(
+            Notice(
+                f"The noise was computed on {' and on '.join(kinds)}, whose last digits differ; "
+                "the manifest says where that of each picture was"
+            )
+        )
 
 
 def _account(out: Path, whole: Manifest) -> ProtectReport:

@@ -203,7 +203,8 @@ def _write(ground: Groundwork, header: Header, report: Report) -> ProtectReport:
             recorder = ManifestRecorder(plan, ground.work.outdated, manifest, report)
             noise = KeyedNoise.of(generator, key, ground.settings)
             try:
-                return _run(Steps(ground, recorder, report, noise), manifest, pool, report)
+                steps = Steps(ground, recorder, report, noise, device)
+                return _run(steps, manifest, pool, report)
             finally:
                 _tidy(ground)
 

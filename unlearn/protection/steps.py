@@ -68,8 +68,10 @@ class Steps:
         recorder: Recorder,
         report: Report,
         noise: KeyedNoise | None = None,
+        device: str | None = None,
     ) -> None:
         self.ground = ground
+        self.device = device
         self.stop = False
         self._recorder = recorder
         self._report = report
@@ -128,8 +130,13 @@ class Steps:
         reading = self._readings.pop(number, None)
         if not isinstance(outcome, Failure):
             seconds = time.monotonic() - self._began[number]
-            settings = self.ground.fingerprints[number]
-            self._note(number, replace(outcome, settings=settings, ms=round(1000 * seconds)))
+            record = replace(
+                outcome,
+                settings=self.ground.fingerprints[number],
+                device=self.device,
+                ms=round(1000 * seconds),
+            )
+            self._note(number, record)
             return
         picture = self.ground.plan.pictures[number]
         if outcome.disk_full:
