@@ -1,10 +1,16 @@
 """The entry point of the `unlearn` script and of `python -m unlearn`."""
 
+import signal
 import sys
+from types import FrameType
 
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
+    for name in ("SIGTERM", "SIGHUP"):  # a service that is stopped, a terminal that is closed
+        number = getattr(signal, name, None)  # Windows has one of them
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _as_ctrl_c)
     try:
         # Late, because worker processes import this module and need no terminal.
         from unlearn.cli.app import run
@@ -13,6 +19,14 @@ def main() -> None:
     except KeyboardInterrupt:  # before the first command could say what to do about it
         code = 130
     sys.exit(code)
+
+
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:
+    """Do what Ctrl-C does at this moment, even where a shell had it ignored."""
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):
+        raise KeyboardInterrupt
+    handler(number, frame)
 
 
 if __name__ == "__main__":

@@ -1064,7 +1064,7 @@ def start(tmp_path, *more):
 
 def wait_for_outputs(process, tmp_path, count):
     deadline = time.monotonic() + 60
-    while len(list((tmp_path / "protected").glob("*.png"))) < count:
+    while len(list((tmp_path / "protected").glob("[!.]*.png"))) < count:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -1079,16 +1079,21 @@ def slow_folder(tmp_path, fake):
     return tree(tmp_path / "expected")
 
 
-def test_an_interrupted_process_says_how_to_continue_and_does(tmp_path, slow_folder):
+@pytest.mark.parametrize(
+    ("told", "how"),
+    [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM), (os.killpg, signal.SIGHUP)],
+)
+def test_a_stopped_process_says_how_to_continue_and_does(tmp_path, slow_folder, told, how):
     process = start(tmp_path)
     wait_for_outputs(process, tmp_path, 3)
-    os.killpg(process.pid, signal.SIGINT)
+    told(process.pid, how)
     stdout, stderr = process.communicate(timeout=60)
     assert process.returncode == 130, stderr
     answer = json.loads(stdout)
     assert (answer["exit_code"], answer["interrupted"]) == (130, True)
     assert "The same line goes on with what is left" in stderr
     assert "Traceback" not in stderr
+    assert "resource_tracker" not in stderr
     done = outputs(tmp_path)
     assert 3 <= len(done) < 15
     assert all(slow_folder[name] == content for name, content in done.items())

@@ -217,8 +217,8 @@ def protect_here(*more: str) -> int:
 
 def main() -> None:
     """Run the command line with the fake generator; FAKE_DELAY slows it down."""
-    from unlearn.cli.app import run
+    from unlearn.__main__ import main
 
     fake = FakeGenerator(float(os.environ.get("FAKE_DELAY", "0")))
     vars(workflow)["load_generator"] = lambda _path, _device: (fake, "cpu")
-    sys.exit(run(sys.argv[1:]))
+    main()

@@ -90,7 +90,8 @@ class Pool:
         """Return an executor that starts its workers by and by."""
         context = multiprocessing.get_context("spawn")
         try:
-            return ProcessPoolExecutor(self.workers, context, start_worker, (self._shared,))
+            with _interrupts_held():  # it starts a process of its own, for semaphores
+                return ProcessPoolExecutor(self.workers, context, start_worker, (self._shared,))
         except _REFUSED as error:
             reason = getattr(error, "strerror", None) or f"{error}".split(",")[0]
             raise EnvironmentProblem(_NO_WORKERS.format(reason)) from error
@@ -195,12 +196,12 @@ class Interruption:
 
 @contextlib.contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Delay Ctrl-C while a process may be starting: it inherits the mask and stays deaf to it."""
+    """Delay what the terminal sends while a process may be starting: it stays deaf to the mask."""
     mask = getattr(signal, "pthread_sigmask", None)
     if mask is None:
         yield
         return
-    before = mask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = mask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
@@ -266,9 +267,11 @@ def _with_shared(call: tuple[Callable[[Any, J], T], J]) -> T:
 
 
 def start_worker(shared: Any = None) -> None:
-    """Leave Ctrl-C and standard error to the main process, and do not outlive it."""
+    """Leave the terminal to the main process, and do not outlive it."""
     _shared.append(shared)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in ("SIGINT", "SIGHUP"):  # a terminal sends them to every process
+        if hasattr(signal, name):  # Windows has one of them
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders written in C complain there
     parent = multiprocessing.parent_process()
     if parent is not None:
