@@ -170,3 +170,11 @@ def test_the_flush_at_the_end_may_find_the_pipe_closed(monkeypatch):
         monkeypatch.setattr(sys, "stdout", Closed())
         monkeypatch.setattr(sys, "stderr", Closed())
         assert run([]) == 141
+
+
+@pytest.mark.parametrize(("more", "code"), [("", 0), ("--json", 0), ("--no-such-option", 2)])
+def test_closed_streams_are_no_error(monkeypatch, more, code):
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    assert run(["generators", "list", *more.split()]) == code
+    sys.stdout.close(), sys.stderr.close()

@@ -100,7 +100,7 @@ def test_the_first_estimate_is_that_of_the_run_before(here, capsys, monkeypatch)
     assert to_protect(capsys) == "To protect: 5 pictures, about 3.9 kB as JPEG, PNG or TIFF"
     make_photos(here / "more", [f"{n}{name}" for n in (1, 2) for name in names])
     assert protect("more", "--out", "two") == 0
-    assert to_protect(capsys).startswith("To protect: 10 pictures, about 20 s, about 7.9 kB as ")
+    assert to_protect(capsys).startswith("To protect: 10 pictures, about 20 s at the rate of ")
     make_generator_file(here / "fake.safetensors", working_size=40)  # may be slower or faster
     assert protect("more", "--out", "three") == 0
     assert to_protect(capsys).startswith("To protect: 10 pictures, about 7.9 kB as ")
@@ -114,7 +114,11 @@ def test_large_pictures_are_expected_to_take_longer(here, capsys, monkeypatch):
     capsys.readouterr()
     make_picture(here / "large" / "a.png", size=(1000, 1000))
     protect("large", "--out", "two")
-    assert "1 picture, about 11 s, " in to_protect(capsys)
+    assert "1 picture, about 11 s at the rate of the last run, " in to_protect(capsys)
+    (here / "empty").mkdir()
+    (here / "empty/a.png").touch()  # of no size, and no work
+    protect("empty", "--out", "three")
+    assert "1 picture, about 1 s at the rate of the last run, " in to_protect(capsys)
 
 
 def test_a_home_that_cannot_be_written_costs_the_estimate_and_nothing_else(here, home, capsys):
@@ -450,7 +454,8 @@ def test_options_reach_the_workflow(here, capsys):
         (
             ["empty", "-o", "out"],
             3,
-            "No pictures in empty (looked for jpg png webp tif bmp gif avif heic; 0 other files).",
+            "No pictures in empty (looked for jpg png webp tif bmp gif avif heic; nothing else "
+            "there).",
         ),
         (["photos", "-o", "file"], 2, "file is not a folder; choose another --out"),
         (

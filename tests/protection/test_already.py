@@ -29,8 +29,7 @@ def test_outputs_of_an_earlier_run_are_refused_wherever_under_its_folder(tmp_pat
         assert result.exit_code == 1
         assert {record.reason for record in result.failed} == {
             f"is protected already (see {tmp_path / 'protected.unlearn' / 'manifest.jsonl'}); "
-            "noise on noise leaves the bound against the original. Protect the original, or use "
-            "--again"
+            "with a second noise it may be over the bound. Protect the original, or use --again"
         }
     result = run(tmp_path, first, out=tmp_path / "third")
     assert [record.src for record in result.protected] == ["new.png"]

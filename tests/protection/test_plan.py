@@ -226,7 +226,7 @@ def test_folder_links_in_a_circle_end(tmp_path):
     (photos / "sub" / "self").symlink_to(photos / "sub")
     plan = plan_of(tmp_path, follow_symlinks=True)
     assert set(outs(plan)) == {"sub/a.jpg"}
-    assert plan.skipped == {"folder link in a circle": 2}
+    assert plan.skipped == {"circular folder link": 2}
 
 
 def test_links_to_nothing_or_to_themselves_are_refused(tmp_path):
@@ -277,16 +277,16 @@ def test_no_pictures_is_said_with_what_was_there(tmp_path):
     with pytest.raises(NothingFound) as caught:
         plan_of(tmp_path)
     looked = "looked for jpg png webp tif bmp gif avif heic"
-    assert str(caught.value) == f"No pictures in {photos} ({looked}; 1 other files)."
+    assert str(caught.value) == f"No pictures in {photos} ({looked}; 1 .txt there)."
     make_photos(photos, ["sub/export/b.jpg", "tub/c.jpg"])
     with pytest.raises(NothingFound, match=r"Did you mean .*photos/tub\?"):
         plan_of(tmp_path, recursive=False)
     with pytest.raises(NothingFound, match="Check --include and --exclude"):
         plan_of(tmp_path, include=("*.webp",))
-    with pytest.raises(NothingFound, match=r"No pictures in .*a.txt .*other files\)\.$"):
+    with pytest.raises(NothingFound, match=r"No pictures in .*a.txt .*1 .txt there\)\.$"):
         plan_of(tmp_path, photos / "a.txt", recursive=False)
     shutil.rmtree(photos / "tub")
-    with pytest.raises(NothingFound, match=r"other files\)\.$"):
+    with pytest.raises(NothingFound, match=r"1 .txt there\)\.$"):
         plan_of(tmp_path, recursive=False)
 
 

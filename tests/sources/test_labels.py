@@ -285,6 +285,8 @@ TABLES = {
     "columns turned round": "label,image_path\ncat,a.jpg\ndog,./sub/b.jpg\n",
     "empty lines and cells": "path,label,note\n\n,,\na.jpg,cat\nsub/b.jpg,dog,x\n\n",
     "names without suffix": "image_id,label\na,cat\nsub/b,dog\n",
+    "as Kaggle has them": "id,breed\na,cat\nsub/b,dog\n",
+    "the other way round": "breed;Image\ncat;a.jpg\ndog;sub/b.jpg\n",
     "what pandas writes": ",path,label\n0,a.jpg,cat\n1,sub/b.jpg,dog\n",
     "paths from the table's folder": "path,label\nphotos/a.jpg,cat\nphotos/sub/b.jpg,dog\n",
 }
@@ -384,6 +386,40 @@ def test_a_table_of_other_facts_is_noticed_and_left(protect, tmp_path):
     code, _, err = protect("photos")
     assert (code, said(err)) == (0, "Labels: 2 classes from folders: cats (1), dogs (1)")
     assert ("photos/metadata.csv has no columns file_name and label, so it names no classes") in err
+
+
+@pytest.mark.parametrize(
+    ("picture", "boxes"),
+    [
+        ("images/train/a.jpg", "labels/train/a.txt"),
+        ("train/images/a.jpg", "train/labels/a.txt"),
+        ("a.jpg", "a.txt"),
+    ],
+)
+def test_boxes_of_yolo_are_noticed_where_all_pictures_are_one_class(
+    protect, tmp_path, picture, boxes
+):
+    data = make_photos(tmp_path / "data", [picture, picture.replace("a.jpg", "z.jpg")])
+    (data / boxes).parent.mkdir(parents=True, exist_ok=True)
+    (data / boxes).write_text("1 2 3\n")
+    assert not any("boxes" in line for line in protect("data")[2])
+    (data / boxes).write_text("0 0.5 0.5 0.25 1e-1\n3 0.1 0.1 0.2 0.2\n")
+    code, _, err = protect("data", "--force")
+    assert (code, said(err)) == (0, "Labels: one class for all 2 pictures")
+    assert (
+        f"data/{boxes} holds boxes with classes (YOLO), which are not read: a picture has one "
+        "class here. Put pictures of each class into a folder of their own, or name the classes "
+        "with --labels csv:FILE"
+    ) in err
+
+
+def test_a_table_in_parquet_is_noticed(protect, tmp_path):
+    photos = make_photos(tmp_path / "photos", ["train/a.jpg", "train/b.jpg"])
+    (photos / "train/metadata.parquet").write_bytes(b"PAR1")
+    assert (
+        "photos/train/metadata.parquet may name classes, but Parquet is not read; write it as "
+        "metadata.csv"
+    ) in protect("photos")[2]
 
 
 def test_a_table_beside_pictures_without_classes_is_offered(protect, tmp_path):

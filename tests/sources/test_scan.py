@@ -82,7 +82,7 @@ def test_the_records_of_an_earlier_run_are_no_photos(protect, tmp_path):
     photos = make_photos(tmp_path / "photos", ["a.jpg"])
     assert run(["protect", "photos/a.jpg", "-o", "photos/web", "-g", "fake.safetensors"]) == 0
     assert (photos / "web.unlearn" / "preview").is_dir()
-    assert "(4 skipped: 4 in records of unlearn)" in found_line(protect("photos")[2][4:])
+    assert "4 skipped: 4 in records of unlearn)" in found_line(protect("photos")[2][4:])
     assert set(tree(tmp_path / "out")) == {"a.png"}  # and what is protected already is named
     (photos / "mine.unlearn").mkdir()
     assert passed_folder(photos / "mine.unlearn") is None
@@ -126,7 +126,9 @@ def test_every_picture_that_is_not_protected_is_named_and_makes_exit_code_1(prot
         (photos / name).write_bytes(content)
     code, out, err = protect("photos")
     assert code == 1
-    assert found_line(err) == f"Found {len(UNPROTECTED) + 1} pictures in 1 folder"
+    assert found_line(err) == (
+        f"Found 1 picture in 1 folder ({len(UNPROTECTED)} more will not be protected)"
+    )
     start = next(n for n, line in enumerate(out) if line.startswith("  Not protected     16"))
     named = [line[24:].split()[0] for line in out[start : start + len(UNPROTECTED)]]
     assert named == list(UNPROTECTED)
@@ -189,6 +191,40 @@ def test_names_that_only_remind_of_systems_files_are_looked_at():
         assert passed_file(name) is None
 
 
+def test_linked_class_folders_are_not_left_out_in_silence(protect, tmp_path):
+    make_photos(tmp_path / "far", ["cats/a.jpg", "dogs/b.jpg"])
+    (tmp_path / "photos").mkdir()
+    for name in ("cats", "dogs"):
+        (tmp_path / "photos" / name).symlink_to(tmp_path / "far" / name)
+    code, _, err = protect("photos")
+    assert (code, err[-1]) == (
+        3,
+        "Error: No pictures in photos (looked for jpg png webp tif bmp gif avif heic; "
+        "2 folder links (--follow-symlinks looks into them) there).",
+    )
+    make_picture(tmp_path / "photos/birds/c.jpg")
+    code, _, err = protect("photos")
+    assert found_line(err) == (
+        "Found 1 picture in 1 folder (2 skipped: 2 folder links (--follow-symlinks looks into "
+        "them))"
+    )
+    code, _, err = protect("photos", "--follow-symlinks")
+    assert "Labels: 3 classes from folders: birds (1), cats (1), dogs (1)" in err
+
+
+def test_pictures_that_will_not_be_protected_are_not_counted_among_those_found(protect, tmp_path):
+    photos = make_photos(tmp_path / "photos", ["a.jpg"])
+    (tmp_path / "icons").mkdir()
+    (tmp_path / "icons/b.ico").touch()
+    code, _, err = protect("icons")
+    assert (code, found_line(err)) == (1, "Found 1 picture that will not be protected")
+    (photos / "b.ico").touch()
+    (photos / ".x").touch(), (photos / ".y").touch()
+    assert found_line(protect("photos")[2]) == (
+        "Found 1 picture in 1 folder (1 more will not be protected; 2 skipped: 2 hidden files)"
+    )
+
+
 def test_a_link_to_a_passed_folder_is_passed_over(tmp_path):
     photos = make_photos(tmp_path / "photos", ["a.jpg", "@eaDir/b.jpg"])
     (photos / "__MACOSX").symlink_to(photos / "@eaDir")
@@ -200,7 +236,7 @@ def test_a_link_to_a_passed_folder_is_passed_over(tmp_path):
 @pytest.mark.parametrize(
     ("case", "code", "line"),
     [
-        ("F16-skipped-formats", 1, "Found 4 pictures in 1 folder"),
+        ("F16-skipped-formats", 1, "Found 1 picture in 1 folder (3 more will not be protected)"),
         (
             "F18-synology-eadir/trip",
             0,

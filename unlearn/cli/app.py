@@ -79,7 +79,7 @@ def build() -> typer.Typer:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
-    _let_streams_write_any_name()
+    _make_streams_usable()
     try:
         code = _outcome(arguments)
         sys.stdout.flush()
@@ -113,8 +113,11 @@ def _asked(arguments: Sequence[str], flag: str) -> bool:
     return flag in options
 
 
-def _let_streams_write_any_name() -> None:
-    """Let standard output escape what it cannot encode: file names may hold anything."""
+def _make_streams_usable() -> None:
+    """Stand in for closed streams; standard output escapes what it cannot encode, as in names."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed (>&-), or a program without a terminal on Windows
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 

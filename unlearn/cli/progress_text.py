@@ -12,6 +12,7 @@ from unlearn.protection.events import Event, Notice, Progress, Started
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.options import ProtectOptions
 from unlearn.protection.pace import Pace
+from unlearn.sources.beside import skipped_text
 
 _ONE_KIND: Final = (
     "All {:,} pictures will carry the same kind of noise. Put pictures of different things into "
@@ -53,7 +54,7 @@ class Telling:
             self.output.notice(_cost(event, seconds))
         labels = event.plan.labelling
         unasked = labels.mode == "one" and self.options.labels == "auto"
-        if event.by_class and unasked and len(labels.labels) > 1:
+        if event.by_class and event.pending and unasked and len(labels.labels) > 1:
             self.output.notice(_ONE_KIND.format(len(labels.labels)))
 
     def _progress(self, event: Progress) -> None:
@@ -74,10 +75,16 @@ def _opening(event: Started) -> Iterator[str]:
         f"unlearn {__version__} · generator {printable(event.generator)} "
         f"(sha {event.generator_sha256[:8]}…) · rho {event.rho}{device}"
     )
-    kinds = ", ".join(f"{count} {printable(kind)}" for kind, count in plan.skipped.items())
-    others = f" ({sum(plan.skipped.values())} skipped: {kinds})" if kinds else ""
     places = f" in {count_text(plan.folders, 'folder')}" if plan.folders else ""
-    yield f"Found {count_text(len(plan.pictures) + len(plan.refused))}{places}{others}"
+    besides = []
+    if plan.refused and plan.pictures:
+        besides.append(f"{len(plan.refused)} more will not be protected")
+    if plan.skipped:
+        besides.append(f"{sum(plan.skipped.values())} skipped: {skipped_text(plan.skipped)}")
+    many = f"{count_text(len(plan.pictures))}{places}"
+    if not plan.pictures:
+        many = f"{count_text(len(plan.refused))} that will not be protected"
+    yield f"Found {many}" + (f" ({'; '.join(besides)})" if besides else "")
     yield f"Labels: {plan.labelling.summary}"
 
 
@@ -88,7 +95,7 @@ def _cost(started: Started, seconds: float | None) -> str:
     kinds = f"{', '.join(formats)} or {last}" if formats else last
     parts = [count_text(started.pending)]
     if seconds is not None:
-        parts.append(f"about {duration_text(max(1, seconds))}")
+        parts.append(f"about {duration_text(max(1, seconds))} at the rate of the last run")
     parts.append(f"about {size_text(started.needed_bytes)} as {kinds}")
     return f"To protect: {', '.join(parts)} ({size_text(started.free_bytes)} free)"
 

@@ -18,6 +18,7 @@ from unlearn.protection.events import ProtectReport
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.shards import manifest_name
 from unlearn.protection.survival import as_plain as survival_as_plain
+from unlearn.sources.beside import skipped_text
 
 _NAMED: Final = 20  # failed pictures named in the table; the manifest has them all
 _TEXT_AT: Final = 24  # the column where the texts of the account begin
@@ -107,8 +108,7 @@ def _account(result: ProtectReport) -> Iterator[str]:
     if result.left:
         yield _row("Not reached", result.left)
     if result.skipped:
-        kinds = ", ".join(f"{n} {printable(kind)}" for kind, n in result.skipped.items())
-        yield _row("Skipped", sum(result.skipped.values()), kinds)
+        yield _row("Skipped", sum(result.skipped.values()), skipped_text(result.skipped))
     yield from _formats(result)
     yield from _worth(result)
     yield from _closing(result)

@@ -1,4 +1,4 @@
-"""Pictures that are protected already: noise on noise leaves the bound against the original."""
+"""Pictures that are protected already: with a second noise they may be over the bound."""
 
 import contextlib
 from collections.abc import Callable, Mapping, Set
@@ -61,6 +61,6 @@ def _finder() -> Callable[[PlannedPicture], Path | None]:
 def _reason(manifest: Path) -> str:
     """Return why a picture is refused."""
     return (
-        f"is protected already (see {printable(manifest)}); noise on noise leaves the "
-        "bound against the original. Protect the original, or use --again"
+        f"is protected already (see {printable(manifest)}); with a second noise it may be over "
+        "the bound. Protect the original, or use --again"
     )

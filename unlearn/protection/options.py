@@ -150,8 +150,8 @@ class ProtectOptions:
     again: Annotated[
         bool,
         Option(
-            "Also protect what is protected already; noise on noise leaves the bound against the "
-            "original.",
+            "Also protect what is protected already; with a second noise it may be over the bound "
+            "against the original.",
             panel=INPUT,
         ),
     ] = False

@@ -14,8 +14,8 @@ _EACH: Final = 0.1  # megapixels whose time any picture takes, however small; me
 
 
 def work_of(picture: PlannedPicture) -> float:
-    """Return how much work a picture is, in megapixels."""
-    return picture.pixels / 1e6 + _EACH
+    """Return how much work a picture is, in megapixels; one whose header says nothing is broken."""
+    return (picture.pixels if picture.size else 0) / 1e6 + _EACH
 
 
 def pace_kind(options: ProtectOptions, generator_sha256: str, device: str) -> str:

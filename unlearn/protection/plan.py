@@ -27,6 +27,7 @@ from unlearn.pictures.sniff import LOSSLESS_WEBP
 from unlearn.protection.manifest import Manifest, home_of, read_manifest
 from unlearn.protection.owners import Claims, Owners
 from unlearn.protection.shards import Shard, refuse_others
+from unlearn.sources.beside import skipped_text
 from unlearn.sources.labels import Labelling, check_choice, label
 from unlearn.sources.scan import Refusal, Scan, Selection, Source, scan
 
@@ -320,9 +321,9 @@ def _refuse_overlap(found: Scan, out: Path, records: Path) -> None:
 
 def _nothing(found: Scan, selection: Selection) -> str:
     """Return the sentence for inputs without pictures, with a hint where one is known."""
-    others = sum(found.skipped.values())
+    others = skipped_text(found.skipped) or "nothing else"
     places = ", ".join(printable(path) for path in found.inputs)
-    text = f"No pictures in {places} (looked for {_LOOKED_FOR}; {others} other files)."
+    text = f"No pictures in {places} (looked for {_LOOKED_FOR}; {others} there)."
     if selection.include or selection.exclude:
         return f"{text} Check --include and --exclude"
     for path in found.inputs:

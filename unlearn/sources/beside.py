@@ -2,9 +2,11 @@
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from unlearn.files.text import printable
 from unlearn.pictures.kinds import HEAD_BYTES, KINDS, NO_RAW
 
 # Folders that systems, galleries and synchronisers fill by themselves, and their files.
@@ -23,6 +25,7 @@ _FILES: Final = re.compile(
     re.IGNORECASE,
 )
 HIDDEN_FOLDER: Final = "hidden folder"
+FOLDER_LINK: Final = "folder link"
 _RECORDS_END: Final = ".unlearn"
 _RECORDS_FILE: Final = "manifest.jsonl"
 _PLACEHOLDERS: Final = (".icloud", ".cloud", ".cloudf")
@@ -86,6 +89,16 @@ def passed_file(name: str) -> str | None:
     if name.startswith(_FORKS):
         return "AppleDouble file"
     return "hidden file" if name.startswith(".") else None
+
+
+def skipped_text(skipped: Mapping[str, int]) -> str:
+    """Return what was passed over, counted: "2 hidden files, 1 .txt"."""
+    texts = []
+    for kind, count in skipped.items():
+        plural = "s" * (count != 1 and kind.endswith((" file", " folder", " link")))
+        way = " (--follow-symlinks looks into them)" if kind == FOLDER_LINK else ""
+        texts.append(f"{count} {printable(kind)}{plural}{way}")
+    return ", ".join(texts)
 
 
 def files_in(folder: Path, kind: str) -> int:

@@ -25,6 +25,9 @@ Part = Literal["train", "validation", "test"]
 ONE_CLASS: Final = "all"  # the class of every picture when there is only one
 LOOSE_CLASS: Final = "."  # the class of pictures that lie beside class folders
 OWN_TABLES: Final = ("metadata.csv", "metadata.jsonl")  # as Hugging Face's ImageFolder reads them
+_UNREAD_TABLE: Final = "metadata.parquet"  # which Hugging Face reads as well
+_BOX: Final = re.compile(rb"\s*\d+(\s+[\d.eE+-]+){4,}\s*")  # of YOLO: class, place and size
+_BOXES_AMONG: Final = 100  # pictures that are looked at for boxes
 _NAMED: Final = 3  # how many pictures an error names before it only counts
 _LISTED: Final = 6  # how many classes a summary names before it only counts
 # What may stand beside the word in a part's name: train2017, val_images, test-set.
@@ -151,7 +154,7 @@ def label(found: Scan, choice: str = "auto") -> Labelling:
         _refuse_loose(found.sources, folders.labels)
     if choice == "folders" or len(set(folders.labels) - {LOOSE_CLASS}) >= 2:
         return replace(folders, notices=(*notices, *folders.notices, *_alike(folders.classes)))
-    return _one(found, (*notices, *_other_tables(found)))
+    return _one(found, (*notices, *_other_tables(found), *_boxes(found)))
 
 
 def single_class(found: Scan) -> Labelling:
@@ -404,9 +407,16 @@ def _own_tables(found: Scan) -> tuple[list[Path], tuple[str, ...]]:
     tables = [folder / name for folder in folders for name in OWN_TABLES]
     there = [table for table in tables if table.is_file()]
     labelled = [table for table in there if has_labels(table)]
-    return labelled, tuple(
-        f"{printable(table)} has no columns file_name and label, so it names no classes"
-        for table in [table for table in there if table not in labelled][:_NAMED]
+    unread = [path for folder in folders if (path := folder / _UNREAD_TABLE).is_file()]
+    return labelled, (
+        *(
+            f"{printable(table)} has no columns file_name and label, so it names no classes"
+            for table in [table for table in there if table not in labelled][:_NAMED]
+        ),
+        *(
+            f"{printable(path)} may name classes, but Parquet is not read; write it as metadata.csv"
+            for path in unread[:_NAMED]
+        ),
     )
 
 
@@ -418,6 +428,21 @@ def _other_tables(found: Scan) -> tuple[str, ...]:
         with suppress(UsageProblem):  # what cannot be read was not asked for
             if path.name not in OWN_TABLES and has_labels(path):
                 return (f"{printable(path)} names classes: --labels csv:{command_line(path)}",)
+    return ()
+
+
+def _boxes(found: Scan) -> tuple[str, ...]:
+    """Return a notice if pictures have boxes of YOLO, which name no class of a whole picture."""
+    for source in found.sources[:_BOXES_AMONG] if ".txt" in found.skipped else ():
+        before, _, after = str(source.path.with_suffix(".txt")).rpartition("/images/")
+        for path in (source.path.with_suffix(".txt"), Path(f"{before}/labels/{after}")):
+            with suppress(OSError), path.open("rb") as file:
+                if _BOX.fullmatch(file.readline(200)):
+                    return (
+                        f"{printable(path)} holds boxes with classes (YOLO), which are not read: a "
+                        "picture has one class here. Put pictures of each class into a folder of "
+                        "their own, or name the classes with --labels csv:FILE",
+                    )
     return ()
 
 

@@ -19,6 +19,7 @@ from unlearn.files.text import printable
 from unlearn.pictures.kinds import NO_RAW
 from unlearn.pictures.sniff import picture_size, sniff
 from unlearn.sources.beside import (
+    FOLDER_LINK,
     files_in,
     passed_file,
     passed_folder,
@@ -286,9 +287,9 @@ def _is_passed(folder: Path, above: Collection[str], findings: _Findings) -> boo
     if passed is not None:
         findings.skipped[passed] += files_in(folder, passed)
     elif folder.is_symlink() and not findings.selection.follow_symlinks:
-        findings.skipped["folder link"] += 1
+        findings.skipped[FOLDER_LINK] += 1
     elif os.path.realpath(folder) in above:
-        findings.skipped["folder link in a circle"] += 1
+        findings.skipped["circular folder link"] += 1
     else:
         return not findings.selection.recursive
     return True

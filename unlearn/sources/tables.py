@@ -103,12 +103,17 @@ def _split(line: str, delimiter: str) -> list[str]:
         return []
 
 
-def _columns(names: Sequence[str]) -> tuple[int, int] | None:
-    """Return which columns of a head hold paths and labels, or None if it names none of them."""
+def _columns(names: Sequence[str], *, asked: bool = False) -> tuple[int, int] | None:
+    """Return which columns of a head hold paths and labels, or None if it names none of them.
+
+    Beside paths, the only other column of a table that was `asked` for is the label: id,breed.
+    """
     plain = [re.sub(r"[\s-]+", "_", name.strip().lower()) for name in names]
     plain = [re.sub("^(image|img)_(?=path|name|file|id)", "", name) for name in plain]
     path = next((plain.index(name) for name in _PATHS if name in plain), None)
     label = next((plain.index(name) for name in _LABELS if name in plain), None)
+    if asked and label is None and path is not None and len(names) == 2 and all(plain):
+        label = 1 - path
     return None if path is None or label is None else (path, label)
 
 
@@ -117,10 +122,10 @@ def _from_csv(text: str, path: Path) -> Iterator[Row]:
     skipped = re.match(r'"?sep=(.)"?\r?\n', text)  # what Excel writes for itself
     body = text[skipped.end() :] if skipped else text
     heads = _heads(body)
-    place = next((n for n, cells in enumerate(heads) if _columns(cells)), None)
+    place = next((n for n, cells in enumerate(heads) if _columns(cells, asked=True)), None)
     if place is None:
         place = next((n for n, cells in enumerate(heads) if len(cells) == 2 and all(cells)), 0)
-    columns = _columns(heads[place])
+    columns = _columns(heads[place], asked=True)
     first = bool(columns)
     for line, cells in _cells(body, _DELIMITERS[place], path):
         where = f"{printable(path)} line {line + bool(skipped)}"
