@@ -82,6 +82,11 @@ MEANINGS = {
         "shrunk",
         "`--format keep` keeps a JPEG as it is stored, and them; else mark them anew",
     ),
+    "hints": (
+        "a PNG's time of change, background colour, significant bits, histogram and suggested "
+        "palette; a TIFF's transfer function, response of grey, halftone, inks and printer",
+        "nothing",
+    ),
     "private-data": (
         "tags, segments and chunks whose meaning is not known here; those of GeoTIFF and GDAL "
         "where the output is no TIFF, or was turned or shrunk",

@@ -15,6 +15,7 @@ from tests.support.made_pictures import (
 )
 from tests.support.writing import write_picture
 from unlearn.cli.notice_text import left_out_line
+from unlearn.pictures.metadata.exif import Entry, Exif, write_exif
 from unlearn.pictures.metadata.iptc import write_iptc
 from unlearn.pictures.read import Preparation, prepare
 from unlearn.protection.manifest import PictureRecord
@@ -48,7 +49,24 @@ SOURCES = {
     ),
     "private-data in a jpeg": lambda: jpeg_segments(made_file("jpeg", SIZE), (0xE7, b"a camera's")),
     "private-data in a png": lambda: with_png_chunks(made_file("png-rgb", SIZE), (b"prVt", b"own")),
+    "private-data in a gif": lambda: gif_with(b"MAGICK 7abc", b"\x03own\0"),
+    "private-data in the second part of exif": lambda: saved(
+        made_image("RGB", SIZE),
+        "JPEG",
+        exif=b"Exif\0\0" + write_exif(Exif("<", photo={65_000: Entry(2, 4, b"own\0")})),
+    ),
+    "hints in a png": lambda: with_png_chunks(
+        made_file("png-rgb", SIZE), (b"tIME", bytes.fromhex("07e60102030405")), (b"sBIT", b"\5\6\5")
+    ),
+    "hints in a tiff": lambda: saved(made_image("RGB", SIZE), "TIFF", tiffinfo={337: "a printer"}),
 }
+
+
+def gif_with(name, content):
+    """Return a GIF with an extension of a program."""
+    data = saved(made_image("P", SIZE), "GIF")
+    at = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    return data[:at] + b"!\xff\x0b" + name + content + data[at:]
 
 
 def read(tmp_path, data):
@@ -121,6 +139,10 @@ def test_each_place_by_itself_is_noticed(tmp_path, place):
     metadata = read(tmp_path, data).metadata
     assert metadata.names_place
     assert not metadata.chosen("no-location", SIZE).names_place
+
+
+def test_what_loops_a_gif_is_nothing_that_is_left_out(tmp_path):
+    assert read(tmp_path, gif_with(b"NETSCAPE2.0", b"\3\1\0\0\0")).dropped == ()
 
 
 def test_one_line_says_what_was_left_out_of_how_many():

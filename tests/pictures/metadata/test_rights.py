@@ -17,6 +17,7 @@ from tests.support.made_pictures import (
 )
 from tests.support.writing import write_picture
 from unlearn.pictures.jpeg.segments import dressed
+from unlearn.pictures.metadata.exif import Entry, Exif, write_exif
 from unlearn.pictures.metadata.iptc import raw_profile, read_iptc, rights_in, write_iptc
 from unlearn.pictures.metadata.xmp import rights_of
 from unlearn.pictures.read import Preparation, prepare
@@ -160,3 +161,33 @@ def test_a_packet_without_rights_gives_none():
 def test_a_packet_that_cannot_be_read_says_so(packet):
     with pytest.raises(ValueError):  # noqa: PT011 - as many reasons as packets
         rights_of(packet)
+
+
+def test_the_photographer_in_exif_is_kept_as_the_artist_is(tmp_path):
+    photo = {42_038: Entry(2, 6, b"Title\0"), 42_039: Entry(2, 4, b"Zoe\0")}
+    data = saved(
+        made_image("RGB", SIZE), "JPEG", exif=b"Exif\0\0" + write_exif(Exif("<", photo=photo))
+    )
+    metadata = read(tmp_path, data).metadata
+    assert metadata.chosen("keep", SIZE).exif.photo.keys() == photo.keys()
+    assert metadata.chosen("copyright", SIZE).exif.photo == {42_039: photo[42_039]}
+
+
+def test_rights_in_the_text_of_a_png_are_kept_by_any_name_for_them(tmp_path):
+    rights = ("Author", "artist", "Copyright", "License", "dc:rights", "Disclaimer")
+    others = ("Title", "Authority", "Creator Tool", "Software")
+    chunks = [(b"tEXt", f"{key}\0x".encode()) for key in (*rights, *others)]
+    metadata = read(tmp_path, with_png_chunks(made_file("png-rgb", SIZE), *chunks)).metadata
+    assert dict(metadata.text).keys() == {*rights, *others}
+    assert dict(metadata.chosen("copyright", SIZE).text).keys() == set(rights)
+
+
+def test_the_xmp_of_a_gif_is_kept_and_so_are_its_rights(tmp_path):
+    data = saved(made_image("P", SIZE), "GIF")
+    at = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    magic = bytes([1, *range(255, -1, -1), 0])
+    picture = read(tmp_path, data[:at] + b"!\xff\x0bXMP DataXMP" + PACKET + magic + data[at:])
+    assert (picture.metadata.xmp, picture.dropped) == (PACKET, ())
+    rights = picture.metadata.chosen("copyright", SIZE).xmp
+    assert PROHIBITED in rights
+    assert b"a subject" not in rights

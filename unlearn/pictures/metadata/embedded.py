@@ -15,12 +15,14 @@ from unlearn.pictures.metadata.left_out import (
     CREDENTIALS,
     EDITOR_DATA,
     GAIN_MAP,
+    HINTS,
     MOTION_VIDEO,
     OTHER_COPY,
     PRIVATE_DATA,
     THUMBNAIL,
 )
 
+XMP_OF_GIF: Final = b"XMP DataXMP"
 _EXTENDED_XMP: Final = b"http://ns.adobe.com/xmp/extension/\0"
 _ISO_GAIN_MAP: Final = b"urn:iso:std:iso:ts:21496:-1\0"
 _MOTION_TAIL: Final = re.compile(rb"\0\0\0.ftyp(mp4|iso|qt )|MotionPhoto_Data", re.DOTALL)
@@ -48,8 +50,12 @@ _OF_THE_PICTURE: Final = frozenset(
     {b"IDAT", b"iCCP", b"tEXt", b"zTXt", b"iTXt", b"eXIf"}
     | {b"VP8 ", b"VP8L", b"ALPH", b"ANMF", b"ICCP", b"EXIF", b"XMP "}
     | {b"IHDR", b"PLTE", b"IEND", b"tRNS", b"cICP", b"cHRM", b"gAMA", b"sRGB", b"mDCV", b"cLLI"}
-    | {b"pHYs", b"sBIT", b"bKGD", b"hIST", b"sPLT", b"tIME", b"iDOT", b"VP8X", b"ANIM"}
+    | {b"pHYs", b"iDOT", b"VP8X", b"ANIM"}
 )
+_HINTS: Final = frozenset({b"sBIT", b"bKGD", b"hIST", b"sPLT", b"tIME"})
+# A GIF's extensions by their programs; those of loops say nothing of a still picture.
+_EXTENSION: Final = re.compile(rb"!\xff\x0b([ -~]{8}[^\0]{3})", re.DOTALL)
+_KNOWN_EXTENSIONS: Final = frozenset({b"NETSCAPE2.0", b"ANIMEXTS1.0", XMP_OF_GIF})
 
 
 def second_pictures(image: Image.Image, data: Data, name: str) -> list[str]:
@@ -60,6 +66,8 @@ def second_pictures(image: Image.Image, data: Data, name: str) -> list[str]:
         return _in_tiff(image)
     if name in ("PNG", "WEBP"):
         return _in_chunks(data, name)
+    if name == "GIF":
+        return [PRIVATE_DATA] * bool(set(_EXTENSION.findall(data)) - _KNOWN_EXTENSIONS)
     if name in ("AVIF", "HEIC"):
         return [MOTION_VIDEO] if _MOTION_TAIL.search(data, 64) else []
     return []
@@ -79,6 +87,8 @@ def _in_chunks(data: Data, name: str) -> list[str]:
     for chunk, content in chunks(data, name):
         if chunk == credentials:
             named.append(CREDENTIALS)
+        elif chunk in _HINTS:
+            named.append(HINTS)
         elif chunk not in _OF_THE_PICTURE:
             named.append(OTHER_COPY if holds_picture(content) else PRIVATE_DATA)
     end = 8 + int.from_bytes(data[4:8], "little")

@@ -12,7 +12,13 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from unlearn.pictures.kinds import Data, holds_picture
-from unlearn.pictures.metadata.left_out import MAKER_NOTE, OTHER_COPY, PRIVATE_DATA, THUMBNAIL
+from unlearn.pictures.metadata.left_out import (
+    HINTS,
+    MAKER_NOTE,
+    OTHER_COPY,
+    PRIVATE_DATA,
+    THUMBNAIL,
+)
 
 Order = Literal["<", ">"]
 
@@ -22,7 +28,7 @@ _LARGEST_TEXT = 65_536
 _LARGEST_OPAQUE = 4_096  # no standard tag but UserComment needs more
 
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, ARTIST, COPYRIGHT = 274, 282, 283, 315, 33432
-XP_AUTHOR = 40093
+XP_AUTHOR, PHOTOGRAPHER = 40093, 42039
 PHOTO_POINTER, GPS_POINTER, _MAKER_NOTE, USER_COMMENT = 34665, 34853, 37500, 37510
 _REGION_TAGS = frozenset({37396, 41492})  # area and location of the subject, in pixels
 _COLOUR_SPACE, _PIXEL_WIDTH, _PIXEL_HEIGHT, INTEROP_POINTER = 40961, 40962, 40963, 40965
@@ -39,6 +45,7 @@ _INTEROP_TAGS = frozenset({1, 2})  # the index, which may say Adobe RGB, and its
 _FIRST_PRIVATE = 32_768
 _KNOWN_PRIVATE = frozenset({33723, 34377, 34675, 37724, 50706, 52545, 59932, 59933})
 _GPS_TAGS = frozenset(range(32))
+_HINT_TAGS = frozenset({290, 291, 301, 321, 333, 337})
 
 
 @dataclass(frozen=True)
@@ -137,7 +144,9 @@ class _Reader:
                 self.dropped.append(MAKER_NOTE)
             elif tag in wanted and (entry := self._entry(at + 8, tag, kind, values)):
                 entries[tag] = entry
-            elif wanted is _IMAGE_TAGS and tag >= _FIRST_PRIVATE and tag not in wanted:
+            elif tag in _HINT_TAGS:
+                self.dropped.append(HINTS)
+            elif tag >= _FIRST_PRIVATE and tag not in wanted:
                 self.dropped += [PRIVATE_DATA] * (tag not in _KNOWN_PRIVATE)
         if end + 4 > len(self.block):
             return entries, 0
@@ -172,7 +181,9 @@ def for_output(exif: Exif, size: tuple[int, int], *, copyright_only: bool = Fals
     """Return the block for an output of `size` (width, height): upright, with its own size."""
     if copyright_only:
         kept = {tag: exif.image[tag] for tag in (ARTIST, COPYRIGHT, XP_AUTHOR) if tag in exif.image}
-        return replace(for_colour(exif), image=kept)
+        look = for_colour(exif)
+        credit = {tag: entry for tag, entry in exif.photo.items() if tag == PHOTOGRAPHER}
+        return replace(look, image=kept, photo={**look.photo, **credit})
     turned = swapped(exif.image) if exif.orientation > 4 else exif.image
     image = {**turned, ORIENTATION: whole(exif.order, SHORT, 1)}
     photo = dict(exif.photo)

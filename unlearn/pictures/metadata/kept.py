@@ -16,7 +16,7 @@ from PIL import Image
 from unlearn.pictures.choices import MetadataChoice
 from unlearn.pictures.kinds import Data, chunks, holds_picture, tiff_directories
 from unlearn.pictures.metadata.density import Density, read_density
-from unlearn.pictures.metadata.embedded import second_pictures
+from unlearn.pictures.metadata.embedded import XMP_OF_GIF, second_pictures
 from unlearn.pictures.metadata.exif import (
     Exif,
     for_colour,
@@ -62,7 +62,10 @@ _XMP_CLOSE = re.compile(rb"</(?:xmp|xap):Thumbnails\s{0,9}>")
 _XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|[A-Za-z0-9+/]{4096}")
 _XMP_OTHERS = re.compile(rb"GImage:|GDepth:|GAudio:|HdrPlusMakernote|google\.com/photos/dd/")
 _GPS_LATITUDE = 2
-_RIGHTS_KEYS = frozenset({"author", "copyright"})  # of the text of a PNG
+_RIGHTS_KEY = re.compile(  # of the text of a PNG, by itself or as a program's own (dc:rights)
+    "([a-z]+:)?(author|artist|creator|copyright|rights|licen[cs]e|credit|disclaimer)", re.IGNORECASE
+)
+_XMP_OF_GIF = re.compile(rb"!\xff\x0b" + XMP_OF_GIF + rb"(.*?)\x01\xff\xfe\xfd", re.DOTALL)
 _PLACE_KEY = re.compile("gps|latitude|longitude|location", re.IGNORECASE)
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([0-9])")
 _PROFILE_FITS = {b"GRAY": ("L", "LA", "I;16"), b"RGB ": ("RGB", "RGBA")}
@@ -109,7 +112,7 @@ class Metadata:
             return replace(self._without_place(), exif=exif and replace(exif, gps={}, geo={}))
         if choice == "copyright":
             xmp, iptc = self.xmp and _rights(self.xmp), rights_in(self.iptc)
-            text = tuple(pair for pair in self.text if pair[0].lower() in _RIGHTS_KEYS)
+            text = tuple(pair for pair in self.text if _RIGHTS_KEY.fullmatch(pair[0]))
             return replace(look, exif=exif, xmp=xmp, iptc=iptc, text=text)
         return replace(self, exif=exif)
 
@@ -194,7 +197,7 @@ def read_metadata(
     """
     found = Findings()
     exif = _exif(image, data, name, found)
-    xmp = _xmp(image, found)
+    xmp = _xmp(image, data, name, found)
     found.orientation = _orientation(exif, image, name)
     found.dropped += second_pictures(image, data, name)
     found.dropped += container.beside if container else ()
@@ -274,9 +277,11 @@ def _exif(image: Image.Image, data: Data, name: str, found: Findings) -> Exif | 
     return exif if exif.image or exif.photo or exif.gps or exif.geo else None
 
 
-def _xmp(image: Image.Image, found: Findings) -> bytes | None:
+def _xmp(image: Image.Image, data: Data, name: str, found: Findings) -> bytes | None:
     """Return the XMP packet upright and without embedded pictures, or None."""
     packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    if name == "GIF" and (extension := _XMP_OF_GIF.search(data)):
+        packet = extension[1]
     packet = packet.encode() if isinstance(packet, str) else bytes(packet)
     packet, thumbnails = _without_thumbnails(packet)
     if thumbnails:

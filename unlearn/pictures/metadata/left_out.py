@@ -10,6 +10,7 @@ MAKER_NOTE: Final = "maker-note"  # many hold a preview, and break when they are
 OTHER_COPY: Final = "other-copy"  # whatever else holds the picture, or may
 EDITOR_DATA: Final = "editor-data"
 REGIONS: Final = "regions"  # of an output that lies otherwise than its source does
+HINTS: Final = "hints"  # for showing, sorting and printing it; not true of the output or not needed
 PRIVATE_DATA: Final = "private-data"  # of makers and programs, whose meaning is not known here
 EXIF: Final = "exif"  # these five where the format of the output has no place for them
 XMP: Final = "xmp"
