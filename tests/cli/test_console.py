@@ -183,6 +183,12 @@ def test_lines_are_broken_between_words_and_never_within_one():
     assert folded("one two", 3) == "one\ntwo"
     assert folded("a " + "x" * 50 + " b", 10, 2) == f"a\n  {'x' * 50}\n  b"
     assert folded("reaches 25.0 %, so", 12) == "reaches\n25.0 %, so"
+    assert folded("29 kB → 155 kB (both)", 13) == "29 kB →\n155 kB (both)"
+    assert folded("3 min 51 s left", 9) == "3 min\n51 s left"
+    assert folded("from folders: cats (1,008), dogs (2)", 24) == (
+        "from folders:\ncats (1,008), dogs (2)"
+    )
+    assert folded("on 2 sides", 4) == "on 2\nsides"
     assert folded("猫猫猫 猫猫", 8) == "猫猫猫\n猫猫"
     assert folded("a 猫猫猫 猫", 7) == "a\n猫猫猫\n猫"
     assert folded("a\n\n  b", 10) == "a\n\n  b"

@@ -34,7 +34,8 @@ CASES = [(name, width) for name in RUNS for width in WIDTHS]
 PROTECT_60 = f"""\
 unlearn {__version__} · generator motifs (sha 4749730f…) · rho 8/255
   · device cpu (bf16)
-Found 16 pictures in 4 folders (1 skipped: 1 .mp4)
+Found 15 pictures in 4 folders (1 more will not be
+  protected; 1 skipped: 1 .mp4)
 Labels: 4 classes from folders: checks (3), discs (3),
   stripes (3), waves (6)
 To protect: 15 pictures, about 0 MB as JPEG or PNG (0 GB free)
@@ -112,7 +113,11 @@ def masked(text):
     A line that breaks here or there, since a time has one figure or two, is whole.
     """
     text = re.sub(rf"^({'|'.join(TITLES)}) \d.*\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"pictures, about \d+ (min|s),", "pictures,", text)
+    text = re.sub(
+        r"pictures,\s+about\s+\d+ (min|s)\s+at\s+the\s+rate\s+of\s+the\s+last\s+run,",
+        "pictures,",
+        text,
+    )
     text = re.sub(r"JPEG\s+or\s+PNG\s+\(", "JPEG or PNG (", text)
     return re.sub(r"\d+(\.\d+)?(?=\s+(GB|min|s)\b)", "0", text)
 

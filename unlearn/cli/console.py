@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 
 BARS: Final[list[Console]] = []  # those that draw a bar at this moment
+# A word with what belongs to it: the unit of a number, and how many there are of a class.
+_WORD: Final = re.compile(
+    r"\s*\S+(?:(?<=\d) (?:%|[kMGT]?B\b|bytes\b|s\b|min\b)\S*| \([\d,]+\)\S*)?|\s+$"
+)
 _ENDLESS: Final = 10_000  # columns of a pipe, in which no line is broken and no cell cut
 
 
@@ -72,7 +76,7 @@ def folded(text: str, columns: int, hang: int = 0) -> str:
 def _folded_line(line: str, columns: int, hang: int) -> str:
     """Return one line, broken."""
     lines, width = [""], 0
-    for word in re.findall(r"\s*\S+(?:(?<=\d) %\S*)?|\s+$", line):
+    for word in _WORD.findall(line):
         if lines[-1].strip() and width + cell_len(word) > columns:
             lines.append(" " * hang + word.lstrip())
             width = cell_len(lines[-1])
