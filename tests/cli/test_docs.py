@@ -241,6 +241,13 @@ def test_what_people_are_told_to_install_is_the_checkout_or_a_dependency():
     assert {re.sub(r"==.*", "", name) for name in told} <= known
 
 
+def test_lists_are_quoted_since_powershell_takes_commas_for_itself():
+    bare = re.compile(r"\bunlearn [a-z-]+ [^\n`|]*? [a-z0-9:-]+,[a-z0-9:,-]+")
+    assert bare.search("unlearn audit photos --compare tap,lsp")
+    documents = [README, *(CHECKOUT / "docs").rglob("*.md")]
+    assert not [found[0] for path in documents for found in bare.finditer(path.read_text("utf-8"))]
+
+
 def test_the_distribution_has_a_name_that_is_not_somebody_elses():
     project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert project["name"] == "unlearn-photos"
