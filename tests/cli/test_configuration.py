@@ -10,8 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
+from tests.support.made_pictures import noise_image
 from unlearn.cli.app import run
 from unlearn.cli.commands import tables
 from unlearn.errors import UsageProblem
@@ -181,8 +181,8 @@ def test_a_setting_means_what_the_option_means(command, key, value, line, own, a
 
 def test_a_dry_run_with_a_file_is_that_with_options(own, tiny_generator, capsys):
     Path("photos").mkdir()
-    for name in ("a.jpg", "b.png", "c.png"):
-        Image.effect_noise((64, 48), 40).convert("RGB").save(Path("photos") / name)
+    for seed, name in enumerate(("a.jpg", "b.png", "c.png")):
+        noise_image((64, 48), 40, seed).save(Path("photos") / name)
     line = [*LINE, "-g", str(tiny_generator), "--dry-run", "--workers", "0", "--json"]
 
     def told(*arguments):

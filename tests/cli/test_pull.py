@@ -9,13 +9,13 @@ import shutil
 import socket
 import struct
 import subprocess
-import time
+import threading
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from safetensors.torch import load_file, save
 
+from tests.support.made_pictures import noise_image
 from tests.support.serving import listening, serving
 from unlearn.cli.app import run
 from unlearn.generators import catalogue
@@ -65,7 +65,7 @@ def test_a_pulled_generator_is_found_by_its_name(content, folder, tmp_path, caps
     listed = json.loads(capsys.readouterr().out)["generators"]
     assert [entry["name"] for entry in listed] == ["base", "casts", "motifs", "mine"]
     (tmp_path / "photos").mkdir()
-    Image.effect_noise((40, 40), 30).convert("RGB").save(tmp_path / "photos" / "a.png")
+    noise_image((40, 40), 30).save(tmp_path / "photos" / "a.png")
     line = ["protect", str(tmp_path / "photos"), "--out", str(tmp_path / "out"), "--json"]
     assert run([*line, "--generator", "mine", "--workers", "0"]) == 0
     assert (tmp_path / "out" / "a.png").is_file()
@@ -290,15 +290,17 @@ def test_an_interrupted_download_leaves_nothing(content, folder, tmp_path, monke
 
 
 def test_a_stalled_server_is_left_in_time(content, folder, monkeypatch, capsys):
-    monkeypatch.setattr(module, "STALL_SECONDS", 0.2)
+    monkeypatch.setattr(module, "STALL_SECONDS", 1.5)
+    left = threading.Event()
 
     def stalls(answer):
         answer.head(200, Content_Length=len(content))
         answer.wfile.write(content[:1000])
-        time.sleep(0.6)
+        assert left.wait(240)  # as long as the client stays
 
     with serving(stalls) as server:
         assert run(pull_line(server, content)) == 4
+        left.set()
     assert "cannot be fetched (ConnectionError)" in capsys.readouterr().err
     assert names(folder) == set()
 

@@ -8,8 +8,8 @@ import sys
 import time
 
 import pytest
-from PIL import Image
 
+from tests.support.made_pictures import noise_image
 from unlearn.cli.app import run
 from unlearn.config import to_plain
 from unlearn.generators.header import read_header
@@ -28,7 +28,7 @@ def data(tmp_path):
         for n in range(4):
             path = tmp_path / "data" / name / f"{n}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.effect_noise((16, 16), 40 + 20 * k + n).convert("RGB").save(path)
+            noise_image((16, 16), 40 + 20 * k + n, 5 * k + n).save(path)
     return tmp_path / "data"
 
 
@@ -194,7 +194,7 @@ def test_ctrl_c_from_outside_keeps_the_state(data, out):
         time.sleep(0.2)
         child.send_signal(signal.SIGINT)
         rest = child.stderr.read()
-        assert child.wait(timeout=60) == 130
+        assert child.wait(timeout=240) == 130
     finally:
         child.kill()
         child.stderr.close()

@@ -6,8 +6,8 @@ from fractions import Fraction
 
 import pytest
 import torch
-from PIL import Image
 
+from tests.support.made_pictures import noise_image
 from unlearn.attack import Pgd
 from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
 from unlearn.generators.artefact import NoiseGenerator
@@ -39,7 +39,7 @@ def options(tmp_path):
         for n in range(5):
             path = tmp_path / "data" / name / f"{n}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.effect_noise((16, 16), 40 + 20 * k + n).convert("RGB").save(path)
+            noise_image((16, 16), 40 + 20 * k + n, 5 * k + n).save(path)
     return TrainOptions(
         data=tmp_path / "data",
         out=tmp_path / "gen.safetensors",

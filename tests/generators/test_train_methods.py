@@ -4,8 +4,8 @@ import threading
 from dataclasses import replace
 
 import pytest
-from PIL import Image
 
+from tests.support.made_pictures import noise_image
 from unlearn.errors import UsageProblem
 from unlearn.generators.artefact import NoiseGenerator
 from unlearn.generators.header import read_header
@@ -26,7 +26,7 @@ def folders(tmp_path_factory):
             folder / "flat" / f"{number}.png",
         ):
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.effect_noise((16, 16), 30 + 5 * number).convert("RGB").save(path)
+            noise_image((16, 16), 30 + 5 * number, number).save(path)
     return folder
 
 

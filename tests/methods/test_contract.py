@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from tests.support.made_pictures import noise_image
 from tests.support.making import (
     CLASSES,
     CPU,
@@ -375,7 +376,7 @@ def test_files_that_a_method_protects_keep_its_bound_when_they_are_decoded(
     for number, label in enumerate((*CLASSES[:3], *CLASSES[:3])):
         path = tmp_path / "photos" / label / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.effect_noise((20 + number, 16), 60).convert("RGB").save(path)
+        noise_image((20 + number, 16), 60, number).save(path)
     options = ProtectOptions(
         inputs=(str(tmp_path / "photos"),),
         out=tmp_path / "out",

@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.support.made_pictures import noise_image
 from tests.support.making import CPU, make_images, noise_of
 from unlearn.errors import UsageProblem
 from unlearn.generators.artefact import NoiseGenerator
@@ -315,7 +316,7 @@ def test_the_bundled_generator_protects_more_classes_than_anybody_trained_on(tmp
 def test_a_large_picture_has_most_values_at_full_strength(tmp_path):
     photos = tmp_path / "photos" / "one"
     photos.mkdir(parents=True)
-    Image.effect_noise((1200, 900), 120).convert("RGB").save(photos / "0.png")
+    noise_image((1200, 900), 120).save(photos / "0.png")
     (tmp_path / "key").write_bytes(bytes(range(32)))
     options = ProtectOptions(
         inputs=(str(tmp_path / "photos"),),

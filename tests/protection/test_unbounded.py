@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.made_pictures import noise_image
 from tests.support.making import CLASSES, CPU, make_stripes
 from unlearn.audits.copies import check_files
 from unlearn.audits.pictures import gather
@@ -23,7 +24,7 @@ def work(tmp_path_factory):
         for kind in ("png", "jpg"):
             path = folder / "photos" / label / f"{number}.{kind}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.effect_noise((40, 32), 20).convert("RGB").save(path, quality=95)
+            noise_image((40, 32), 20, number).save(path, quality=95)
     made = generator_from(make_stripes(8), Lsp(), "none", CPU, name="lsp")
     made.save(folder / "lsp.safetensors")
     (folder / "key").write_bytes(bytes(32))

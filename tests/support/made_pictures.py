@@ -44,6 +44,12 @@ CELLS: dict[str, tuple[str, str, dict[str, Any]]] = {
 }
 
 
+def noise_image(size, sigma, seed=0):
+    """Return grey noise as RGB; Pillow's own `effect_noise` draws other values in every process."""
+    values = np.random.default_rng(seed).normal(128, sigma, size[::-1])
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
 def made_image(mode, size, seed=0):
     """Return a random Pillow picture whose alpha, if any, has empty, half and full places."""
     rng = np.random.default_rng(seed)
