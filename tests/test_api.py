@@ -70,12 +70,12 @@ def test_what_is_not_offered_is_no_attribute():
 
 
 def test_importing_takes_no_time_and_loads_nothing_heavy():
+    # Seconds of the processor, and the best of five: other work on the machine changes them little.
     code = (
-        "import sys, time; began = time.perf_counter(); import unlearn; "
-        "print(time.perf_counter() - began < 0.1, {'torch', 'numpy', 'PIL'} & set(sys.modules))"
+        "import sys, time; began = time.process_time(); import unlearn; "
+        "print(time.process_time() - began < 0.1, {'torch', 'numpy', 'PIL'} & set(sys.modules))"
     )
-    done = python("-c", code)
-    assert done.stdout == "True set()\n", done.stderr
+    assert any(python("-c", code).stdout == "True set()\n" for _ in range(5))
 
 
 def test_errors_radii_and_the_functions_are_had_without_pytorch():

@@ -1,9 +1,11 @@
 """One training by several processes: the steps, the pictures and the weights of one."""
 
+import contextlib
 import copy
 import importlib
 import itertools
 import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from unlearn.models.classifier import Classifier
 from unlearn.training import SILENT, Schedule, Stage, train
 from unlearn.views import Views
 
+PORTS = itertools.count(16 * os.getpid())
 SCHEDULE = Schedule(steps=5, batch_size=7, learning_rate=0.05)
 
 
@@ -89,11 +92,15 @@ def of_two(tmp_path_factory):
 
 
 def free_port():
-    import socket
+    """Return a port that nobody listens on and that no system gives to a client meanwhile.
 
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
+    Systems take those from 32768 on. Of those below, each process of these tests begins elsewhere.
+    """
+    while True:
+        port = 20_000 + next(PORTS) % 12_000
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 def test_two_processes_take_the_steps_of_one(of_two):

@@ -145,7 +145,7 @@ def test_a_reader_that_goes_away_is_no_error(line, tmp_path):
     ) as process:
         process.stdout.close()
         errors = process.stderr.read()
-        assert process.wait(timeout=60) == 141
+        assert process.wait(timeout=240) == 141
     assert errors == b""
 
 

@@ -809,7 +809,7 @@ class Watching(FakeGenerator):
 
     def __init__(self, parties=1):
         super().__init__()
-        self.parties = threading.Barrier(parties, timeout=60)
+        self.parties = threading.Barrier(parties, timeout=240)
         self.lock = threading.Lock()
         self.inside = self.most = 0
         self.threads = set()
@@ -851,7 +851,7 @@ def test_whatever_ends_a_thread_is_told_to_who_waits_for_it():
         raise SystemExit
 
     with Pool(0, threads=1) as pool:
-        assert isinstance(pool.submit_here(end, None).exception(timeout=60), SystemExit)
+        assert isinstance(pool.submit_here(end, None).exception(timeout=240), SystemExit)
 
 
 def test_few_pictures_are_under_way_at_a_time(tmp_path, monkeypatch, fake):
@@ -960,9 +960,9 @@ def test_a_worker_ignores_interrupts_and_leaves_with_its_parent(monkeypatch):
                 threading.Event().wait()
 
         monkeypatch.setattr(pool_module.multiprocessing, "parent_process", Parent)
-        count = threading.active_count()
+        before = set(threading.enumerate())
         pool_module.start_worker()
-        assert threading.active_count() == count + 1
+        assert len(set(threading.enumerate()) - before) == 1
     finally:
         signal.signal(signal.SIGINT, handler)
     assert [target for _, target in silenced] == [2, 2]
@@ -998,7 +998,7 @@ def test_the_first_interrupt_finishes_what_is_under_way(tmp_path, monkeypatch):
     assert signal.getsignal(signal.SIGINT) is before
     assert (result.exit_code, result.interrupted, result.left) == (130, True, 5)
     assert (len(outputs(tmp_path)), result.previews) == (3, ())
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 240
     while not heard.notices and time.monotonic() < deadline:
         time.sleep(0.01)
     stopping = "Stopping after the pictures under way; press Ctrl-C again to stop at once"
@@ -1023,10 +1023,10 @@ def test_the_second_interrupt_stops_at_once_and_leaves_no_half_file(tmp_path, mo
     use(monkeypatch, Impatient())
     make_photos(tmp_path / "photos", [f"{n}.jpg" for n in range(8)])
     heard = Heard()
-    before = threading.active_count()
+    before = set(threading.enumerate())
     with pytest.raises(KeyboardInterrupt):
         protect(options_for(tmp_path, workers=workers), heard)
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
     assert not [name for name in outputs(tmp_path) if ".unlearn-tmp" in name]
     monkeypatch.setattr(workflow, "load_generator", lambda *_: (FakeGenerator(), "cpu"))
     assert run(tmp_path).exit_code == 0
@@ -1050,10 +1050,10 @@ def command(tmp_path, *more):
     return [*line, *more]
 
 
-def start(tmp_path, *more):
-    environment = {**os.environ, "FAKE_DELAY": "0.1", "PYTHONPATH": str(Path.cwd())}
+def start(tmp_path, delays):
+    environment = {**os.environ, "FAKE_DELAY": delays, "PYTHONPATH": str(Path.cwd())}
     return subprocess.Popen(
-        command(tmp_path, "--workers", "1", *more),
+        command(tmp_path, "--workers", "1"),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -1063,7 +1063,7 @@ def start(tmp_path, *more):
 
 
 def wait_for_outputs(process, tmp_path, count):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 240
     while len(list((tmp_path / "protected").glob("[!.]*.png"))) < count:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -1084,10 +1084,10 @@ def slow_folder(tmp_path, fake):
     [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM), (os.killpg, signal.SIGHUP)],
 )
 def test_a_stopped_process_says_how_to_continue_and_does(tmp_path, slow_folder, told, how):
-    process = start(tmp_path)
+    process = start(tmp_path, "0 0 0 0.5")
     wait_for_outputs(process, tmp_path, 3)
     told(process.pid, how)
-    stdout, stderr = process.communicate(timeout=60)
+    stdout, stderr = process.communicate(timeout=240)
     assert process.returncode == 130, stderr
     answer = json.loads(stdout)
     assert (answer["exit_code"], answer["interrupted"]) == (130, True)
@@ -1102,7 +1102,7 @@ def test_a_stopped_process_says_how_to_continue_and_does(tmp_path, slow_folder, 
 
 
 def test_a_killed_process_is_continued_to_the_same_bytes(tmp_path, slow_folder):
-    process = start(tmp_path)
+    process = start(tmp_path, "0 0 0 240")
     wait_for_outputs(process, tmp_path, 3)
     process.kill()
     process.communicate()

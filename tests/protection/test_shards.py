@@ -323,21 +323,31 @@ def test_lines_that_make_no_sense_are_refused_in_one_line(
 # --- killed ------------------------------------------------------------------------------------
 
 
+ONE_ONLY = "0 240"  # seconds for each picture of the fake generator
+
+
+def kill_after_a_picture(process, part):
+    """Kill a process and its workers when its part of the manifest holds a picture."""
+    while not (part.exists() and '"image"' in part.read_text()):
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+
+
 def test_a_shard_that_is_killed_goes_on_to_the_same_end(tmp_path, photos):
     (tmp_path / "key").write_bytes(bytes(32))
     make_generator_file(tmp_path / "fake.safetensors", ("cat", "dog"))
     key = tmp_path / "key"
     run(tmp_path, "whole", key=key)
     line = protect_line(photos, tmp_path / "parts", key)
-    slow = {**os.environ, "FAKE_DELAY": "0.3"}
+    environment = {**os.environ, "FAKE_DELAY": ONE_ONLY}
     process = subprocess.Popen(
-        [*line, "--shard", "1/2"], env=slow, stderr=subprocess.DEVNULL, start_new_session=True
+        [*line, "--shard", "1/2"],
+        env=environment,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )
-    part = records(tmp_path, "parts") / "manifest.1-of-2.jsonl"
-    while not (part.exists() and '"image"' in part.read_text()):
-        assert process.poll() is None
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
+    kill_after_a_picture(process, records(tmp_path, "parts") / "manifest.1-of-2.jsonl")
     process.wait()
     assert "shard 1/2 is not finished" in _line(tmp_path, "--merge", "parts").stderr
     for number in (2, 1):
@@ -355,13 +365,16 @@ def _line(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 # --- ranks -------------------------------------------------------------------------------------
 
 
-def ranks_of(line, count, **more):
-    """Start the processes of one run as torchrun does, without its network."""
-    common = {**os.environ, "WORLD_SIZE": str(count), **more}
+def ranks_of(line, count, delays=()):
+    """Start the processes of one run as torchrun does, without its network.
+
+    `delays` are those of some ranks' fake generators.
+    """
+    common = {**os.environ, "WORLD_SIZE": str(count)}
     return [
         subprocess.Popen(
             line,
-            env={**common, "RANK": str(number)},
+            env={**common, "RANK": str(number), "FAKE_DELAY": dict(delays).get(number, "")},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -375,10 +388,9 @@ def test_ranks_share_the_work_and_the_last_one_merges(tmp_path, photos):
     (tmp_path / "key").write_bytes(bytes(32))
     line = protect_line(photos, tmp_path / "parts", tmp_path / "key")
     run(tmp_path, "whole", key=tmp_path / "key")
-    first, doomed, last = ranks_of(line, 3, FAKE_DELAY="0.5")  # all good pictures are the second's
+    first, doomed, last = ranks_of(line, 3, {1: ONE_ONLY})
     others = (first, last)
-    time.sleep(random.Random(0).uniform(1, 2))
-    os.killpg(doomed.pid, signal.SIGKILL)
+    kill_after_a_picture(doomed, records(tmp_path, "parts") / "manifest.2-of-3.jsonl")
     for process in (doomed, *others):
         process.communicate()
     assert [process.returncode for process in others] == [0, 0]

@@ -475,7 +475,7 @@ def test_a_run_that_is_killed_again_and_again_shows_only_whole_tars(tmp_path):
     assert subprocess.run([*line, *here], capture_output=True, check=False).returncode == 0
     whole = tree(tmp_path / "whole")
     line[line.index(str(tmp_path / "whole"))] = str(tmp_path / "protected")
-    slow, stream = {**os.environ, "FAKE_DELAY": "0.3"}, random.Random(0)
+    slow, stream = {**os.environ, "FAKE_DELAY": "0 0.3 240"}, random.Random(0)
     manifest = tmp_path / "protected.unlearn" / "manifest.jsonl"
     for kill in range(1, 3):
         process = subprocess.Popen(

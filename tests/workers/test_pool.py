@@ -42,7 +42,6 @@ def test_no_worker_begins_the_program_anew_that_asked_for_it(tmp_path, way):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.timeout(60)
 def test_a_worker_that_started_too_late_to_be_ended_holds_up_no_restart():
     with Pool(1) as pool:
         assert pool.submit(math.sqrt, 4).result() == 2
