@@ -103,6 +103,7 @@ def free_port():
             return port
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(of_two):
     check_training(of_two, 2)
 
@@ -162,6 +163,7 @@ def refused(rank, count, folder):
     (folder / f"threads.{rank}").write_text("".join(threads))
 
 
+@pytest.mark.slow
 def test_what_processes_cannot_share_is_refused_by_all_of_them(of_two):
     for rank in range(2):
         first, other, memory, batches = (of_two / f"said.{rank}").read_text().splitlines()
@@ -183,6 +185,7 @@ def test_one_process_is_left_as_it_is():
     assert together.summed(index) is index
 
 
+@pytest.mark.slow
 def test_no_thread_of_the_group_is_left_to_abort_the_end_of_a_process(of_two):
     for rank in range(2):
         assert "gloo" not in (of_two / f"threads.{rank}").read_text()

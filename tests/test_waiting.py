@@ -18,6 +18,7 @@ from tests.support.making import (
     make_small_net,
 )
 from tests.support.pretend import DEVICE, watched
+from tests.support.sweeps import few
 from unlearn.audits.crops import resized_whole
 from unlearn.audits.victim import step_losses
 from unlearn.audits.watch import Watch
@@ -51,6 +52,7 @@ OTHERS = {
     "em_by_class": replace(SWEEPING, shared=True),
     "rem": replace(Rem.example(), schedule=STEPS),
 }
+GENERATORS = [("together", "fp32"), *((name, "bf16") for name in METHODS | OTHERS)]
 VICTIMS = {
     "plain": (make_cell(), TRAINING),
     "adversarial": (make_cell(rho_a=Radius.of_levels(4)), replace(TRAINING, pgd_steps=2)),
@@ -124,7 +126,7 @@ def waits_of_the_second_step(monkeypatch, fit, precision):
 
 @pytest.mark.parametrize(
     ("name", "precision"),
-    [("together", "fp32"), *((name, "bf16") for name in METHODS | OTHERS)],
+    few(GENERATORS, ("together", "fp32"), ("files", "bf16"), ("em", "bf16")),
 )
 def test_a_step_of_a_generator_waits_for_nothing(monkeypatch, name, precision):
     assert waits_of_the_second_step(monkeypatch, generator_fit(name), precision) == []

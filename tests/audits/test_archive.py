@@ -166,6 +166,7 @@ def test_noise_without_a_bound_is_not_cut_to_one(archive, tmp_path):
     assert torch.equal(found[0].data.pixels, found[1].data.pixels)
 
 
+@pytest.mark.slow
 def test_a_method_is_trained_once_on_the_training_pictures(options, monkeypatch):
     small = replace(
         MinMaxMin.recipes()["error-minimising"], schedule=Schedule(steps=2, batch_size=4)

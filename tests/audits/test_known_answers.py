@@ -77,6 +77,7 @@ def audited(shortcut):
     return plan, [fit(cell, shortcut) for cell in plan.cells()]
 
 
+@pytest.mark.slow
 def test_a_shortcut_is_learned_instead_of_the_pictures(shortcut):
     clean, protected = (fit(make_cell(arm), shortcut) for arm in ("clean", "protected"))
     assert clean.accuracy_last > 0.9
@@ -110,6 +111,7 @@ def test_noise_that_is_zero_changes_nothing_at_all():
     assert len(curves) == 1
 
 
+@pytest.mark.slow
 def test_shuffled_labels_give_chance_and_the_audit_says_so():
     order = torch.randperm(len(CLEAN), generator=torch.Generator().manual_seed(0))
     shuffled = LabelledPictures(CLEAN.pixels, CLEAN.labels[order], CLASSES)

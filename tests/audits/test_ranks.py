@@ -29,6 +29,8 @@ from unlearn.errors import UnlearnError
 from unlearn.files.replace import file_sha256
 from unlearn.radius import Radius
 
+pytestmark = pytest.mark.slow  # two processes, and each has to load PyTorch
+
 RANKS = 2
 METHODS = ("lsp", "motifs")
 SCENES = ("plain", "resumed", "settings", "files", "copies", "compared", "lost")

@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from tests.support.making import CPU, make_method, make_pgd
+from tests.support.sweeps import few
 from unlearn.audits import runner, study
 from unlearn.audits.copies import NotProtected
 from unlearn.audits.options import AuditOptions
@@ -222,6 +223,7 @@ def test_copies_made_on_the_fly_are_protected_files_of_the_training_pictures_onl
     assert "tiny" in report.subject.protection
 
 
+@pytest.mark.slow
 def test_an_interruption_while_protecting_is_none_of_the_copies_fault(options):
     options = replace(options, protected=None, epochs=1)
 
@@ -242,7 +244,7 @@ def test_a_second_run_trains_nothing_and_reports_the_same(done, monkeypatch):
     assert results_of(done) == before
 
 
-@pytest.mark.parametrize("kept", [0, 1, 2])
+@pytest.mark.parametrize("kept", few([0, 1, 2], 1))
 def test_an_audit_killed_anywhere_ends_with_the_same_report(done, kept):
     before = results_of(done)
     journal = done.out / "journal.jsonl"
@@ -300,6 +302,7 @@ def test_a_journal_of_other_settings_is_refused_and_left_alone(done):
     assert (done.out / "journal.jsonl").read_bytes() != before
 
 
+@pytest.mark.slow
 def test_compiled_passes_make_another_audit(options, monkeypatch):
     calls = []
 
@@ -327,6 +330,7 @@ def test_another_adversary_and_another_control_make_another_audit(done, changes)
         audit(replace(done, **changes), ignore)
 
 
+@pytest.mark.slow
 def test_another_bound_for_given_copies_makes_another_audit(options):
     copies = copy_with_noise(options.clean, options.out.with_name("copies"), 4)
     given = replace(options, protected=copies, rho=Radius.of_levels(4), epochs=1, placebo=False)
@@ -395,12 +399,14 @@ def test_countermeasures_on_files_get_sets_of_their_own(options):
         assert torch.equal(changed_set.ids, stored.load(options.out / "sets/clean.safetensors").ids)
 
 
+@pytest.mark.slow
 def test_held_out_pictures_may_come_from_a_folder(options, tmp_path):
     test = draw(tmp_path / "test", per_class=2, seed=7)
     report = audit(replace(options, test=test, epochs=1), ignore)
     assert (report.subject.trained, report.subject.tested) == (18, 6)
 
 
+@pytest.mark.slow
 def test_labels_of_held_out_pictures_come_from_where_those_of_others_come_from(options, tmp_path):
     test = draw(tmp_path / "test", per_class=2, seed=7)
     for folder in sorted(test.iterdir()):
@@ -417,6 +423,7 @@ def test_labels_of_held_out_pictures_come_from_where_those_of_others_come_from(o
     assert report.subject.tested == 6
 
 
+@pytest.mark.slow
 def test_guessing_is_the_share_of_the_largest_class_held_out(options, tmp_path):
     test = draw(tmp_path / "test", per_class=2, seed=7)
     for path in sorted((test / CLASSES[1]).iterdir()):
@@ -476,6 +483,7 @@ def test_progress_ends_with_everything_done(finished):
     assert (last.done, last.total, last.share) == (4, 4, 1.0)
 
 
+@pytest.mark.slow
 def test_the_parts_of_a_data_set_are_trained_on_and_held_out(tmp_path, options):
     draw(tmp_path / "set/Train"), draw(tmp_path / "set/val", per_class=2, seed=3)
     events = []

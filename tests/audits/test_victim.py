@@ -23,6 +23,7 @@ from tests.support.making import (
     seeded,
     small_net,
 )
+from tests.support.sweeps import few
 from unlearn.attack import Pgd
 from unlearn.audits import victim, watch
 from unlearn.audits.plan import Training
@@ -131,7 +132,7 @@ def test_the_arguments_are_left_alone():
 
 
 @pytest.mark.usefixtures("real_network")
-@pytest.mark.parametrize("cell", [make_cell(), AT_FOUR])
+@pytest.mark.parametrize("cell", few([make_cell(), AT_FOUR], AT_FOUR))
 def test_equal_victims_are_equal_to_the_last_bit(monkeypatch, cell):
     models = spied(monkeypatch, victim, "train")
     first, second = fit(cell, ROBUST), fit(cell, ROBUST)
@@ -178,7 +179,9 @@ def killed_at(epoch):
 
 
 @pytest.mark.usefixtures("real_network")
-@pytest.mark.parametrize("name", ["resnet-small", "with dropout", "early stopping"])
+@pytest.mark.parametrize(
+    "name", few(["resnet-small", "with dropout", "early stopping"], "with dropout")
+)
 def test_a_resumed_victim_equals_one_that_was_never_stopped(tmp_path, monkeypatch, name):
     cell, countermeasure = AT_FOUR, NOTHING
     if name == "with dropout":
@@ -400,6 +403,7 @@ def test_batches_are_changed_after_the_crop_and_before_the_adversary(monkeypatch
         assert targets.shape == (32, len(CLASSES))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("real_network")
 def test_soft_targets_are_learned():
     def each(images, targets, rng):

@@ -232,6 +232,7 @@ def test_a_run_notes_generator_and_victims_and_leaves_no_state(whole):
     assert not list(whole.work.rglob("*.ckpt"))
 
 
+@pytest.mark.slow
 def test_a_run_stopped_again_and_again_ends_with_the_same_numbers(tmp_path, whole):
     stops = 0
     for times in (2, 4, 3, 3, 5, 3, 3, 100):
@@ -278,6 +279,7 @@ def test_units_without_pictures_are_left_out(tmp_path):
     assert not made.journal.lines
 
 
+@pytest.mark.slow
 def test_partly_protected_and_placebo_sets_are_what_they_say(tmp_path):
     made = bench(tmp_path)
     wanted = chosen("table3", TINY, *AT_FOUR, "method=placebo")

@@ -124,6 +124,7 @@ def test_the_command_and_its_workers_start_without_pytorch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_quick_runs_every_case_and_one_again(tmp_path, capsys):
     out = tmp_path / "results" / "speed"
     line = ["--quick", "--repeats", "1", "--out", str(out)]

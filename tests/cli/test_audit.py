@@ -42,6 +42,7 @@ def test_it_says_what_it_does_and_what_came_out(line, tmp_path, capsys):
     assert (tmp_path / "report/report.html").read_text().startswith("<!doctype html>")
 
 
+@pytest.mark.slow
 def test_an_audit_that_is_finished_costs_nothing_more(line, capsys):
     assert run(line) == 0
     first = capsys.readouterr()
@@ -52,6 +53,7 @@ def test_an_audit_that_is_finished_costs_nothing_more(line, capsys):
     assert text.err.splitlines()[-1] == said
 
 
+@pytest.mark.slow
 def test_labels_of_an_audit_come_from_where_labels_of_protect_come_from(line, clean, capsys):
     (clean / "cats").rename(clean / "test"), (clean / "dogs").rename(clean / "Train")
     assert run(line) == 2
@@ -61,6 +63,7 @@ def test_labels_of_an_audit_come_from_where_labels_of_protect_come_from(line, cl
     assert found in capsys.readouterr().err.splitlines()
 
 
+@pytest.mark.slow
 def test_a_table_names_the_classes_of_an_audit(line, clean, tmp_path, capsys):
     flat = tmp_path / "flat"
     flat.mkdir()

@@ -35,6 +35,7 @@ def test_it_says_what_is_left_by_view_and_copy_and_writes_nothing(folders, capsy
     assert {path.name for path in clean.parent.iterdir()} == {"clean", "copies"}
 
 
+@pytest.mark.slow
 def test_json_has_the_same_numbers(folders, capsys):
     assert run(["audit", *map(str, folders), "--estimate", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

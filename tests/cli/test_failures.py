@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
+from tests.support.sweeps import few
 from unlearn import __version__
 from unlearn.cli import app as app_module
 from unlearn.cli.app import run
@@ -131,9 +132,13 @@ def test_a_command_that_returns_nothing_is_a_success(monkeypatch):
     assert run(["doctor"]) == 0
 
 
+ENDLESS = (["demo", "new", "--per-class", "1"], ["generators", "list", "--json"])
+
+
 @pytest.mark.skipif(os.name == "nt", reason="pipes close differently")
 @pytest.mark.parametrize(
-    "line", [["demo", "new", "--per-class", "1"], ["generators", "list", "--json"]]
+    "line",
+    few(ENDLESS, ENDLESS[1]),
 )
 def test_a_reader_that_goes_away_is_no_error(line, tmp_path):
     with subprocess.Popen(

@@ -16,6 +16,7 @@ from tests.support.protecting import (
     make_generator_file,
     make_picture,
 )
+from tests.support.sweeps import few
 from unlearn.cli.app import run
 from unlearn.errors import EnvironmentProblem
 from unlearn.protection import run as workflow
@@ -236,10 +237,11 @@ def there(tmp_path, monkeypatch):
     return Folder(tmp_path)
 
 
-@pytest.mark.parametrize("options", [(), ("--format", "png")], ids=["auto", "png"])
+@pytest.mark.parametrize("form", few(["auto", "png"], "auto"))
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name.replace(" ", "-"))
-def test_nothing_published_disappears_and_no_name_comes_to_hold_another(there, case, options):
-    there.options = options if case.name != "--force as another format" else ()
+def test_nothing_published_disappears_and_no_name_comes_to_hold_another(there, case, form):
+    own = form == "auto" or case.name == "--force as another format"
+    there.options = () if own else ("--format", form)
     assert case.first(there) in (0, 1)
     before = there.shown()
     code = case.then(there)

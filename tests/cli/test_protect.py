@@ -106,6 +106,7 @@ def test_the_first_estimate_is_that_of_the_run_before(here, capsys, monkeypatch)
     assert to_protect(capsys).startswith("To protect: 10 pictures, about 7.9 kB as ")
 
 
+@pytest.mark.slow
 def test_large_pictures_are_expected_to_take_longer(here, capsys, monkeypatch):
     make_photos(here / "photos", ["a.png", "b.png", "c.png", "d.png"])
     ticks = itertools.count(0.0, 1.0)

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import pytest
 import torch
 
 from tests.support.making import CLASSES, make_labels, make_rng
@@ -37,6 +38,7 @@ def test_the_linear_classifier_learns_from_pictures_in_order_of_class():
     assert found(ordered, linear_weights(ordered, 0)) > 0.95
 
 
+@pytest.mark.slow
 def test_projection_leaves_what_is_orthogonal_to_the_weights():
     data = make_shortcuts(300)
     weights = linear_weights(data, 7).double()
@@ -54,6 +56,7 @@ def test_projection_takes_the_shortcut_away():
     assert found(find("projection").once(data, 0), weights) < 0.5
 
 
+@pytest.mark.slow
 def test_projection_keeps_large_pictures_finite():
     data = make_shortcuts(8, size=64)
     weights = linear_weights(data, 0)

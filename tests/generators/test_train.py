@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from tests.support.made_pictures import noise_image
+from tests.support.sweeps import few
 from unlearn.attack import Pgd
 from unlearn.errors import EnvironmentProblem, UnlearnError, UsageProblem
 from unlearn.generators.artefact import NoiseGenerator
@@ -105,6 +106,7 @@ def test_the_same_line_gives_the_same_bytes_and_another_seed_others(options):
     assert train_generator(replace(options, force=True, seed=4), ignore).sha256 != first
 
 
+@pytest.mark.slow
 def test_compiled_passes_are_another_training(options, monkeypatch):
     calls = []
 
@@ -128,7 +130,7 @@ def test_compiled_passes_are_another_training(options, monkeypatch):
     assert calls
 
 
-@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("joint", few([False, True], False))
 def test_a_stopped_training_goes_on_to_the_same_bytes(options, joint):
     options = replace(options, method=replace(SMALL, joint=joint))
     whole = train_generator(options, ignore).sha256
@@ -155,6 +157,7 @@ def check_going_on(options, stop_after, whole):
     assert not checkpoint_path(options.out).exists()
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_from_its_last_save(options):
     whole = train_generator(options, ignore).sha256
     options.out.unlink()
@@ -283,6 +286,7 @@ def test_a_diverged_training_stops_and_writes_nothing(options, monkeypatch):
     assert not options.out.exists()
 
 
+@pytest.mark.slow
 def test_the_curve_has_every_term_at_every_point_however_many_steps(options):
     method = replace(
         SMALL,

@@ -32,6 +32,7 @@ from tests.support.making import (
     same_numbers,
     seeded,
 )
+from tests.support.sweeps import few
 from unlearn.checkpoint import Checkpoint
 from unlearn.config import from_plain, to_plain
 from unlearn.datasets.labelled import LabelledPictures
@@ -65,7 +66,13 @@ SMALL |= {
     "em, shared by class": replace(Em.example(), shared=True, part=Fraction(1, 2)),
 }
 SPEC = Spec("resnet-small", len(CLASSES), 8)
+# One of each kind: trained in steps, in sweeps, on patterns, closed form, unbounded, and by class.
+KINDS = (
+    *("min-max-min, all options", "em, shared by class", "tue", "clusters", "motifs"),
+    *("lsp", "cuda"),
+)
 every = pytest.mark.parametrize("name", SMALL)
+some = pytest.mark.parametrize("name", few(SMALL, *KINDS))
 kinds = pytest.mark.parametrize("kind", METHODS.values(), ids=METHODS.keys())
 
 
@@ -182,7 +189,7 @@ def test_every_setting_of_a_method_can_be_set_to_what_it_is(kind):
         with_settings(kind(), ["zzz=1"])
 
 
-@every
+@some
 @pytest.mark.parametrize("levels", [0.5, 1.6, 4, 8])
 def test_the_noise_of_a_method_keeps_any_ball_exactly_in_levels(name, levels, fitted):
     method = SMALL[name].at(Radius.of_levels(levels))
@@ -203,7 +210,7 @@ def test_the_noise_of_a_method_reaches_every_picture(name, fitted):
     assert not delta.requires_grad
 
 
-@every
+@some
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("shape", [(1, 1), (7, 5), (12, 9)])
 def test_a_method_takes_grey_and_colour_of_any_size(name, channels, shape, fitted):
@@ -213,7 +220,7 @@ def test_a_method_takes_grey_and_colour_of_any_size(name, channels, shape, fitte
     assert torch.isfinite(delta).all()
 
 
-@every
+@some
 def test_the_noise_of_a_picture_does_not_depend_on_its_batch(name, fitted):
     images, ids, module = make_images(6), torch.arange(6) + 40, fitted(name)
     together = noise(name, module, images, ids)
@@ -268,7 +275,7 @@ def test_labels_are_needed_where_a_method_says_so(name, fitted):
         )
 
 
-@every
+@some
 def test_fitting_takes_the_steps_that_it_costs_and_is_repeatable_bit_by_bit(name, fitted):
     observer = Count()
     module = fit(SMALL[name], observer)
@@ -288,7 +295,7 @@ ODD = {
 }
 
 
-@every
+@some
 @pytest.mark.parametrize("odd", ODD)
 def test_a_method_learns_from_odd_sets_or_says_why_not(name, odd):
     size, counts = ODD[odd]
@@ -309,7 +316,7 @@ def test_a_method_learns_from_odd_sets_or_says_why_not(name, odd):
     assert (made.flatten(1).abs().amax(dim=1) > 1 / 255).all()
 
 
-@every
+@some
 def test_a_training_that_was_stopped_ends_where_an_undisturbed_one_does(name, tmp_path, fitted):
     expected = numbers_of(fitted(name))
     for after in range(1, SMALL[name].cost(12).steps):
@@ -319,7 +326,7 @@ def test_a_training_that_was_stopped_ends_where_an_undisturbed_one_does(name, tm
         assert same_numbers(numbers_of(fit(SMALL[name], Stopping(path))), expected)
 
 
-@every
+@some
 @pytest.mark.parametrize("counts", [(5, 1, 1), (1, 0), (3,)], ids=["uneven", "one", "one class"])
 def test_a_method_takes_few_or_uneven_pictures_of_an_odd_size_or_says_why_not(name, counts):
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
@@ -348,7 +355,7 @@ def test_the_cost_of_a_picture_is_its_share_of_the_training_and_its_noise(name):
         assert (cost == Cost()) == (not list(SMALL[name].build(SPEC).parameters()))
 
 
-@every
+@some
 def test_a_generator_saves_loads_and_protects_equal_and_says_what_it_is(name, tmp_path, generators):
     method, data, made = SMALL[name], make_stripes(12), generators(name)
     made.save(tmp_path / "made.safetensors")
@@ -367,7 +374,7 @@ def test_a_generator_saves_loads_and_protects_equal_and_says_what_it_is(name, tm
         assert f"| {row} | {text} |" in card
 
 
-@every
+@some
 def test_files_that_a_method_protects_keep_its_bound_when_they_are_decoded(
     name, tmp_path, generators
 ):

@@ -304,6 +304,7 @@ def test_a_picture_draws_the_same_noise_in_every_batch_of_a_step(attacks):
     assert float((noise[2:3] - alone).abs().gt(1e-6).float().mean()) < 0.01
 
 
+@pytest.mark.slow
 def test_training_with_the_whole_method_is_repeatable_and_lowers_its_loss():
     class Losses(list):
         def started(self, state):

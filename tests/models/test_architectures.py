@@ -23,7 +23,6 @@ from unlearn.objectives import cross_entropy
 PHOTOS_ONLY = {"vgg16-imagenet": 32, "vit-imagenet": 224}  # slow to build; with their least side
 SIDES = {"resnet50": 8, "densenet121": 16, "wrn-34-10": 8, "vgg16": 32, **PHOTOS_ONLY}
 HEAVY = {"resnet50", "resnet50-imagenet", "wrn-34-10", "densenet121", "densenet121-imagenet"}
-TWINS = {"resnet50", "densenet121", "wrn-34-10"}  # of the heavy ones, whose kind has another
 
 
 def networks(slow, but=()):
@@ -34,9 +33,9 @@ def networks(slow, but=()):
 
 
 every = networks(slow=())
-each = networks(slow=TWINS | PHOTOS_ONLY.keys())
-light = networks(slow=HEAVY | PHOTOS_ONLY.keys())
-any_size = networks(slow=(), but=PHOTOS_ONLY)
+each = networks(slow=HEAVY | PHOTOS_ONLY.keys())
+light = networks(slow=HEAVY | PHOTOS_ONLY.keys() | {"resnet18", "vgg16"})
+any_size = networks(slow=HEAVY, but=PHOTOS_ONLY)
 
 
 @functools.cache
@@ -111,7 +110,7 @@ def test_weights_come_from_the_global_seed_alone(name):
     assert not torch.equal(one.head.weight, third.head.weight)
 
 
-@every
+@networks(slow=HEAVY)
 def test_the_number_of_classes_changes_the_head_only(name):
     ten, two = make_shapes(name, 10), make_shapes(name, 2)
     assert count_parameters(ten.body) == count_parameters(two.body)

@@ -63,7 +63,7 @@ def agrees(model, images, tolerance=1e-4, precision="fp32"):
     return distance(logits_of(model, images, precision), logits_of(model, images)) < tolerance
 
 
-@networks(slow={*LARGE, "resnet50", "densenet121", "wrn-34-10"})
+@networks(slow=HEAVY)
 def test_the_folded_copy_agrees_with_its_model_in_fp32(name):
     model, images = make_network(name), make_images(2, SIDES.get(name, 16))
     assert agrees(model, images)

@@ -260,6 +260,7 @@ def test_every_network_has_weights():
         assert default_weights(name).url.startswith("https://download.pytorch.org/models/")
 
 
+@pytest.mark.slow
 def test_the_old_names_in_the_files_of_densenets_are_understood(download):
     network = seeded(lambda: models.densenet121(num_classes=3)).eval()
     download.state = {

@@ -108,7 +108,8 @@ def test_what_a_person_should_know_is_in_the_account(tmp_path, capsys, monkeypat
     (photos / "deep.tif").write_bytes(CORPUS["tiff-16bit-rgb"].make(SIZE, 1))
     (photos / "ink.jpg").write_bytes(CORPUS["jpeg-cmyk"].make(SIZE, 1))
     options = options_for(tmp_path)
-    assert run(["protect", "photos", "-o", "protected", "-g", str(options.generator)]) == 0
+    line = ["protect", "photos", "-o", "protected", "-g", str(options.generator)]
+    assert run([*line, "--workers", "0"]) == 0
     lines = capsys.readouterr().out.split("\n")
     at = next(n for n, line in enumerate(lines) if line.startswith("  Notice"))
     assert lines[at : at + 3] == [

@@ -227,6 +227,7 @@ def test_a_source_that_fails_at_last_leaves_what_it_has_published(tmp_path, monk
     assert outputs(tmp_path) == before
 
 
+@pytest.mark.slow
 def test_bytes_depend_on_neither_workers_nor_order(tmp_path, monkeypatch):
     photos = fills(tmp_path)
     make_picture(photos / "other.jpg", 14, LARGE, quality=97, subsampling=0)

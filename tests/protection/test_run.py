@@ -34,6 +34,7 @@ from tests.support.protecting import (
     options_for,
     tree,
 )
+from tests.support.sweeps import few
 from unlearn.errors import EnvironmentProblem, NothingFound, PictureError, UsageProblem
 from unlearn.files import places as disk_module
 from unlearn.files.lock import locked
@@ -868,6 +869,7 @@ def test_few_pictures_are_under_way_at_a_time(tmp_path, monkeypatch, fake):
     assert max(under_way) == Pool(0).capacity == 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_costs_only_the_picture_that_kills_it(tmp_path, monkeypatch, fake):
     monkeypatch.setattr(Steps, "read", staticmethod(protecting.dying_read))
     monkeypatch.setattr(Steps, "write", staticmethod(protecting.dying_write))
@@ -934,6 +936,7 @@ def test_workers_do_not_load_torch():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_the_bundled_generator_loads_neither_torchvision_nor_the_compiler():
     code = (
         "import sys; from unlearn.generators.catalogue import resolve\n"
@@ -1005,7 +1008,7 @@ def test_the_first_interrupt_finishes_what_is_under_way(tmp_path, monkeypatch):
     assert heard.notices == [stopping]
 
 
-@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("workers", few([0, 1], 0))
 def test_the_second_interrupt_stops_at_once_and_leaves_no_half_file(tmp_path, monkeypatch, workers):
     class Impatient(FakeGenerator):
         def noise_for_picture(self, *arguments):
@@ -1079,6 +1082,7 @@ def slow_folder(tmp_path, fake):
     return tree(tmp_path / "expected")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("told", "how"),
     [(os.killpg, signal.SIGINT), (os.kill, signal.SIGTERM), (os.killpg, signal.SIGHUP)],

@@ -26,6 +26,7 @@ from tests.support.protecting import (
     protect_line,
     tree,
 )
+from tests.support.sweeps import few
 from unlearn.cli.app import run as command_line
 from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.protection import merge as merging
@@ -98,7 +99,7 @@ def test_what_is_no_shard_is_refused(text):
 # --- the same bytes ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", [1, 2, 7, 16])
+@pytest.mark.parametrize("count", few([1, 2, 7, 16], 2, 7))
 def test_any_split_gives_the_bytes_and_the_manifest_of_one_process(tmp_path, photos, count):
     whole = run(tmp_path, "whole", preview=2)
     in_shards(tmp_path, "parts", count)
@@ -334,6 +335,7 @@ def kill_after_a_picture(process, part):
     os.killpg(process.pid, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_shard_that_is_killed_goes_on_to_the_same_end(tmp_path, photos):
     (tmp_path / "key").write_bytes(bytes(32))
     make_generator_file(tmp_path / "fake.safetensors", ("cat", "dog"))
@@ -384,6 +386,7 @@ def ranks_of(line, count, delays=()):
     ]
 
 
+@pytest.mark.slow
 def test_ranks_share_the_work_and_the_last_one_merges(tmp_path, photos):
     (tmp_path / "key").write_bytes(bytes(32))
     line = protect_line(photos, tmp_path / "parts", tmp_path / "key")
@@ -480,7 +483,7 @@ def test_ranks_go_on_with_what_another_number_of_ranks_began(tmp_path, photos, m
 
 
 @pytest.mark.parametrize("merged", [True, False])
-@pytest.mark.parametrize("before", [2, 3])
+@pytest.mark.parametrize("before", few([2, 3], 3))
 def test_a_rank_that_finds_nothing_to_do_takes_no_part_away_before_the_others_end(
     tmp_path, photos, monkeypatch, merged, before
 ):
@@ -635,6 +638,7 @@ def test_the_page_quotes_the_files_for_clusters_as_they_are(name):
     assert f"\n{text}```\n" in (DOCS / "scale.md").read_text()
 
 
+@pytest.mark.slow
 def test_the_file_for_slurm_does_all_shards(tmp_path, photos):
     own = tmp_path / "bin" / "unlearn"
     own.parent.mkdir()

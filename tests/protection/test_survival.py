@@ -125,6 +125,7 @@ def dying(preparation, job):
     return REAL(preparation, job)
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_ends_neither_the_run_nor_the_measurement(tmp_path, monkeypatch):
     make_photos(tmp_path / "photos", ["a.jpg", "deadly.jpg", "e.jpg", "f.jpg", "g.jpg"])
     protect(options_for(tmp_path), Heard())

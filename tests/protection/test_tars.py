@@ -133,6 +133,7 @@ def read_as_people_do(folder):
     return samples
 
 
+@pytest.mark.slow
 def test_the_webdataset_package_reads_what_was_written(tmp_path):
     make_shards(tmp_path)
     run(tmp_path)
@@ -466,6 +467,7 @@ def test_a_dry_run_writes_nothing(tmp_path):
     assert not (tmp_path / "protected.unlearn").exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_again_and_again_shows_only_whole_tars(tmp_path):
     shards = make_shards(tmp_path, 3, 2)
     key = tmp_path / "key"

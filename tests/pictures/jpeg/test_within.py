@@ -413,6 +413,7 @@ def test_any_picture_and_noise_is_within_the_bound_or_refused(
         assert 1 <= abs(change(source, made)).max() <= levels
 
 
+@pytest.mark.slow
 def test_a_damaged_file_is_kept_within_the_bound_or_refused(tmp_path):
     chance = random.Random(5)
     kinds = list(KINDS.items())
