@@ -173,9 +173,8 @@ def test_an_audit_takes_paths_and_raises_what_the_command_would_print(photos, tm
 
 
 @pytest.mark.skipif(not GUIDE.is_file(), reason="not run from a checkout")
-@pytest.mark.parametrize(
-    "way", ["a script without a guard", pytest.param("-c", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["a script without a guard", "-c"])
 def test_the_guides_example_protects_the_demo_folder_from_any_program(photos, tmp_path, way):
     (example,) = re.findall(r"```python\n(import .*?)```", GUIDE.read_text("utf-8"), re.DOTALL)
     (tmp_path / "script.py").write_text(example, encoding="utf-8")

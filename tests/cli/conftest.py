@@ -6,6 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.support.remembering import remember_jpegs
+
+
+@pytest.fixture(autouse=True)
+def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit equal JPEGs once."""
+    remember_jpegs(monkeypatch)
+
 
 @pytest.fixture(scope="session")
 def tiny_generator(tmp_path_factory: pytest.TempPathFactory) -> Path:

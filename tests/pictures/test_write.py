@@ -44,10 +44,11 @@ def write(picture, protected, target, format="PNG", levels=8, metadata="keep"):
     )
 
 
+@pytest.mark.parametrize("sizes", [SIZES[:3], pytest.param(SIZES[3:], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("cell", CELLS)
-def test_the_written_file_keeps_the_bound_and_the_alpha(tmp_path, cell):
+def test_the_written_file_keeps_the_bound_and_the_alpha(tmp_path, cell, sizes):
     source = tmp_path / "source.dat"
-    for size in SIZES:
+    for size in sizes:
         source.write_bytes(made_file(cell, size))
         picture = prepare(source, Preparation())
         if picture.alpha is not None:

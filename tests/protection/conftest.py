@@ -3,7 +3,14 @@
 import pytest
 
 from tests.support.protecting import FakeGenerator
+from tests.support.remembering import remember_jpegs
 from unlearn.protection import run as workflow
+
+
+@pytest.fixture(autouse=True)
+def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit equal JPEGs once."""
+    remember_jpegs(monkeypatch)
 
 
 @pytest.fixture

@@ -5,8 +5,15 @@ import tarfile
 import pytest
 
 from tests.support.protecting import CHECKOUT, FakeGenerator, make_generator_file
+from tests.support.remembering import remember_jpegs
 from unlearn.cli.app import run
 from unlearn.protection import run as workflow
+
+
+@pytest.fixture(autouse=True)
+def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit equal JPEGs once."""
+    remember_jpegs(monkeypatch)
 
 
 @pytest.fixture

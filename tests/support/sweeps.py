@@ -7,7 +7,7 @@ import pytest
 
 
 def few(cases: Iterable[Any], *kept: Any) -> list[Any]:
-    """Return all cases, of which those that are not kept are slow."""
+    """Return all cases, of which those that are not kept are slow; tuples are several values."""
     listed = list(cases)
     unknown = [case for case in kept if case not in listed]
     assert not unknown, f"{unknown} are none of the cases"
