@@ -62,6 +62,7 @@ def home(homes: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = next(homes)
     live_in(folder, monkeypatch)
     monkeypatch.setattr("secrets.token_bytes", random.Random(0).randbytes)  # a key made here
+    monkeypatch.setattr(os, "fsync", lambda _handle: None)  # nobody pulls the plug on a test
     return folder
 
 

@@ -126,7 +126,7 @@ def waits_of_the_second_step(monkeypatch, fit, precision):
 
 @pytest.mark.parametrize(
     ("name", "precision"),
-    few(GENERATORS, ("together", "fp32"), ("files", "bf16"), ("em", "bf16")),
+    few(GENERATORS, ("together", "fp32"), ("published", "bf16"), ("em", "bf16")),
 )
 def test_a_step_of_a_generator_waits_for_nothing(monkeypatch, name, precision):
     assert waits_of_the_second_step(monkeypatch, generator_fit(name), precision) == []

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from tests.support.making import CPU, make_method, make_pgd
+from tests.support.sweeps import few
 from unlearn.audits import copies, study
 from unlearn.audits.copies import NotProtected, check_arrays, make_arrays
 from unlearn.audits.options import AuditOptions
@@ -111,7 +112,7 @@ def protecting(folder, working_size=32, **changes):
     return replace(usual, **changes)
 
 
-@pytest.mark.parametrize("working_size", [16, 32, 64])
+@pytest.mark.parametrize("working_size", few([16, 32, 64], 64))
 def test_the_copies_of_an_archive_are_what_protect_writes(archive, tmp_path, working_size):
     data, options = gather(archive, None, None, None).train, protecting(tmp_path, working_size)
     names = []

@@ -118,8 +118,9 @@ def masked(text):
         "pictures,",
         text,
     )
-    text = re.sub(r"JPEG\s+or\s+PNG\s+\(", "JPEG or PNG (", text)
-    return re.sub(r"\d+(\.\d+)?(?=\s+(GB|min|s)\b)", "0", text)
+    free = r"JPEG\s+or\s+PNG\s+\([\d.]+\s+[MGT]B\s+free\)"
+    text = re.sub(free, "JPEG or PNG (0 GB free)", text)
+    return re.sub(r"\d+(\.\d+)?(?=\s+(min|s)\b)", "0", text)
 
 
 @pytest.mark.parametrize(("name", "width"), CASES)

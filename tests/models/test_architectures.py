@@ -23,6 +23,7 @@ from unlearn.objectives import cross_entropy
 PHOTOS_ONLY = {"vgg16-imagenet": 32, "vit-imagenet": 224}  # slow to build; with their least side
 SIDES = {"resnet50": 8, "densenet121": 16, "wrn-34-10": 8, "vgg16": 32, **PHOTOS_ONLY}
 HEAVY = {"resnet50", "resnet50-imagenet", "wrn-34-10", "densenet121", "densenet121-imagenet"}
+HEAVY |= {"resnet18-imagenet", "vgg16"}
 
 
 def networks(slow, but=()):
@@ -34,7 +35,7 @@ def networks(slow, but=()):
 
 every = networks(slow=())
 each = networks(slow=HEAVY | PHOTOS_ONLY.keys())
-light = networks(slow=HEAVY | PHOTOS_ONLY.keys() | {"resnet18", "vgg16"})
+light = networks(slow=HEAVY | PHOTOS_ONLY.keys() | {"resnet18"})
 any_size = networks(slow=HEAVY, but=PHOTOS_ONLY)
 
 

@@ -29,7 +29,7 @@ from unlearn.objectives import cross_entropy
 
 LARGE = {"vgg16-imagenet", "vit-imagenet"}
 DENSE = {"densenet121", "densenet121-imagenet"}
-HEAVY = {"resnet50", "resnet50-imagenet", "wrn-34-10", *DENSE, *LARGE}
+HEAVY = {"resnet50", "resnet50-imagenet", "resnet18-imagenet", "vgg16", "wrn-34-10", *DENSE, *LARGE}
 SIDES = {
     "resnet18-imagenet": 32,
     "resnet50-imagenet": 32,
