@@ -1,6 +1,7 @@
 """An audit of a folder without classes: the owner's pictures against those of others."""
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from PIL import Image
 
 from tests.support.making import make_generator
+from unlearn.audits.forecast import counted
 from unlearn.audits.options import AuditOptions
+from unlearn.audits.pictures import gather
 from unlearn.audits.run import conclude, run
 from unlearn.audits.study import planned, prepare
 from unlearn.datasets import stored
@@ -52,6 +55,21 @@ def options(tmp_path, mine, theirs):
         device="cpu",
         precision="fp32",
     )
+
+
+@pytest.mark.parametrize("test", [None, Fraction(2, 5), "folder"])
+@pytest.mark.parametrize("against", [True, False])
+def test_a_plan_counts_the_pictures_that_an_audit_trains_on(
+    options, tmp_path, theirs, test, against
+):
+    if not against:
+        options = replace(options, clean=theirs, against=None)
+    if test == "folder":
+        classes = ("my photos", "theirs") if against else "ab"
+        test = draw(tmp_path / "held", [f"{name}/0.png" for name in classes], seed=2)
+    options = replace(options, test=test)
+    found = gather(options.clean, 32, test, None, "auto", options.against).train
+    assert counted(options) == (len(found), len(found.classes))
 
 
 def test_only_the_owners_pictures_are_protected_and_the_copier_tells_them_apart(options, tmp_path):

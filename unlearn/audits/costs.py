@@ -11,7 +11,7 @@ from torch import nn
 from unlearn.attack import Pgd, frozen, pgd
 from unlearn.audits.plan import AuditPlan, Cell, Training, network_and_view
 from unlearn.device import Run
-from unlearn.forecast import hands
+from unlearn.forecast import hands, longest_first
 from unlearn.models import build_classifier, fresh_name
 from unlearn.models.classifier import channels_last
 from unlearn.objectives import cross_entropy
@@ -30,8 +30,7 @@ class Costs:
 
     def seconds(self, workers: int) -> float:
         """Return the seconds of all victims with so many at a time."""
-        longest = max(self.by_cell.values(), default=0.0)
-        return max(longest, sum(self.by_cell.values()) / max(1, workers))
+        return longest_first(list(self.by_cell.values()), workers)
 
 
 def estimate(plan: AuditPlan, pictures: int, classes: Sequence[str], run: Run) -> Costs:

@@ -1,11 +1,11 @@
 """What an audit will cost: pictures are counted, victims tried for a moment, nothing is written."""
 
 from collections.abc import Sequence
-from fractions import Fraction
 
 from unlearn.audits.budgets import budget_of
 from unlearn.audits.costs import estimate, seen
 from unlearn.audits.options import AuditOptions
+from unlearn.audits.pictures import held_share, own_and_others
 from unlearn.audits.plan import AuditPlan, Cell, network_and_view
 from unlearn.audits.render.words import count
 from unlearn.audits.report import Result
@@ -47,20 +47,14 @@ def forecast(options: AuditOptions) -> Forecast:
 
 def counted(options: AuditOptions) -> tuple[int, int]:
     """Count training pictures and classes as `gather` would split them, without reading them."""
-    share = options.test if isinstance(options.test, Fraction) else None
-    if find_cifar(options.clean) is not None:
-        data, test = load_cifar(options.clean)
+    clean, other = options.clean, options.against
+    if other is None and find_cifar(clean) is not None:
+        data, test = load_cifar(clean)
         found, classes, own = len(data), len(data.classes), test is not None
     else:
-        labels = "one" if options.against else options.labels
-        files = [
-            find_files(folder, labels) for folder in (options.clean, options.against) if folder
-        ]
-        found = sum(len(one.train) for one in files)
-        classes = 2 if options.against else len(files[0].classes)
-        own = bool(files[0].test) and not options.against
-    if share is not None or not (own or options.test):
-        found -= round(found * (share or Fraction(1, 5)))
+        files = find_files(clean, options.labels) if other is None else own_and_others(clean, other)
+        found, classes, own = len(files.train), len(files.classes), bool(files.test)
+    found -= round(found * (held_share(options.test, others=own) or 0))
     cap = options.pictures or budget_of(options.budget).pictures
     return min(found, cap or found), classes
 

@@ -116,7 +116,7 @@ def gather(
     """
     choose = partial(_chosen, test=test, pictures=pictures)
     if against is not None:
-        loaded = load_files(folder, _own_and_others(folder, against), size, choose)
+        loaded = load_files(folder, own_and_others(folder, against), size, choose)
     else:
         loaded = load_labelled(folder, None if find_cifar(folder) else size, labels, choose)
     data, held, unreadable = loaded.data, loaded.test, loaded.unreadable
@@ -143,15 +143,19 @@ def _chosen(
     data: LabelledPictures, others: int, *, test: Path | Fraction | None, pictures: int | None
 ) -> tuple[Tensor, Tensor | None]:
     """Return the numbers to train on and those to hold out, None if others are to be tried."""
-    kept, held = torch.arange(len(data)), None
-    if isinstance(test, Fraction) or (test is None and not others):
-        kept, held = split(data, test or Fraction(1, 5))
+    share = held_share(test, others=bool(others))
+    kept, held = split(data, share) if share is not None else (torch.arange(len(data)), None)
     if pictures is not None and pictures < len(kept):
         kept = kept[pick_evenly(data.subset(kept), pictures, seed=0)]
     return kept, held
 
 
-def _own_and_others(folder: Path, against: Path) -> LabelledFiles:
+def held_share(test: Path | Fraction | None, *, others: bool) -> Fraction | None:
+    """Return which share of the pictures is held out, None if others are tried."""
+    return test if isinstance(test, Fraction) else None if test or others else Fraction(1, 5)
+
+
+def own_and_others(folder: Path, against: Path) -> LabelledFiles:
     """Find two folders as two classes; raises UsageProblem for what is no folder of pictures."""
     for path in (folder, against):
         if not path.is_dir():
