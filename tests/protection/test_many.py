@@ -41,7 +41,7 @@ def test_a_planned_picture_takes_less_than_half_a_kilobyte(tmp_path, photos):
     tracemalloc.stop()
     assert len(plan.pictures) == MANY
     assert kept / MANY < 420
-    assert most / MANY < 900
+    assert most / MANY < 760
 
 
 def test_a_record_of_the_manifest_takes_less_than_two_kilobytes(tmp_path):

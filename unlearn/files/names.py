@@ -57,6 +57,8 @@ def output_names(
     folders = _folder_keys([*short, *reserved])
     keys = [same_name_key(name) for name in short]
     met = _repeated(keys, (same_name_key(wishes[i]) for i in held if wishes[i] != short[i]))
+    if not (met or held or reserved) and folders.isdisjoint(keys):
+        return short  # of a million nothing else is made
     order = sorted(range(len(sources)), key=sources.__getitem__)
     order.sort(key=lambda i: short[i] != sources[i][0])
     names = [held.get(i, "") for i in range(len(sources))]
@@ -76,10 +78,8 @@ def output_names(
 
 def _repeated(*keys: Iterable[str]) -> set[str]:
     """Return the keys that are there more than once."""
-    once, again = set[str](), set[str]()
-    for key in itertools.chain(*keys):
-        (again if key in once else once).add(key)
-    return again
+    ordered = sorted(itertools.chain(*keys))
+    return {one for one, two in itertools.pairwise(ordered) if one == two}
 
 
 def windows_problem(name: str) -> str | None:

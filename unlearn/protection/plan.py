@@ -229,6 +229,7 @@ def _pictures(
             wanted.append((source.name, other))
             claimed.append(claim.shows)
     names = output_names(wanted, _held(wanted, claimed), reserved)
+    del wanted, claimed  # before as much again is made
     spares = iter(names[len(sources) :])
     return tuple(
         PlannedPicture(
