@@ -396,6 +396,7 @@ def test_full_names_that_meet_again_get_numbers():
 def test_names_that_differ_in_case_or_unicode_form_alone_are_kept_apart():
     assert output_names([("A.png", "PNG"), ("a.png", "PNG")]) == ["A.png", "a-2.png"]
     assert output_names([("A.jpg", "PNG"), ("a.png", "PNG")]) == ["A.jpg.png", "a.png"]
+    assert output_names([("a.png", "PNG")], reserved=["A.png"]) == ["a-2.png"]
     composed, decomposed = "\u00e9.png", "e\u0301.png"
     assert output_names([(decomposed, "PNG"), (composed, "PNG")]) == [decomposed, "\u00e9-2.png"]
 
