@@ -598,6 +598,23 @@ def test_a_dry_run_by_ranks_is_one_account_of_all_by_the_first(
     assert tree(tmp_path) == before
 
 
+def test_a_rank_that_does_not_merge_says_who_will(tmp_path, photos, monkeypatch, capsys):
+    generator = make_generator_file(tmp_path / "fake.safetensors", ("cat", "dog"))
+    line = ["protect", str(photos), "--out", str(tmp_path / "o"), "-g", str(generator), *HERE]
+    told = []
+    for number in "01":
+        set_ranks(monkeypatch, {"RANK": number, "WORLD_SIZE": "2"})
+        command_line(line)
+        said = capsys.readouterr()
+        told.append((said.err.splitlines()[-1], "unlearn verify" in said.out))
+    merging = (
+        f"Shard 1/2 is done; the last one to finish merges, if all of them write to {tmp_path}/o"
+    )
+    assert told[0] == (merging, False)
+    assert "merges" not in told[1][0]
+    assert told[1][1]
+
+
 def test_python_callers_that_are_ranks_share_the_work_as_the_command_does(
     tmp_path, photos, monkeypatch
 ):

@@ -38,14 +38,24 @@ def print_result(result: ProtectReport, output: Output) -> None:
     else:
         output.result(*_account(result), hang=_TEXT_AT)
     output.result(*survival_lines(result.survival), hang=_TEXT_AT)
-    if result.shard is not None and not result.awaited:
-        output.next_step("protect", "--merge", result.out)
-    elif result.protected and not result.awaited:
-        sources = result.inputs if len(result.inputs) == 1 else ()
-        output.next_step("verify", *sources, result.out)
+    _print_next(result, output)
     if result.interrupted:
         left = f"{count_text(result.left)} {'is' if result.left == 1 else 'are'} left"
         output.notice(f"Interrupted; {left}. The same line goes on with what is left.")
+
+
+def _print_next(result: ProtectReport, output: Output) -> None:
+    """Print what to do now, or who does it."""
+    if result.awaited:
+        output.notice(
+            f"Shard {result.shard} is done; the last one to finish merges, if all of them write to "
+            f"{printable(result.out)}"
+        )
+    elif result.shard is not None:
+        output.next_step("protect", "--merge", result.out)
+    elif result.protected:
+        sources = result.inputs if len(result.inputs) == 1 else ()
+        output.next_step("verify", *sources, result.out)
 
 
 def as_plain(result: ProtectReport) -> dict[str, Any]:
