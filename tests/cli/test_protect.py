@@ -119,7 +119,7 @@ def test_large_pictures_are_expected_to_take_longer(here, capsys, monkeypatch):
     (here / "empty").mkdir()
     (here / "empty/a.png").touch()  # of no size, and no work
     protect("empty", "--out", "three")
-    assert "1 picture, about 1 s at the rate of the last run, " in to_protect(capsys)
+    assert "1 picture, a few seconds, " in to_protect(capsys)
 
 
 def test_a_home_that_cannot_be_written_costs_the_estimate_and_nothing_else(here, home, capsys):

@@ -113,6 +113,7 @@ def masked(text):
     A line that breaks here or there, since a time has one figure or two, is whole.
     """
     text = re.sub(rf"^({'|'.join(TITLES)}) \d.*\n", "", text, flags=re.MULTILINE)
+    text = re.sub(r"pictures,\s+a\s+few\s+seconds,", "pictures,", text)
     text = re.sub(
         r"pictures,\s+about\s+\d+ (min|s)\s+at\s+the\s+rate\s+of\s+the\s+last\s+run,",
         "pictures,",

@@ -146,7 +146,7 @@ def test_a_strange_file_under_any_planned_name_stops_the_run(tmp_path, name):
     fills(tmp_path)
     (tmp_path / "protected").mkdir()
     (tmp_path / "protected" / name).write_bytes(b"mine")
-    with pytest.raises(UsageProblem, match=rf"{name} exists and is not written by unlearn"):
+    with pytest.raises(UsageProblem, match=rf"{name} exists and is in no record of unlearn"):
         run(tmp_path)
     assert outputs(tmp_path) == {name: b"mine"}
 
@@ -195,7 +195,7 @@ def test_a_name_that_was_held_ready_in_vain_belongs_to_nobody(tmp_path):
     mine.write_bytes(b"mine")
     assert run(tmp_path).earlier == 2
     make_picture(photos / "large.jpg", 13, LARGE, **FINE)
-    with pytest.raises(UsageProblem, match=r"large\.png exists and is not written by unlearn"):
+    with pytest.raises(UsageProblem, match=r"large\.png exists and is in no record of unlearn"):
         run(tmp_path)
     assert mine.read_bytes() == b"mine"
 

@@ -588,7 +588,7 @@ def test_foreign_files_are_never_replaced_without_force(tmp_path, fake):
     with pytest.raises(UsageProblem) as caught:
         run(tmp_path)
     assert str(caught.value) == (
-        f"{tmp_path}/protected/b.png exists and is not written by unlearn; "
+        f"{tmp_path}/protected/b.png exists and is in no record of unlearn; "
         "choose another --out, or --force to replace it"
     )
     assert outputs(tmp_path) == {"b.png": b"mine"}

@@ -408,7 +408,7 @@ def test_a_tar_of_somebody_else_in_the_output_is_not_replaced(tmp_path):
     make_shards(tmp_path)
     (tmp_path / "protected").mkdir()
     (tmp_path / "protected" / "00001.tar").write_bytes(b"mine")
-    with pytest.raises(UsageProblem, match=r"00001\.tar exists and is not written by unlearn"):
+    with pytest.raises(UsageProblem, match=r"00001\.tar exists and is in no record of unlearn"):
         run(tmp_path)
     assert run(tmp_path, force=True).exit_code == 0
     assert checks(tmp_path) == set()

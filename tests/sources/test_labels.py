@@ -455,8 +455,8 @@ def test_an_own_table_that_does_not_fit_is_refused_with_the_way_round_it(protect
     code, _, err = protect("photos")
     assert code == 2
     assert err[-1] == (
-        "Error: photos/metadata.csv has no label for b.jpg; add a row path,label for each picture; "
-        "without the table: --labels folders, or one"
+        "Error: photos/metadata.csv has no label for b.jpg; add a row path,label for each picture, "
+        "or leave out those without (--exclude); without the table: --labels folders, or one"
     )
 
 

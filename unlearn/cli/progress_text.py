@@ -14,6 +14,7 @@ from unlearn.protection.options import ProtectOptions
 from unlearn.protection.pace import Pace
 from unlearn.sources.beside import skipped_text
 
+_FEW_SECONDS: Final = 10  # below which the start and the previews take longer than the pictures
 _ONE_KIND: Final = (
     "All {:,} pictures will carry the same kind of noise. Put pictures of different things into "
     "folders of their own, and each folder gets noise of its own"
@@ -95,7 +96,8 @@ def _cost(started: Started, seconds: float | None) -> str:
     kinds = f"{', '.join(formats)} or {last}" if formats else last
     parts = [count_text(started.pending)]
     if seconds is not None:
-        parts.append(f"about {duration_text(max(1, seconds))} at the rate of the last run")
+        about = f"about {duration_text(seconds)} at the rate of the last run"
+        parts.append(about if seconds >= _FEW_SECONDS else "a few seconds")
     parts.append(f"about {size_text(started.needed_bytes)} as {kinds}")
     return f"To protect: {', '.join(parts)} ({size_text(started.free_bytes)} free)"
 

@@ -97,7 +97,7 @@ def _refuse_clashes(plan: Plan, pending: Sequence[int], *, force: bool) -> None:
         foreign = [out for p in loose for out in p.outs if out not in p.claims.shows]
         foreign += [tar for tar in tars if tar not in ours]
         there = [out for out in foreign if os.path.lexists(plan.out / out)]
-        _refuse(plan, there, "not written by unlearn", "or --force to replace it")
+        _refuse(plan, there, "in no record of unlearn", "or --force to replace it")
 
 
 def _refuse(plan: Plan, outs: Sequence[str], what: str, otherwise: str = "") -> None:

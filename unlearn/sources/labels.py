@@ -493,7 +493,8 @@ def _from_tables(found: Scan, tables: Sequence[Path]) -> Labelling:
     names = " and ".join(map(printable, tables))
     if missing:
         raise UsageProblem(
-            f"{names} has no label for {_some(missing)}; add a row path,label for each picture"
+            f"{names} has no label for {_some(missing)}; add a row path,label for each picture, or "
+            "leave out those without (--exclude)"
         )
     labels = tuple(rows[n].label for n in range(len(found.sources)))
     kind = "table" if len(tables) == 1 else "tables"
