@@ -77,6 +77,7 @@ def test_help_cuts_no_name_and_tears_no_choice_at_any_width(name, width, capsys,
         assert run([*name.split(), "--help"]) == 0
         text = capsys.readouterr().out
         assert "…" not in text
+        assert not re.search(r"^ {8,}.*\w-$", text, re.MULTILINE)  # label- / noise
         return {word.strip(",.;)]") for word in text.split() if word.startswith("-") or "|" in word}
 
     assert shown(width) - {"--"} == shown(300) - {"--"}

@@ -7,6 +7,7 @@ from typer.core import TyperCommand, TyperGroup
 
 Context = Any  # Typer's own copy of Click has no public name for what it passes
 PANELS_FIT: Final = 110  # columns; panels on fewer cut names and tear choices
+_WHOLE: Final = "\u2011"  # a hyphen at which no line is broken, while lines are broken
 _BESIDE: Final = 80  # columns from which on meanings stand beside the options, not below
 
 
@@ -34,8 +35,10 @@ class PlainCommand(TyperCommand):
             panels.setdefault(param.rich_help_panel or usual, []).append(record)
         beside = 30 if get_terminal_size().columns >= _BESIDE else 4
         for name, records in panels.items():
+            rows = [(names, text.replace("-", _WHOLE)) for names, text in filter(None, records)]
             with formatter.section(name):
-                formatter.write_dl([record for record in records if record], col_max=beside)
+                formatter.write_dl(rows, col_max=beside)
+        formatter.buffer[:] = [text.replace(_WHOLE, "-") for text in formatter.buffer]
 
     def get_params(self, ctx: Context) -> list[Any]:
         """Return the parameters, what they take described by metavars."""
