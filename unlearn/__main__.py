@@ -1,5 +1,6 @@
 """The entry point of the `unlearn` script and of `python -m unlearn`."""
 
+import os
 import signal
 import sys
 from types import FrameType
@@ -7,7 +8,8 @@ from types import FrameType
 
 def main() -> None:
     """Run the command line and leave with its exit code."""
-    for name in ("SIGTERM", "SIGHUP"):  # a service that is stopped, a terminal that is closed
+    # A service is stopped, a terminal closed. A rank ends at once: it may wait for a lost one.
+    for name in ("SIGTERM", "SIGHUP") if "WORLD_SIZE" not in os.environ else ():
         number = getattr(signal, name, None)  # Windows has one of them
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _as_ctrl_c)

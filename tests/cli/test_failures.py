@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ import typer
 
 from tests.support.sweeps import few
 from unlearn import __version__
+from unlearn.__main__ import main
 from unlearn.cli import app as app_module
 from unlearn.cli.app import run
 from unlearn.cli.commands import COMMANDS
@@ -175,6 +177,27 @@ def test_the_flush_at_the_end_may_find_the_pipe_closed(monkeypatch):
         monkeypatch.setattr(sys, "stdout", Closed())
         monkeypatch.setattr(sys, "stderr", Closed())
         assert run([]) == 141
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no SIGHUP")
+@pytest.mark.parametrize("rank", [False, True])
+def test_a_rank_that_is_told_to_end_does_not_wait_for_what_it_is_doing(monkeypatch, rank):
+    told = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in told]
+    seen = []
+    monkeypatch.setattr(
+        app_module, "run", lambda _: seen.extend(signal.getsignal(number) for number in told)
+    )
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if rank:
+        monkeypatch.setenv("WORLD_SIZE", "2")
+    try:
+        with pytest.raises(SystemExit):
+            main()
+        assert [handler == signal.SIG_DFL for handler in seen] == [rank, rank]
+    finally:
+        for number, handler in zip(told, before, strict=True):
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(("more", "code"), [("", 0), ("--json", 0), ("--no-such-option", 2)])
