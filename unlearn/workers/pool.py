@@ -267,11 +267,9 @@ def _with_shared(call: tuple[Callable[[Any, J], T], J]) -> T:
 
 
 def start_worker(shared: Any = None) -> None:
-    """Leave the terminal to the main process, and do not outlive it."""
+    """Leave Ctrl-C and standard error to the main process, and do not outlive it."""
     _shared.append(shared)
-    for name in ("SIGINT", "SIGHUP"):  # a terminal sends them to every process
-        if hasattr(signal, name):  # Windows has one of them
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # decoders written in C complain there
     parent = multiprocessing.parent_process()
     if parent is not None:
