@@ -139,7 +139,7 @@ def test_a_step_of_a_victim_waits_for_nothing(monkeypatch, name, precision):
     assert waits_of_the_second_step(monkeypatch, victim_fit(name), precision) == []
 
 
-@pytest.mark.parametrize("name", WITHIN_STEPS)
+@pytest.mark.parametrize("name", few(WITHIN_STEPS, "mixup"))
 def test_a_step_under_a_countermeasure_waits_for_nothing(monkeypatch, name):
     assert waits_of_the_second_step(monkeypatch, victim_fit("plain", name), "fp32") == []
 

@@ -104,6 +104,7 @@ def test_the_audit_of_a_shortcut_raises_no_flag(audited):
     assert find_flags(audited[0], subject, audited[1]) == ()
 
 
+@pytest.mark.slow
 def test_noise_that_is_zero_changes_nothing_at_all():
     zero = sets_of(with_shortcut(CLEAN, 0))
     results = [fit(make_cell(arm), zero, epochs=2) for arm in ("clean", "protected", "placebo")]

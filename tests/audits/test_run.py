@@ -372,6 +372,7 @@ def test_a_missing_copy_stops_the_audit(options):
         audit(options, ignore)
 
 
+@pytest.mark.slow
 def test_fractions_bring_the_remainder_control(options):
     options = replace(options, fractions=(Fraction(1, 2), Fraction(1)), epochs=1)
     report = audit(options, ignore)
@@ -467,6 +468,7 @@ def test_copies_of_a_file_are_never_on_both_sides(options):
     assert len(clean.train) + len(clean.test) == 36
 
 
+@pytest.mark.slow
 def test_held_out_pictures_found_in_training_raise_a_flag(options):
     report = audit(replace(options, test=options.clean, epochs=1), ignore)
     assert report.subject.duplicates == 18

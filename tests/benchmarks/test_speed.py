@@ -146,6 +146,7 @@ def test_quick_runs_every_case_and_one_again(tmp_path, capsys):
     assert same == [name for name in first if name != "victim"]
 
 
+@pytest.mark.slow
 def test_quick_writes_nothing_unless_told_where(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["victim", "--quick", "--repeats", "1"]) == 0

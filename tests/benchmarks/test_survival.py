@@ -10,6 +10,7 @@ from tests.benchmarks.survival import noises as module
 from tests.benchmarks.survival.__main__ import some_of_each
 from tests.benchmarks.survival.noises import DEFAULT, NOISES, RHO, Noises, drawn
 from tests.benchmarks.survival.page import JUDGED, TARGET, below, each_class, page, verdict
+from tests.support.sweeps import few
 from unlearn.generators.catalogue import resolve
 from unlearn.generators.header import read_header
 from unlearn.pictures.decoded import to_image
@@ -30,7 +31,7 @@ def noises():
 
 
 @pytest.mark.parametrize("noise", [name for name in NOISES if not name.endswith(("128", "256"))])
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", few([1, 3], 3))
 def test_every_noise_is_there_and_keeps_the_bound(noises, noise, channels):
     source = picture(channels=channels)
     change = noises.add(noise, source, 1).astype(int) - source.pixels

@@ -92,6 +92,7 @@ def test_json_is_one_object_and_equals_the_file(line, tmp_path, capsys):
         assert cell["chance"] == 0.5
 
 
+@pytest.mark.slow
 def test_fail_above_says_that_it_cannot_judge_beside_a_control_that_learned_nothing(line, capsys):
     assert run([*line, "--fail-above", "100%"]) == 5
     assert capsys.readouterr().err.splitlines()[-1] == (

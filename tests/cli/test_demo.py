@@ -52,6 +52,7 @@ def test_the_folder_has_class_folders_of_jpeg_and_png(tmp_path, drawn):
         assert len(np.unique(pixels)) > 64
 
 
+@pytest.mark.slow
 def test_the_same_seed_draws_the_same_bytes_and_another_does_not():
     first, again, other = (dict(pictures(seed, 1)) for seed in (3, 3, 4))
     assert first == again

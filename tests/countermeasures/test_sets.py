@@ -32,6 +32,7 @@ def test_the_linear_classifier_finds_class_wise_noise():
     assert found(data, weights) > 0.95
 
 
+@pytest.mark.slow
 def test_the_linear_classifier_learns_from_pictures_in_order_of_class():
     data = make_shortcuts(600)
     ordered = data.subset(data.labels.argsort(stable=True))

@@ -47,7 +47,7 @@ def options_of(kind, folders, tmp_path):
     )
 
 
-@every
+@some
 def test_a_method_is_trained_and_described_from_a_folder(kind, folders, tmp_path):
     events = []
     options = options_of(kind, folders, tmp_path)
@@ -96,7 +96,7 @@ def test_labels_are_asked_for_where_they_are_needed(kind, folders, tmp_path):
         train_generator(replace(options, data=folders / "classes"), lambda event: None)
 
 
-@every
+@some
 def test_classes_are_told_where_they_matter(kind, folders, tmp_path):
     events = []
     options = options_of(kind, folders, tmp_path)
@@ -105,7 +105,7 @@ def test_classes_are_told_where_they_matter(kind, folders, tmp_path):
     assert (events[0].said, len(events[0].test)) == (told, 10)
 
 
-@every
+@some
 def test_a_length_is_refused_where_nothing_is_trained(kind, folders, tmp_path):
     options = replace(options_of(kind, folders, tmp_path), epochs=1.0)
     if kind.example().cost(10) == Cost():

@@ -274,6 +274,7 @@ def test_pictures_of_a_class_share_its_noise_whatever_their_size_and_colour():
     assert float(large.abs().max()) <= float(module.patterns.abs().max())
 
 
+@pytest.mark.slow
 def test_noise_that_is_learned_along_lowers_the_mistakes_of_the_surrogate():
     method = replace(Em.example(), schedule=replace(Em.example().schedule, steps=30, batch_size=8))
     look = Look()

@@ -99,7 +99,7 @@ def test_what_is_no_shard_is_refused(text):
 # --- the same bytes ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("count", few([1, 2, 7, 16], 2, 7))
+@pytest.mark.parametrize("count", few([1, 2, 7, 16], 7))
 def test_any_split_gives_the_bytes_and_the_manifest_of_one_process(tmp_path, photos, count):
     whole = run(tmp_path, "whole", preview=2)
     in_shards(tmp_path, "parts", count)
@@ -482,7 +482,7 @@ def test_ranks_go_on_with_what_another_number_of_ranks_began(tmp_path, photos, m
     assert shards_in(records(tmp_path, "parts")) == []
 
 
-@pytest.mark.parametrize("merged", [True, False])
+@pytest.mark.parametrize("merged", few([True, False], True))
 @pytest.mark.parametrize("before", few([2, 3], 3))
 def test_a_rank_that_finds_nothing_to_do_takes_no_part_away_before_the_others_end(
     tmp_path, photos, monkeypatch, merged, before
@@ -504,6 +504,7 @@ def test_a_rank_that_finds_nothing_to_do_takes_no_part_away_before_the_others_en
     assert shards_in(records(tmp_path, "parts")) == []
 
 
+@pytest.mark.slow
 def test_more_ranks_than_pictures_come_to_the_end_of_one_process(tmp_path, photos, monkeypatch):
     run(tmp_path, "whole")
     for _ in range(2):

@@ -65,6 +65,7 @@ def test_pictures_of_earlier_runs_are_measured_too(tmp_path):
     assert survival.protected == 2
 
 
+@pytest.mark.slow
 def test_workers_find_the_same(tmp_path):
     make_photos(tmp_path / "photos")
     here = run(tmp_path).survival

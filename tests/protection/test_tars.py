@@ -605,6 +605,7 @@ def test_parts_of_a_set_of_tars_are_told_by_their_folders(tmp_path):
     assert (len(loaded.data), len(loaded.test)) == (3, 3)
 
 
+@pytest.mark.slow
 def test_an_audit_makes_and_proves_copies_of_the_training_pictures_in_tars(tmp_path):
     shards = make_shards(tmp_path, 2, 9)
     clean = gather(shards, 32, None, None)
