@@ -1,7 +1,7 @@
 """The gate that every change passes, for people and for CI: python -m tests.gate [--quick].
 
 Formatting, lint, strict types, then all tests with coverage; stops at the first step that fails.
---quick leaves out the tests that train something.
+--quick leaves out the tests that are marked slow, as `python -m pytest` does.
 """
 
 import subprocess
