@@ -38,6 +38,7 @@ def test_files_are_chosen_evenly(folder):
     assert [path.name for path in keep.files_in(folder, 3)] == ["0.jpg", "2.jpg", "1.jpg"]
 
 
+@pytest.mark.slow
 def test_the_record_holds_every_set_and_curve(folder, monkeypatch, capsys):
     (folder / "val" / "class0" / "ink.jpg").unlink()
     monkeypatch.setattr(keep.NoiseGenerator, "load", lambda *_: Coarse())

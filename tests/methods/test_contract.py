@@ -65,6 +65,7 @@ SMALL |= {
     ),
     "em, shared by class": replace(Em.example(), shared=True, part=Fraction(1, 2)),
 }
+SQUARER = pytest.param((12, 9), marks=pytest.mark.slow)
 SPEC = Spec("resnet-small", len(CLASSES), 8)
 # One of each kind: trained in steps, in sweeps, on patterns, closed form, unbounded, and by class.
 KINDS = (
@@ -212,7 +213,7 @@ def test_the_noise_of_a_method_reaches_every_picture(name, fitted):
 
 @some
 @pytest.mark.parametrize("channels", [1, 3])
-@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (12, 9)])
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), SQUARER])
 def test_a_method_takes_grey_and_colour_of_any_size(name, channels, shape, fitted):
     images = make_images(2, 12, channels=channels)[:, :, : shape[0], : shape[1]]
     delta = noise(name, fitted(name), images)
@@ -261,7 +262,7 @@ def test_what_makes_noise_stays_as_it_is_when_the_module_changes(name, fitted):
     assert torch.equal(maker(images, targets, Rng.for_images(0, torch.arange(3))), before)
 
 
-@every
+@some
 def test_labels_are_needed_where_a_method_says_so(name, fitted):
     method, images, rng = SMALL[name], make_images(3), Rng.for_images(0, torch.arange(3))
     maker = method.ready(fitted(name), CPU)
@@ -286,6 +287,7 @@ def test_fitting_takes_the_steps_that_it_costs_and_is_repeatable_bit_by_bit(name
 
 
 # What methods learn from: one picture, one class, uneven classes, odd sizes, no whole batches.
+COUNTS = {"uneven": (5, 1, 1), "one": (1, 0), "one class": (3,)}
 ODD = {
     "one picture": (11, [0, 0, 0, 1]),
     "one class": (8, [5]),
@@ -327,8 +329,9 @@ def test_a_training_that_was_stopped_ends_where_an_undisturbed_one_does(name, tm
 
 
 @some
-@pytest.mark.parametrize("counts", [(5, 1, 1), (1, 0), (3,)], ids=["uneven", "one", "one class"])
-def test_a_method_takes_few_or_uneven_pictures_of_an_odd_size_or_says_why_not(name, counts):
+@pytest.mark.parametrize("kind", few(COUNTS, "uneven"))
+def test_a_method_takes_few_or_uneven_pictures_of_an_odd_size_or_says_why_not(name, kind):
+    counts = COUNTS[kind]
     labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     classes = tuple("abc"[: len(counts)])
     data = LabelledPictures(make_pixels(len(labels), 7), labels, classes)

@@ -314,6 +314,7 @@ def test_the_bundled_generator_protects_more_classes_than_anybody_trained_on(tmp
     assert all(one != other for one, other in zip(written["a"], written["b"], strict=True))
 
 
+@pytest.mark.slow
 def test_a_large_picture_has_most_values_at_full_strength(tmp_path):
     photos = tmp_path / "photos" / "one"
     photos.mkdir(parents=True)

@@ -142,6 +142,7 @@ def test_networks_have_their_known_sizes(name):
     assert count_parameters(make_shapes(name, 10)) == SIZES[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "shrunk"), [("densenet121", 8), ("densenet121-imagenet", 32)])
 def test_the_stems_of_densenet_shrink_pictures_by_what_they_should(name, shrunk):
     body = make_shapes(name, 2).body
