@@ -280,3 +280,14 @@ def test_a_jpeg_that_lacks_only_its_last_two_bytes_stays_jpeg(tmp_path):
     assert not result.failed
     assert {record.out for record in result.kept} == {"cut.jpg", "whole.jpg"}
     assert states(tmp_path, result) == {"cut.jpg": "ok", "whole.jpg": "ok"}
+
+
+def test_another_key_gives_another_jpeg(tmp_path):
+    photos = tmp_path / "photos"
+    make_picture(photos / "large.jpg", 1, LARGE, **FINE)
+    for number in range(2):
+        (tmp_path / "key").write_bytes(bytes([number]) * 32)
+        run(tmp_path, out=tmp_path / f"{number}", key=tmp_path / "key")
+    one, other = (tree(tmp_path / f"{number}") for number in range(2))
+    assert set(one) == set(other) == {"large.jpg"}
+    assert one != other
