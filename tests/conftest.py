@@ -1,5 +1,6 @@
 """What all tests share: homes of their own, the same random numbers, and the way to test data."""
 
+import gc
 import itertools
 import os
 import random
@@ -22,6 +23,12 @@ settings.register_profile(
 settings.load_profile("unlearn")
 
 TERMINAL = ("NO_COLOR", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TTY_COMPATIBLE")
+
+
+def pytest_collection_finish() -> None:
+    """Let no garbage collection look again at what stays: PyTorch and thousands of tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
