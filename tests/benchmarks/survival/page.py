@@ -28,7 +28,7 @@ exceed 1. The exact definitions are in `unlearn/pictures/survival.py`.
 
 **This is the strength of the noise, not protection.** Noise can survive and teach nothing, and
 weak noise can work. What a model learns from pictures that were stored anew is measured by
-`unlearn audit --countermeasures jpeg75,resize256`.
+`unlearn audit --countermeasures "jpeg75,resize256"`.
 """
 
 
