@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,9 +21,11 @@ from tests.support.protecting import (
 from unlearn import __version__
 from unlearn.cli import progress_text
 from unlearn.cli.app import run
+from unlearn.cli.protect_text import as_plain
 from unlearn.cli.visibility_text import visibility_lines
 from unlearn.files import places as disk_module
 from unlearn.files.text import size_text
+from unlearn.generators.catalogue import known
 from unlearn.protection import pace
 from unlearn.protection import run as workflow
 from unlearn.protection.events import ProtectReport
@@ -66,8 +69,10 @@ def test_a_folder_is_protected_with_an_account_of_it(here, capsys):
     assert re.fullmatch(
         r" {24}1 is hardly seen, 2.3 easily; blurred as by the eye at arm's length: \d\.\d", out[4]
     )
-    assert re.fullmatch(r"  Written               3\.\d kB in protected · 0 s", out[5])
-    assert out[6:] == [
+    none = "none measured of this generator at 8/255; 'unlearn audit' measures it"
+    assert out[5] == f"  Protection            {none}"
+    assert re.fullmatch(r"  Written               3\.\d kB in protected · 0 s", out[6])
+    assert out[7:] == [
         "  Record                protected.unlearn/manifest.jsonl",
         "Next: unlearn verify photos protected",
     ]
@@ -365,14 +370,24 @@ def test_the_command_line_decides_over_a_file_that_names_another_bound(
     assert protect("photos", "-o", "out") == 2
 
 
-def test_a_weaker_run_says_that_its_protection_was_not_measured(here, capsys):
-    make_photos(here / "photos", ["a.jpg"])
+def test_a_run_says_that_the_protection_of_its_noise_was_not_measured(here, capsys):
+    make_photos(here / "photos", ["a/1.jpg", "b/1.jpg"])
     assert protect("photos", "-o", "out", "--strength", "balanced") == 0
     out, _ = lines_of(capsys)
-    told = "  Protection            none measured at 4/255; 'unlearn audit' measures it"
-    assert told in out
-    assert protect("photos", "-o", "other") == 0
-    assert told.split()[0] not in [line.split()[0] for line in lines_of(capsys)[0]]
+    told = "none measured of this generator at 4/255; 'unlearn audit' measures it"
+    assert f"  Protection            {told}" in out
+
+
+def test_a_run_says_what_its_noise_was_measured_to_do_with_the_controls_beside_it():
+    here = replace(result_of(PictureRecord(src="a.png", status="ok", out="a.png")), classes=2)
+    base = next(entry for entry in known() if entry.name == "base")
+    text = as_plain(replace(here, generator_sha256=base.sha256))["protection"]
+    assert "46.9 ± 2.7 % of new photos rightly; without noise 80.8 %, with random noise" in text
+    assert "(4/255): 68.8 ± 0.4 %, without noise 68.4 %" in text
+    one = replace(here, generator_sha256=base.sha256, classes=1)
+    assert as_plain(one)["protection"] == "none measured where all pictures are of one class"
+    other = replace(here, generator_sha256=base.sha256, rho="3/255")
+    assert as_plain(other)["protection"].startswith("none measured of this generator at 3/255")
 
 
 def result_of(*records):

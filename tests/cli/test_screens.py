@@ -62,6 +62,13 @@ To protect: 15 pictures, about 0 MB as JPEG or PNG (0 GB free)
                         1 is hardly seen, 2.3 easily;
                         blurred as by the eye at arm's
                         length: 0
+  Protection            measured on 2,000 photos of five
+                        classes: a small classifier trained
+                        on such copies named 31.0 ± 6.3 % of
+                        new photos rightly; without noise
+                        80.8 %, with random noise 81.9 %,
+                        guessing 20 %. 'unlearn audit'
+                        measures yours
   Written               0 MB in out · 0 s
   Record                out.unlearn/manifest.jsonl, preview/
 Next: unlearn verify 'my photos' out"""

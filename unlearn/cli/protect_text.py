@@ -13,7 +13,7 @@ from unlearn.cli.notice_text import left_out_line, notice_lines
 from unlearn.cli.survival_text import survival_lines
 from unlearn.cli.visibility_text import visibility_as_plain, visibility_lines
 from unlearn.files.text import printable, size_text
-from unlearn.options import DEFAULT_RHO
+from unlearn.generators.measured import measured
 from unlearn.protection.events import ProtectReport
 from unlearn.protection.manifest import PictureRecord
 from unlearn.protection.shards import manifest_name
@@ -72,6 +72,7 @@ def as_plain(result: ProtectReport) -> dict[str, Any]:
         "shard": None if result.shard is None else str(result.shard),
         "previews": [str(path) for path in result.previews],
         "rho": result.rho,
+        "protection": _protection(result),
         "labels": result.labels,
         "classes": result.classes,
         "class_counts": dict(result.class_counts),
@@ -125,11 +126,36 @@ def _account(result: ProtectReport) -> Iterator[str]:
 
 
 def _worth(result: ProtectReport) -> Iterator[str]:
-    """Yield how visible the noise is, and that a bound's protection is unknown where it is."""
+    """Yield how visible the noise is, and what such noise was measured to do, if anything."""
     for place, text in enumerate(visibility_lines(result.most_visible)):
         yield _row("" if place else "Visible", "", text)
-    if result.protected and result.rho != str(DEFAULT_RHO):
-        yield _row("Protection", "", f"none measured at {result.rho}; 'unlearn audit' measures it")
+    if result.protected:
+        yield _row("Protection", "", _protection(result))
+
+
+def _protection(result: ProtectReport) -> str:
+    """Return what such noise was measured to do to a copier, and with what beside it."""
+    found = measured(result.generator_sha256, result.rho)
+    if found is None:
+        return f"none measured of this generator at {result.rho}; 'unlearn audit' measures it"
+    if result.classes == 1:
+        return "none measured where all pictures are of one class"
+    text = (
+        "measured on 2,000 photos of five classes: a small classifier trained on such copies "
+        f"named {_share(found.protected)} of new photos rightly; without noise {found.clean[0]} %, "
+        f"with random noise {found.placebo[0]} %, guessing 20 %. "
+    )
+    if found.adversarial and found.adversarial_clean:
+        text += (
+            f"Trained adversarially (4/255): {_share(found.adversarial)}, without noise "
+            f"{found.adversarial_clean[0]} %. "
+        )
+    return f"{text}'unlearn audit' measures yours"
+
+
+def _share(found: tuple[float, float]) -> str:
+    """Return a mean and its spread as people write them."""
+    return f"{found[0]} ± {found[1]} %"
 
 
 def _formats(result: ProtectReport) -> Iterator[str]:

@@ -88,6 +88,7 @@ class ProtectReport:
     labels: str
     classes: int
     rho: str
+    generator_sha256: str = ""
     previews: tuple[Path, ...] = ()
     needed_bytes: int = 0
     seconds: float = 0.0

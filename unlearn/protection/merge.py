@@ -255,6 +255,7 @@ def _account(out: Path, whole: Manifest) -> ProtectReport:
         labels=header.labels,
         classes=len({record.label for record in records if record.label is not None}),
         rho=header.rho,
+        generator_sha256=header.generator_sha256,
     )
 
 

@@ -261,6 +261,7 @@ class Steps:
             classes=len(plan.labelling.classes),
             class_counts=plan.labelling.counts,
             rho=self.ground.settings.rho,
+            generator_sha256=self.ground.settings.generator_sha256,
             previews=previews,
             needed_bytes=self.ground.needed_bytes,
             interrupted=interrupted,
