@@ -242,6 +242,17 @@ def test_what_people_are_told_to_install_is_the_checkout_or_a_dependency():
     assert {re.sub(r"==.*", "", name) for name in told} <= known
 
 
+def test_command_lines_of_reports_name_no_place_of_the_machine_they_ran_on():
+    reports = sorted((CHECKOUT / "docs" / "results").glob("*.json*"))
+    lines = [
+        line
+        for path in reports
+        for line in re.findall('"command": "[^"]*"', path.read_text("utf-8"))
+    ]
+    assert len(lines) >= 8
+    assert not [line for line in lines if re.search(r'[ "=](/|~|[A-Z]:)', line)]
+
+
 def test_lists_are_quoted_since_powershell_takes_commas_for_itself():
     bare = re.compile(r"\bunlearn [a-z-]+ [^\n`|]*? [a-z0-9:-]+,[a-z0-9:,-]+")
     assert bare.search("unlearn audit photos --compare tap,lsp")
