@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.remembering import remember_jpegs
-
-
-@pytest.fixture(autouse=True)
-def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fit equal JPEGs once."""
-    remember_jpegs(monkeypatch)
+from tests.support.remembering import remembered  # noqa: F401
 
 
 @pytest.fixture(scope="session")

@@ -3,14 +3,8 @@
 import pytest
 
 from tests.support.protecting import FakeGenerator
-from tests.support.remembering import remember_jpegs
+from tests.support.remembering import remembered  # noqa: F401
 from unlearn.protection import run as workflow
-
-
-@pytest.fixture(autouse=True)
-def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fit equal JPEGs once."""
-    remember_jpegs(monkeypatch)
 
 
 @pytest.fixture

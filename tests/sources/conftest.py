@@ -5,15 +5,9 @@ import tarfile
 import pytest
 
 from tests.support.protecting import CHECKOUT, FakeGenerator, make_generator_file
-from tests.support.remembering import remember_jpegs
+from tests.support.remembering import remembered  # noqa: F401
 from unlearn.cli.app import run
 from unlearn.protection import run as workflow
-
-
-@pytest.fixture(autouse=True)
-def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fit equal JPEGs once."""
-    remember_jpegs(monkeypatch)
 
 
 @pytest.fixture

@@ -138,3 +138,10 @@ def png_chunk(name, content):
 def with_png_chunks(data, *chunks):
     """Return a PNG with chunks, each (name, content), put behind its header."""
     return data[:33] + b"".join(png_chunk(*chunk) for chunk in chunks) + data[33:]
+
+
+def gif_with(size, name, content):
+    """Return a GIF with an extension of a program, put behind its palette."""
+    data = saved(made_image("P", size), "GIF")
+    at = 13 + 3 * 2 ** ((data[10] & 7) + 1)
+    return data[:at] + b"!\xff\x0b" + name + content + data[at:]

@@ -13,9 +13,10 @@ from unlearn.pictures.jpeg import within
 _fitted: dict[bytes, Any] = {}
 
 
-def remember_jpegs(patch: pytest.MonkeyPatch) -> None:
-    """Let equal JPEGs be fitted once; fitting, whose own tests do without this, takes most time."""
-    patch.setattr(within, "encode_within", _remembered(within.encode_within))
+@pytest.fixture(autouse=True)
+def remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fit equal JPEGs once, in folders whose conftest imports this; fitting takes most time."""
+    monkeypatch.setattr(within, "encode_within", _remembered(within.encode_within))
 
 
 def _remembered(fit: Callable[..., Any]) -> Callable[..., Any]:

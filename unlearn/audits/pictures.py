@@ -152,7 +152,9 @@ def _chosen(
 
 def held_share(test: Path | Fraction | None, *, others: bool) -> Fraction | None:
     """Return which share of the pictures is held out, None if others are tried."""
-    return test if isinstance(test, Fraction) else None if test or others else Fraction(1, 5)
+    if isinstance(test, Fraction):
+        return test
+    return None if test or others else Fraction(1, 5)
 
 
 def own_and_others(folder: Path, against: Path) -> LabelledFiles:

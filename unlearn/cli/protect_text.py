@@ -145,11 +145,9 @@ def _protection(result: ProtectReport) -> str:
         f"named {_share(found.protected)} of new photos rightly; without noise {found.clean[0]} %, "
         f"with random noise {found.placebo[0]} %, guessing 20 %. "
     )
-    if found.adversarial and found.adversarial_clean:
-        text += (
-            f"Trained adversarially (4/255): {_share(found.adversarial)}, without noise "
-            f"{found.adversarial_clean[0]} %. "
-        )
+    if found.adversarial:
+        share, clean = found.adversarial
+        text += f"Trained adversarially (4/255): {_share(share)}, without noise {clean[0]} %. "
     return f"{text}'unlearn audit' measures yours"
 
 

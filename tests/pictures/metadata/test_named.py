@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.made_pictures import (
     full_exif,
+    gif_with,
     jpeg_segments,
     made_file,
     made_image,
@@ -49,7 +50,7 @@ SOURCES = {
     ),
     "private-data in a jpeg": lambda: jpeg_segments(made_file("jpeg", SIZE), (0xE7, b"a camera's")),
     "private-data in a png": lambda: with_png_chunks(made_file("png-rgb", SIZE), (b"prVt", b"own")),
-    "private-data in a gif": lambda: gif_with(b"MAGICK 7abc", b"\x03own\0"),
+    "private-data in a gif": lambda: gif_with(SIZE, b"MAGICK 7abc", b"\x03own\0"),
     "private-data in the second part of exif": lambda: saved(
         made_image("RGB", SIZE),
         "JPEG",
@@ -60,13 +61,6 @@ SOURCES = {
     ),
     "hints in a tiff": lambda: saved(made_image("RGB", SIZE), "TIFF", tiffinfo={337: "a printer"}),
 }
-
-
-def gif_with(name, content):
-    """Return a GIF with an extension of a program."""
-    data = saved(made_image("P", SIZE), "GIF")
-    at = 13 + 3 * 2 ** ((data[10] & 7) + 1)
-    return data[:at] + b"!\xff\x0b" + name + content + data[at:]
 
 
 def read(tmp_path, data):
@@ -142,7 +136,7 @@ def test_each_place_by_itself_is_noticed(tmp_path, place):
 
 
 def test_what_loops_a_gif_is_nothing_that_is_left_out(tmp_path):
-    assert read(tmp_path, gif_with(b"NETSCAPE2.0", b"\3\1\0\0\0")).dropped == ()
+    assert read(tmp_path, gif_with(SIZE, b"NETSCAPE2.0", b"\3\1\0\0\0")).dropped == ()
 
 
 def test_one_line_says_what_was_left_out_of_how_many():

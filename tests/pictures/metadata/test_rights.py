@@ -9,6 +9,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from tests.support.made_pictures import (
     full_exif,
+    gif_with,
     jpeg_segments,
     made_file,
     made_image,
@@ -183,10 +184,8 @@ def test_rights_in_the_text_of_a_png_are_kept_by_any_name_for_them(tmp_path):
 
 
 def test_the_xmp_of_a_gif_is_kept_and_so_are_its_rights(tmp_path):
-    data = saved(made_image("P", SIZE), "GIF")
-    at = 13 + 3 * 2 ** ((data[10] & 7) + 1)
     magic = bytes([1, *range(255, -1, -1), 0])
-    picture = read(tmp_path, data[:at] + b"!\xff\x0bXMP DataXMP" + PACKET + magic + data[at:])
+    picture = read(tmp_path, gif_with(SIZE, b"XMP DataXMP", PACKET + magic))
     assert (picture.metadata.xmp, picture.dropped) == (PACKET, ())
     rights = picture.metadata.chosen("copyright", SIZE).xmp
     assert PROHIBITED in rights
