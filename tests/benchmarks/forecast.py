@@ -56,7 +56,7 @@ def _cases(args: argparse.Namespace, work: Path) -> Iterator[tuple[str, list[str
     """Yield each size, its line, and what measures it where that is not the whole line."""
     folders = [work / f"in{size}" for size in args.sizes]
     for folder, size in zip(folders, args.sizes, strict=True):
-        count = _copied(args.data, folder, size)
+        count = copied(args.data, folder, size)
         line = ["protect", str(folder), "--out", str(work / f"out{size}"), "--workers", "0"]
         yield f"{count} pictures", line, None
     folder = folders[-1]
@@ -79,7 +79,7 @@ def _cases(args: argparse.Namespace, work: Path) -> Iterator[tuple[str, list[str
         )
 
 
-def _copied(data: Path, folder: Path, each: int) -> int:
+def copied(data: Path, folder: Path, each: int) -> int:
     """Copy so many pictures of each class; return how many there are."""
     count = 0
     for path in sorted(data.iterdir()):

@@ -174,7 +174,7 @@ def _contrasts(picture: Picture) -> Iterator[NDArray[np.int32]]:
     for top in range(0, height, _BAND):
         pixels, alpha = picture.crop((0, top, width, min(height, top + _BAND)))
         light = _cells(_light(pixels), BLOCK)
-        contrast = BLOCK**2 * (light**2).sum((1, 3)) - light.sum((1, 3)) ** 2
+        contrast = BLOCK**2 * _sums(light**2) - _sums(light) ** 2
         if alpha is not None:
             contrast[~_cells(alpha, BLOCK).any((1, 3))] = -1
         yield contrast.astype(np.int32)
@@ -194,6 +194,11 @@ def _cells(plane: NDArray[Any], side: int) -> NDArray[Any]:
     if high or wide:
         plane = np.pad(plane, ((0, high), (0, wide)), mode="edge")
     return plane.reshape(plane.shape[0] // side, side, plane.shape[1] // side, side)
+
+
+def _sums(cells: NDArray[Any]) -> NDArray[Any]:
+    """Return the sum (rows, columns) of each cell: down first, which is several times as fast."""
+    return np.asarray(cells.sum(1).sum(-1))
 
 
 def _sampled(source: Picture) -> Iterator[_Tile]:
@@ -283,7 +288,7 @@ def _blurred(
     (narrow, fine), (wide, coarse) = blurs
     share = np.float32(narrow / (narrow + wide))
     sharp = _gaussian(plane, rows, columns, (fine * PER_DEGREE, 1))
-    cells = _cells(plane, _CELL).mean((1, 3))
+    cells = _single(_sums(_cells(plane, _CELL)) / _CELL**2)
     soft = _gaussian(cells, rows, columns, (coarse * PER_DEGREE, _CELL))
     return np.asarray(share * sharp + (1 - share) * soft)
 
