@@ -53,6 +53,8 @@ def test_what_cannot_be_estimated_is_one_line(folders, capsys):
     clean, copies = folders
     assert run(["audit", str(clean), "--estimate"]) == 2
     assert "name both folders" in capsys.readouterr().err
+    assert run(["audit", str(clean), str(copies / "typo"), "--estimate"]) == 2
+    assert "there is no file or folder" in capsys.readouterr().err
     for path in (copies / "dogs").iterdir():
         path.unlink()
     assert run(["audit", str(clean), str(copies), "--estimate"]) != 0

@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from unlearn.errors import PictureError
+from unlearn.errors import PictureError, UsageProblem
 from unlearn.files.names import PICTURE_SUFFIXES
 from unlearn.files.replace import TEMPORARY_PREFIX
 from unlearn.files.tars import is_tar, opened, plain_name, read_tar, status
+from unlearn.files.text import printable
 from unlearn.pictures.kinds import HEAD_BYTES, KINDS
 
 # Kinds whose first bytes also begin ordinary texts, or that are no pixels.
@@ -27,8 +28,10 @@ class Outputs:
 def find_outputs(out: Path) -> Outputs:
     """Find every picture in an output folder, hidden ones too; links to folders are not entered.
 
-    `out` may also be a single file.
+    `out` may also be a single file. Raises UsageProblem if it is not there.
     """
+    if not out.exists():
+        raise UsageProblem(f"there is no file or folder {printable(out)}; check the path")
     found = Outputs()
     if not out.is_dir():
         _add(found, out.name, out)

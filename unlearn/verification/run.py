@@ -68,11 +68,9 @@ def verify(
     `report` is told how many pairs are done, of how many, and the last one's name. Raises
     UsageProblem for folders that are not there or the same, NothingFound without any source.
     """
-    if not out.exists():
-        raise UsageProblem(f"there is no file or folder {printable(out)}; check the path")
+    outputs = find_outputs(out)
     manifest = read_manifest(records_folder(out))
     found = _find_sources(source, out, manifest)
-    outputs = find_outputs(out)
     names = [item.name for item in found.sources] + [item.name for item in found.refused]
     recorded = _recorded(found, manifest)
     pairs = _pair(names, outputs, recorded, both_files=_both_files(source, out))
@@ -92,9 +90,7 @@ def verify(
 
 def paired(source: Path | None, out: Path, manifest: Manifest) -> list[Task]:
     """Return every source that has an output, as verify pairs them; raises as verify does."""
-    if not out.exists():
-        raise UsageProblem(f"there is no file or folder {printable(out)}; check the path")
-    found, outputs = _find_sources(source, out, manifest), find_outputs(out)
+    outputs, found = find_outputs(out), _find_sources(source, out, manifest)
     names = [item.name for item in found.sources]
     pairs = _pair(names, outputs, _recorded(found, manifest), both_files=_both_files(source, out))
     return _tasks(found, outputs, pairs, manifest)

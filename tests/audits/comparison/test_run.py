@@ -280,6 +280,18 @@ def test_countermeasures_at_another_radius_get_columns(options, victims):
     assert all(found.lines[-1].summaries)
 
 
+def test_a_radius_added_without_a_placebo_keeps_the_placebo_of_the_others(options, victims):
+    compare(options, METHODS_HERE[:1], ignore)
+    added = replace(options, rho_a=(Radius.of_levels(2),), placebo=False, countermeasures=("none",))
+    found = compare(added, METHODS_HERE[:1], ignore)
+    placebo = next(line for line in found.lines if line.name == "placebo")
+    at = {c.rho_a.levels: s for c, s in zip(found.columns, placebo.summaries, strict=True) if s}
+    assert at.keys() == {0, 4}
+    arms = [(one["arm"], one["rho_a"]) for one in numbers(options)["results"]]
+    assert ("placebo", "0/255") in arms
+    assert ("placebo", "2/255") not in arms
+
+
 def test_a_method_that_refuses_the_pictures_is_a_row_with_the_reason(options, victims, monkeypatch):
     def refuse(self, module, data, run, observer):
         raise UsageProblem("it needs three classes")

@@ -133,6 +133,7 @@ class Comparison:
             architectures=every("architecture"),
             rho_a=radii,
             countermeasures=every("countermeasure"),
+            placebo=any(cell.arm == "placebo" for cell in cells),
             countermeasures_at="all" if countered else self.plan.countermeasures_at,
             decays=every("decay"),
             seeds=tuple(sorted(every("seed"))),
