@@ -171,6 +171,21 @@ def test_a_raw_file_whose_jpeg_is_protected_is_a_notice(protect, tmp_path, jpeg)
     assert run(["verify", "photos", "out"]) == 0
 
 
+def test_xmp_files_beside_pictures_are_named_and_not_read(protect, tmp_path):
+    photos = make_photos(tmp_path / "photos", ["a.jpg", "b.JPG"])
+    (photos / "a.xmp").write_text("<x:xmpmeta/>")
+    code, _, err = protect("photos")
+    assert code == 0
+    assert (
+        "1 .xmp file is not read: what only it holds, such as a copyright, is not in the copies; "
+        "let the program that made such files write into the pictures"
+    ) in err
+    (photos / "b.JPG.XMP").write_text("<x:xmpmeta/>")
+    for more in ([], ["--dry-run"]):
+        found = protect("photos", *more)[2]
+        assert any(line.startswith("2 .xmp files are not read: what only they") for line in found)
+
+
 def test_a_raw_file_alone_or_beside_another_folder_s_jpeg_is_a_failure(protect, tmp_path):
     photos = make_photos(tmp_path / "photos", ["IMG_1.jpg", "sub/IMG_2.jpg"])
     for name in ("IMG_1.ARW", "IMG_2.ARW", "sub/IMG_1.ARW"):

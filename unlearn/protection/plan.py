@@ -164,6 +164,7 @@ def make_plan(request: PlanRequest) -> Plan:
         *_notices(writable),
         *_changed_formats(found.sources, request.format),
         *_raws(found.raws),
+        *_sidecars(found.skipped.get(".xmp", 0)),
         *_staying(out, frozenset().union(*earlier)),
     )
     plan = Plan(
@@ -285,6 +286,19 @@ def _raws(names: Sequence[str]) -> tuple[str, ...]:
     return (
         f"{many} not protected, but the picture of the same name beside is: "
         f"{listed(list(map(printable, names)), ', ')}",
+    )
+
+
+def _sidecars(count: int) -> tuple[str, ...]:
+    """Return what the person should know about XMP files beside pictures."""
+    if not count:
+        return ()
+    many, hold = (
+        (f"{count} .xmp files are", "they hold") if count > 1 else ("1 .xmp file is", "it holds")
+    )
+    return (
+        f"{many} not read: what only {hold}, such as a copyright, is not in the copies; let the "
+        "program that made such files write into the pictures",
     )
 
 
