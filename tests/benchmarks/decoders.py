@@ -13,6 +13,7 @@ import argparse
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from unittest.mock import patch
@@ -64,9 +65,9 @@ def fit_all(sources: Path, outputs: Path, margin: int) -> None:
     """Protect the sources, each JPEG fitted with a margin, and print what is left of the noise."""
     fit = within.encode_within
 
-    def reserved(before, after, source, grid, levels):
+    def reserved(before, after, source, grid, demands):
         """Fit into the smaller bound."""
-        return fit(before, after, source, grid, levels - margin)
+        return fit(before, after, source, grid, replace(demands, levels=demands.levels - margin))
 
     with patch.object(within, "encode_within", reserved):
         report = unlearn.protect(

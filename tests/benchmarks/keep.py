@@ -29,7 +29,7 @@ from unlearn.generators.artefact import NoiseGenerator
 from unlearn.generators.catalogue import resolve
 from unlearn.pictures.grid import add_noise, to_grid
 from unlearn.pictures.jpeg import within
-from unlearn.pictures.jpeg.within import keep_jpeg
+from unlearn.pictures.jpeg.within import Demands, keep_jpeg
 from unlearn.pictures.read import Picture, Preparation, prepare
 from unlearn.pictures.write import write_data
 from unlearn.protection.noise import GAIN
@@ -66,7 +66,7 @@ def measured(noisy: Noisy, levels: int, folder: Path) -> dict:
             protected,
             source,
             grid=delta.shape[1::-1],
-            levels=levels,
+            demands=Demands(levels),
             metadata="keep",
         )
         written = write_data(picture, data, folder / "out.jpg", levels=levels)

@@ -20,7 +20,7 @@ from unlearn.pictures.contents import contents, held
 from unlearn.pictures.decoded import Picture
 from unlearn.pictures.grid import Upsampling, add_noise, picture_grid
 from unlearn.pictures.jpeg.ending import ended
-from unlearn.pictures.jpeg.within import keep_jpeg, refuse_large, refuse_weak
+from unlearn.pictures.jpeg.within import LEAST_ENERGY, Demands, keep_jpeg, refuse_large
 from unlearn.pictures.metadata.left_out import PRIVATE_DATA, REGIONS, XMP
 from unlearn.pictures.preview import Shown, show
 from unlearn.pictures.read import Preparation, decoded, open_picture, prepare
@@ -239,11 +239,9 @@ def _keep(shared: Shared, job: Job, source: Picture, data: bytes) -> tuple[Writt
             add_noise(pixels, job.delta, levels, gain),
             ended(data),
             grid=job.delta.shape[1::-1],
-            levels=levels,
+            demands=Demands(levels, 0.0 if planned.fallback is None else LEAST_ENERGY),
             metadata=shared.metadata,
         )
-        if planned.fallback is not None:
-            refuse_weak(keeping)
         written = write_data(source, made, shared.place(planned, planned.out), levels=levels)
     except PictureError as problem:
         if planned.fallback is None:

@@ -18,7 +18,7 @@ from unlearn.pictures.grid import add_noise
 from unlearn.pictures.jpeg import coefficients, within
 from unlearn.pictures.jpeg.coefficients import Coding, read_coefficients, write_coefficients
 from unlearn.pictures.jpeg.segments import bare
-from unlearn.pictures.jpeg.within import keep_jpeg, stored
+from unlearn.pictures.jpeg.within import LEAST_ENERGY, Demands, keep_jpeg, stored
 from unlearn.pictures.metadata.kept import Metadata
 from unlearn.pictures.read import Preparation, prepare
 from unlearn.pictures.write import write_data
@@ -59,7 +59,9 @@ def kept(folder, data, *, levels=LEVELS, metadata="keep", seed=0, amplitude=LEVE
     (folder / "source.jpg").write_bytes(data)
     picture = prepare(folder / "source.jpg", Preparation())
     protected, grid = noise_for(picture, seed, amplitude)
-    made, keeping = keep_jpeg(picture, protected, data, grid=grid, levels=levels, metadata=metadata)
+    made, keeping = keep_jpeg(
+        picture, protected, data, grid=grid, demands=Demands(levels), metadata=metadata
+    )
     written = write_data(picture, made, folder / "out.jpg", levels=levels)
     assert (folder / "out.jpg").read_bytes() == made
     assert written.linf <= levels
@@ -180,7 +182,9 @@ def test_what_is_not_changed_is_stored_as_it_was(tmp_path):
     picture = prepare(tmp_path / "a.jpg", Preparation())
     protected, grid = noise_for(picture)
     protected[:, 128:] = picture.pixels[:, 128:]
-    made, _ = keep_jpeg(picture, protected, source, grid=grid, levels=LEVELS, metadata="keep")
+    made, _ = keep_jpeg(
+        picture, protected, source, grid=grid, demands=Demands(LEVELS), metadata="keep"
+    )
     (coding, before), (other, after) = read_coefficients(source), read_coefficients(made)
     assert all(map(np.array_equal, coding.tables, other.tables))
     for number, (one, two) in enumerate(zip(before, after, strict=True)):
@@ -252,7 +256,7 @@ def test_metadata_that_does_not_fit_is_no_reason_for_a_broken_file(tmp_path):
     large = Picture(to_image(picture.pixels), metadata=Metadata(xmp=b"x" * 66_000))
     protected, grid = noise_for(picture)
     with pytest.raises(PictureError, match="its metadata does not fit into a JPEG"):
-        keep_jpeg(large, protected, source, grid=grid, levels=LEVELS, metadata="keep")
+        keep_jpeg(large, protected, source, grid=grid, demands=Demands(LEVELS), metadata="keep")
 
 
 def test_noise_that_changes_nothing_is_refused(tmp_path):
@@ -270,7 +274,9 @@ def test_noise_that_no_step_can_hold_is_refused_with_what_is_left_of_it(tmp_path
     fine = rng.choice([-4, 4], picture.pixels.shape)
     protected = np.clip(picture.pixels.astype(int) + fine, 0, 255).astype(np.uint8)
     with pytest.raises(PictureError, match=r"correlates -?0\.\d\d with the wanted one"):
-        keep_jpeg(picture, protected, source, grid=(96, 96), levels=LEVELS, metadata="keep")
+        keep_jpeg(
+            picture, protected, source, grid=(96, 96), demands=Demands(LEVELS), metadata="keep"
+        )
 
 
 def rgb_stored():
@@ -300,7 +306,7 @@ def test_unusual_kinds_are_refused(tmp_path, make, reason):
     size = (64, 64) if make is odd_sampling else (32, 32)
     pixels = np.asarray(smooth(size))
     with pytest.raises(PictureError, match=reason):
-        within.encode_within(pixels, pixels ^ 1, data, (4, 4), LEVELS)
+        within.encode_within(pixels, pixels ^ 1, data, (4, 4), Demands(LEVELS))
 
 
 def test_another_size_and_too_many_pixels_are_refused(tmp_path, monkeypatch):
@@ -309,10 +315,32 @@ def test_another_size_and_too_many_pixels_are_refused(tmp_path, monkeypatch):
     small = prepare(tmp_path / "a.jpg", Preparation(max_side=32))
     protected, grid = noise_for(small)
     with pytest.raises(PictureError, match="it is shrunk"):
-        keep_jpeg(small, protected, source, grid=grid, levels=LEVELS, metadata="keep")
+        keep_jpeg(small, protected, source, grid=grid, demands=Demands(LEVELS), metadata="keep")
     monkeypatch.setattr(within, "MOST_BYTES", 64 * 48 * 20)
     with pytest.raises(PictureError, match="it is so large that fitting takes over"):
         kept(tmp_path, source)
+
+
+def test_a_demand_of_energy_decides_as_a_whole_fit_would_and_sooner(tmp_path, monkeypatch):
+    from unlearn.pictures.jpeg import fitting
+
+    passes = []
+    over = fitting._over
+    monkeypatch.setattr(fitting, "_over", lambda *a: passes.append(1) or over(*a))
+    for quality, holds, wanted in ((50, False, 1), (80, False, 2), (90, True, 2)):
+        source = saved(smooth((96, 64), quality), "JPEG", quality=quality)
+        whole, keeping = kept(tmp_path, source)
+        assert (keeping.energy >= LEAST_ENERGY, keeping.passes) == (holds, 2)
+        picture = prepare(tmp_path / "source.jpg", Preparation())
+        protected, grid = noise_for(picture)
+        asked = {"grid": grid, "demands": Demands(LEVELS, LEAST_ENERGY), "metadata": "keep"}
+        passes.clear()
+        if holds:
+            assert keep_jpeg(picture, protected, source, **asked)[0] == whole
+        else:
+            with pytest.raises(PictureError, match=r"^only \d+% of the noise's energy fits"):
+                keep_jpeg(picture, protected, source, **asked)
+        assert len(passes) == wanted
 
 
 def test_a_fit_that_never_ends_within_the_bound_is_refused(tmp_path, monkeypatch):
@@ -380,7 +408,11 @@ def test_jpeglib_stays_silent_and_leaves_no_files(tmp_path, monkeypatch, capsys)
     for broken in (data[:40], cut, bare(data)[0].replace(b"\xff\xc2", b"\xff\xc3")):
         with pytest.raises(PictureError):
             within.encode_within(
-                np.zeros((48, 64, 3), np.uint8), np.ones((48, 64, 3), np.uint8), broken, (4, 4), 8
+                np.zeros((48, 64, 3), np.uint8),
+                np.ones((48, 64, 3), np.uint8),
+                broken,
+                (4, 4),
+                Demands(8),
             )
     read_coefficients(data)
     assert capsys.readouterr().out == ""

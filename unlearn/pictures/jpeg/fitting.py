@@ -1,5 +1,6 @@
 """Fitting the coefficients of one JPEG: into the bound, pass by pass, as decoders see it."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
 from typing import Final
@@ -54,8 +55,11 @@ class Fit:
             for kind in (scene.coding.tables, tables)
         )
 
-    def run(self) -> int:
-        """Fit until no pixel is over the bound; return after how many passes, or 0 for never."""
+    def passes(self) -> Iterator[bool]:
+        """Fit until no pixel is over the bound; tell after each pass whether that is so.
+
+        The last pass tells no if it never is.
+        """
         groups = self.scene.strips()
         for number in range(1, _PASSES + 1):
             planes = None
@@ -69,15 +73,15 @@ class Fit:
             del planes
             self.decoded = _decoded(self.data(), self.scene.pixels.shape)
             over = _over(self.scene, self.decoded)
+            yield not over.any()
             if not over.any():
-                return number
+                return
             if number >= _ALONE:
                 over = _with_neighbours(over)
             self.failures[over] += 1
             rows, columns = np.nonzero(over)
             starts = range(0, len(rows), _GROUP)
             groups = [(rows[k : k + _GROUP], columns[k : k + _GROUP]) for k in starts]
-        return 0
 
     def data(self, *, final: bool = False) -> bytes:
         """Return the file as far as it is made."""

@@ -24,12 +24,13 @@ from unlearn.pictures.jpeg.rounding import forward
 from unlearn.pictures.jpeg.segments import dressed
 
 LEAST_CORRELATION: Final = 0.85  # of the noise in the file with the wanted one, on the grid
-LEAST_ENERGY: Final = (
-    0.55  # of the noise's, for a JPEG that may also become PNG; see docs/results.md
-)
+# Of the noise's energy, for a JPEG that may also become PNG, as that protects far better; see
+# docs/results.md.
+LEAST_ENERGY: Final = 0.55
 MOST_BYTES: Final = 1_500_000_000  # 56 megapixels at 4:2:0, 38 at 4:4:4
 
 _LARGEST_STEPS: Final = (65_535, 8, 4, 2)  # where noise is carried; one after another
+_MOST_GAINED: Final = 0.05  # of the energy: what finer tables and further passes may add
 _CARRIED: Final = 0.95  # share of the noise's energy in the coefficients that count as carrying it
 _SAMPLED: Final = 8  # strips
 
@@ -51,16 +52,24 @@ class Keeping:
     energy: float
 
 
+@dataclass(frozen=True)
+class Demands:
+    """What a JPEG must keep: all values within `levels`, `least` of the noise's energy."""
+
+    levels: int
+    least: float = 0.0
+
+
 def keep_jpeg(
     picture: Picture,
     protected: Pixels,
     source: bytes,
     *,
     grid: tuple[int, int],
-    levels: int,
+    demands: Demands,
     metadata: MetadataChoice,
 ) -> tuple[bytes, Keeping]:
-    """Return a JPEG that decodes within `levels` of the picture and near `protected` (H, W, C).
+    """Return a JPEG that decodes as demanded, and near `protected` (H, W, C).
 
     `source` is the picture's own file, `grid` (width, height) the size that the noise was made at.
     The file is stored and says its orientation as the source does. Raises PictureError with the
@@ -72,7 +81,8 @@ def keep_jpeg(
         stored(eight_bit(pixels), picture.orientation) for pixels in (picture.pixels, protected)
     )
     across = picture.orientation > 4
-    data, keeping = encode_within(before, after, source, grid[::-1] if across else grid, levels)
+    grid = grid[::-1] if across else grid
+    data, keeping = encode_within(before, after, source, grid, demands)
     kept = picture.metadata.chosen(metadata, before.shape[1::-1], as_stored=True)
     return dressed(data, kept, picture.orientation), keeping
 
@@ -81,12 +91,6 @@ def refuse_large(source: bytes) -> None:
     """Raise PictureError for a JPEG that needs too much memory, before any is taken."""
     if working_bytes(source) > MOST_BYTES:
         raise PictureError(f"it is so large that fitting takes over {MOST_BYTES / 1e9:.1f} GB")
-
-
-def refuse_weak(keeping: Keeping) -> None:
-    """Raise PictureError for a JPEG whose PNG would protect far better; see docs/results.md."""
-    if keeping.energy < LEAST_ENERGY:
-        raise PictureError(f"only {keeping.energy:.0%} of the noise's energy fits into it")
 
 
 def stored(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
@@ -105,36 +109,46 @@ def encode_within(
     protected: NDArray[np.uint8],
     source: bytes,
     grid: tuple[int, int],
-    levels: int,
+    demands: Demands,
 ) -> tuple[bytes, Keeping]:
-    """Return a JPEG that decodes within `levels` of `pixels`, and near `protected`.
+    """Return a JPEG that decodes as demanded of `pixels`, and near `protected`.
 
     Both are (H, W, C) as the JPEG `source` stores them, before its orientation; `grid` (width,
     height) is the size that the noise was made at. The result carries no metadata. Raises
-    PictureError with the reason if there is no such file.
+    PictureError with the reason if there is no such file, soon where it cannot hold enough noise.
     """
     refuse_large(source)
     planes = decoded_planes(source, pixels.shape)
     coding, coefficients = read_coefficients(source)
     if coding.size != pixels.shape[1::-1] or len(coding.tables) != pixels.shape[2]:
         raise PictureError(RESIZED)
-    scene = Scene(pixels, protected, planes, coding, levels)
+    scene = Scene(pixels, protected, planes, coding, demands.levels)
     colours = scene.colours()
     carrying = _carrying(scene, colours)
-    found = (0.0, 0.0, 0.0)
+    found, passes = (0.0, 0.0, 0.0), 0
     for most in _LARGEST_STEPS:
         fit = Fit(scene, colours, coefficients, _tables(coding, carrying, most))
-        passes = fit.run()
+        for number, done in enumerate(fit.passes(), 1):
+            passes = number if done else 0
+            if done or number == 1:
+                found = _measured(scene, fit.decoded, grid)
+                _refuse_weak(found[2], demands.least - _MOST_GAINED)
         if not passes:
             raise PictureError("some of its pixels leave the bound in whatever way they are stored")
-        found = _measured(scene, fit.decoded, grid)
         if found[0] >= LEAST_CORRELATION:
+            _refuse_weak(found[2], demands.least)
             return fit.data(final=True), Keeping(passes, most, *found)
     cut = math.floor(100 * found[0]) / 100  # 0.849 is not 0.85
     raise PictureError(
         f"the noise that fits into it correlates {cut:.2f} with the wanted one, "
         f"less than {LEAST_CORRELATION}"
     )
+
+
+def _refuse_weak(energy: float, least: float) -> None:
+    """Raise PictureError for a JPEG with less than a share of the noise's energy."""
+    if energy < least:
+        raise PictureError(f"only {energy:.0%} of the noise's energy fits into it")
 
 
 def _carrying(scene: Scene, colours: list[NDArray[np.float16]]) -> list[NDArray[np.bool_]]:
