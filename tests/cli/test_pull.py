@@ -63,7 +63,7 @@ def test_a_pulled_generator_is_found_by_its_name(content, folder, tmp_path, caps
     assert capsys.readouterr().out == f"{folder}/mine.safetensors\n"
     assert run(["generators", "list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)["generators"]
-    assert [entry["name"] for entry in listed] == ["base", "casts", "motifs", "mine"]
+    assert [entry["name"] for entry in listed] == ["base", "casts", "motifs", "strong", "mine"]
     (tmp_path / "photos").mkdir()
     noise_image((40, 40), 30).save(tmp_path / "photos" / "a.png")
     line = ["protect", str(tmp_path / "photos"), "--out", str(tmp_path / "out"), "--json"]

@@ -26,7 +26,7 @@ def test_the_bundled_generator_is_small_permissive_and_says_where_it_is_from(bun
 
 def test_known_lists_what_resolve_finds(bundled):
     entry, *others = catalogue.known()
-    assert [other.name for other in others] == ["casts", "motifs"]
+    assert [other.name for other in others] == ["casts", "motifs", "strong"]
     assert (entry.name, entry.path) == (catalogue.BUNDLED, bundled)
     assert entry.size_bytes == bundled.stat().st_size
     assert len(entry.sha256) == 64
@@ -44,5 +44,5 @@ def test_a_path_is_taken_as_it_is(bundled, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["portrait", "../base", "base.safetensors", ""])
 def test_an_unknown_name_says_which_there_are(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(EnvironmentProblem, match=r"nor one of .* \(base, casts, motifs\)"):
+    with pytest.raises(EnvironmentProblem, match=r"nor one of .* \(base, casts, motifs, strong\)"):
         catalogue.resolve(name)

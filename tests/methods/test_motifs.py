@@ -276,14 +276,28 @@ def test_a_mask_that_cannot_be_is_refused(changes):
         Mask(**changes)
 
 
-def test_the_bundled_generator_holds_no_motif_and_the_published_settings():
-    path = resolve("motifs")
+STRONG = Motifs.recipes()["strong"]
+
+
+def test_strong_has_the_whole_radius_everywhere_and_cells_of_many_sizes():
+    images = torch.full((8, 3, 96, 96), 0.5)
+    labels, rng = torch.zeros(8, dtype=torch.int64), Rng.for_images(5, torch.arange(8))
+    noise = STRONG.ready(STRONG.build(None), CPU)(images, labels, rng)
+    assert (noise.abs() * 255).round().unique().tolist() == [8]
+    plain = replace(STRONG, varied=0.0)
+    same = plain.ready(plain.build(None), CPU)(images, labels, rng)
+    assert not torch.equal(noise, same)
+
+
+@pytest.mark.parametrize(("name", "method"), [("motifs", Motifs()), ("strong", STRONG)])
+def test_a_bundled_generator_holds_no_motif_and_the_published_settings(name, method):
+    path = resolve(name)
     header = read_header(path)
     assert path.stat().st_size < 2000
     assert (header.method, header.classes, header.working_size) == ("motifs", (), WORKING_SIZE)
-    assert (header.rho, header.architecture, header.name) == ("8/255", "none", "motifs")
+    assert (header.rho, header.architecture, header.name) == ("8/255", "none", name)
     loaded = NoiseGenerator.load(path, CPU)
-    assert loaded.method == Motifs()
+    assert loaded.method == method
     assert not loaded.module.state_dict()
     assert header.command in path.with_suffix(".md").read_text()
 
