@@ -72,6 +72,8 @@ class RunHeader:
             raise UsageProblem(
                 f"was written by a newer unlearn ({line['tool']}); update this one ({__version__})"
             )
+        if line["v"] != VERSION:
+            raise ValueError(f"manifest version {line['v']}")
         values = {name: line[name] for name in cls.__dataclass_fields__ if name in line}
         values |= {"generator": generator["name"], "generator_sha256": generator["sha256"]}
         values |= {"inputs": tuple(line["inputs"]), "argv": tuple(line["argv"])}

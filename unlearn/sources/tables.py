@@ -30,6 +30,8 @@ _LARGEST: Final = 64 << 20
 _EXPECTED: Final = "expected path,label, two columns that are not empty"
 _LINES: Final = (".jsonl", ".ndjson")
 _JSON: Final = re.compile(rb'\s*(\{\s*"|\[\s*[{\[])')
+# Of spreadsheets, Parquet, and UTF-16 without its mark.
+_NO_TEXT: Final = re.compile(rb"PK\x03\x04|\xd0\xcf\x11\xe0|PAR1|[^\0]\0[^\0]\0")
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def _text(path: Path) -> str:
         raise UsageProblem(f"{printable(path)}: cannot be read ({error.strerror})") from error
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", "replace")
-    if b"\0" in content or (_JSON.match(content) and path.suffix.lower() not in _LINES):
+    if _NO_TEXT.match(content) or (_JSON.match(content) and path.suffix.lower() not in _LINES):
         raise UsageProblem(
             f"{printable(path)} is no table that is read; save it as CSV in UTF-8, or write an "
             "object of JSON a line into a file .jsonl"
