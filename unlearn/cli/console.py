@@ -53,7 +53,7 @@ class _Stream:
 
     def write(self, text: str) -> int:
         with self._to_nothing_once_gone():
-            return int(self._stream.write(text))
+            self._stream.write(text)
         return len(text)
 
     def flush(self) -> None:
