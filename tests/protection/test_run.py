@@ -482,6 +482,20 @@ def test_an_output_that_somebody_edited_is_left_until_it_is_deleted_or_forced(
     assert outputs(tmp_path)["b.png"] != mine
 
 
+@pytest.mark.parametrize("keep", [0, 20, 0.5, 0.95])
+def test_an_output_that_was_cut_is_made_again(tmp_path, fake, keep):
+    make_picture(tmp_path / "photos" / "a.png", 1, (96, 80))
+    make_picture(tmp_path / "photos" / "b.jpg", 1, (160, 120))
+    run(tmp_path, format="keep")
+    written = outputs(tmp_path)
+    assert set(written) == {"a.png", "b.jpg"}
+    for name, content in written.items():
+        cut = keep if isinstance(keep, int) else int(keep * len(content))
+        (tmp_path / "protected" / name).write_bytes(content[:cut])
+    assert run(tmp_path, format="keep").exit_code == 0
+    assert outputs(tmp_path) == written
+
+
 def test_records_of_a_newer_version_are_not_called_broken(tmp_path, fake):
     make_photos(tmp_path / "photos")
     run(tmp_path)

@@ -7,14 +7,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from unlearn.errors import UsageProblem
+from unlearn.errors import PictureError, UsageProblem
 from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
+from unlearn.pictures.read import Preparation, prepare
 from unlearn.protection.manifest import Manifest, PictureRecord
 from unlearn.protection.owners import in_threads
 from unlearn.protection.packing import tar_problem
 from unlearn.protection.plan import Plan
-from unlearn.sources.scan import is_picture
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,9 @@ def _changed(plan: Plan, manifest: Manifest, pending: Sequence[int]) -> dict[str
         for out in set(picture.outs) & set(picture.claims.shows) if not picture.tar else ():
             record, path = manifest.outputs[out], plan.out / out
             if record and path.is_file() and file_sha256(path) != record.out_sha256:
-                with suppress(OSError):  # what is damaged is made again
-                    if is_picture(path, by_content=True):
-                        changed[picture.name] = out
+                with suppress(OSError, PictureError):  # what is cut or damaged is made again
+                    prepare(path, Preparation())
+                    changed[picture.name] = out
     return changed
 
 
