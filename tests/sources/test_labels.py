@@ -348,6 +348,7 @@ TABLES = {
     "what pandas writes": ",path,label\n0,a.jpg,cat\n1,sub/b.jpg,dog\n",
     "names without their folder": "Filename,Label_Name\na.jpg,cat\nb.jpg,dog\n",
     "names without folder and suffix": "id,class_id\na,cat\nb,dog\n",
+    "classes by number and by name": "file,class_id,class_name\na.jpg,0,cat\nb.jpg,1,dog\n",
     "lists with spaces": "a.jpg cat\nsub/b.jpg dog\n",
     "spaces behind the comma": 'path, label\n"a.jpg", "cat"\n"sub/b.jpg", "dog"\n',
     "paths of another machine": (

@@ -24,7 +24,10 @@ _PATHS: Final = (
     "name",
     "id",
 )
-_LABELS: Final = ("label", "labels", "class", "classname", "category", "target")
+_LABELS: Final = (
+    *("label", "labels", "class", "class_name", "classname", "label_name", "category"),
+    *("category_name", "target", "label_id", "class_id", "category_id"),
+)
 _DELIMITERS: Final = ",;\t| "
 _LARGEST: Final = 64 << 20
 _EXPECTED: Final = "expected path,label, two columns that are not empty"
@@ -121,7 +124,6 @@ def _columns(names: Sequence[str], *, asked: bool = False) -> tuple[int, int] | 
     """
     plain = [re.sub(r"[\s-]+", "_", name.strip().lower()) for name in names]
     plain = [re.sub("^(image|img)_(?=path|name|file|id)", "", name) for name in plain]
-    plain = [re.sub("^(label|class|category)_(name|id)$", r"\1", name) for name in plain]
     path = next((plain.index(name) for name in _PATHS if name in plain), None)
     label = next((plain.index(name) for name in _LABELS if name in plain), None)
     if asked and label is None and path is not None and len(names) == 2 and all(plain):
