@@ -159,7 +159,7 @@ def test_a_reader_that_goes_away_is_no_error(line, tmp_path):
 def test_a_pipe_that_closes_in_the_middle_of_the_result(monkeypatch):
     raising(monkeypatch, OutputClosed())
     discarded = []
-    monkeypatch.setattr(app_module, "_discard_output", lambda: discarded.append(True))
+    monkeypatch.setattr(app_module, "discard", lambda *_: discarded.append(True))
     assert run(["doctor"]) == 141
     assert discarded == [True]
 
@@ -177,6 +177,63 @@ def test_the_flush_at_the_end_may_find_the_pipe_closed(monkeypatch):
         monkeypatch.setattr(sys, "stdout", Closed())
         monkeypatch.setattr(sys, "stderr", Closed())
         assert run([]) == 141
+
+
+def saying(monkeypatch, code):
+    """Make `unlearn doctor` say something on both streams and return a code."""
+
+    def doctor(output: Brief) -> int:
+        output.notice("notice")
+        output.result("1 \u00b7 2 \u2192 \u2603")
+        return code
+
+    monkeypatch.setattr(app_module, "COMMANDS", COMMANDS | {"doctor": derived(doctor)})
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no /dev/full")
+@pytest.mark.parametrize(
+    "line", [["--help"], ["generators", "list"], ["generators", "list", "--json"], ["doctor"]]
+)
+def test_a_result_that_cannot_be_written_is_an_environment_problem(monkeypatch, tmp_path, line):
+    saying(monkeypatch, 0)
+    with Path("/dev/full").open("w") as full, (tmp_path / "err").open("w") as err:
+        monkeypatch.setattr("sys.stdout", full)
+        monkeypatch.setattr("sys.stderr", err)
+        assert run(line) == 4
+    said = (tmp_path / "err").read_text().removeprefix("notice\n")
+    assert said == "Error: No space left on device\n"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="has no /dev/full")
+def test_notices_that_cannot_be_written_end_nothing(monkeypatch, tmp_path):
+    saying(monkeypatch, 3)
+    with Path("/dev/full").open("w") as full, (tmp_path / "out").open("w") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        monkeypatch.setattr("sys.stderr", full)
+        assert run(["doctor"]) == 3
+        full.flush()
+    assert (tmp_path / "out").read_text() == "1 \u00b7 2 \u2192 \u2603\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="has no pseudo-terminals")
+def test_a_terminal_that_has_gone_changes_no_exit_code(monkeypatch):
+    saying(monkeypatch, 130)
+    near, far = os.openpty()
+    with os.fdopen(far, "w") as out, os.fdopen(os.dup(far), "w") as err:
+        monkeypatch.setattr("sys.stdout", out)
+        monkeypatch.setattr("sys.stderr", err)
+        os.close(near)
+        assert run(["doctor"]) == 130
+
+
+def test_an_older_encoding_and_a_terminal_of_no_columns_show_everything(monkeypatch, tmp_path):
+    saying(monkeypatch, 0)
+    monkeypatch.setenv("COLUMNS", "0")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with (tmp_path / "out").open("w", encoding="ascii") as out:
+        monkeypatch.setattr("sys.stdout", out)
+        assert run(["doctor"]) == 0
+    assert (tmp_path / "out").read_text() == "1 - 2 -> \\u2603\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="has no SIGHUP")

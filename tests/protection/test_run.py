@@ -53,6 +53,8 @@ from unlearn.protection.run import protect
 from unlearn.protection.steps import Steps
 from unlearn.protection.worker import Failure
 from unlearn.radius import Radius
+from unlearn.verification.options import VerifyOptions
+from unlearn.verification.run import verify
 from unlearn.workers import pool as pool_module
 from unlearn.workers.abandoned import leave_if_abandoned
 from unlearn.workers.pool import Interruption, Pool
@@ -452,6 +454,60 @@ def test_only_what_is_new_changed_or_damaged_is_done_again(tmp_path, fake):
     assert new["b.png"] != old["b.png"]
 
 
+@pytest.mark.parametrize("edited", [False, True], ids=["same source", "edited source"])
+def test_an_output_that_somebody_edited_is_left_until_it_is_deleted_or_forced(
+    tmp_path, fake, edited
+):
+    photos = make_photos(tmp_path / "photos", ["a.jpg", "b.jpg"])
+    run(tmp_path)
+    written = outputs(tmp_path)
+    mine = make_picture(tmp_path / "protected" / "b.png", 77).read_bytes()
+    make_picture(photos / "c.jpg", 52)
+    if edited:
+        make_picture(photos / "b.jpg", 53)
+    for _ in range(2):
+        result = run(tmp_path)
+        assert (result.exit_code, [r.reason for r in result.failed]) == (
+            1,
+            [
+                f"{tmp_path}/protected/b.png was changed since it was written, and stays as it is; "
+                "delete it to have it made again, or --force to replace it"
+            ],
+        )
+        assert outputs(tmp_path) == written | {"b.png": mine, "c.png": outputs(tmp_path)["c.png"]}
+    if edited:
+        (tmp_path / "protected" / "b.png").unlink()
+    assert run(tmp_path, force=not edited).exit_code == 0
+    assert (outputs(tmp_path)["b.png"] == written["b.png"]) != edited
+    assert outputs(tmp_path)["b.png"] != mine
+
+
+@pytest.mark.parametrize("keep", [0, 20, 0.5, 0.95])
+def test_an_output_that_was_cut_is_made_again(tmp_path, fake, keep):
+    make_picture(tmp_path / "photos" / "a.png", 1, (96, 80))
+    make_picture(tmp_path / "photos" / "b.jpg", 1, (160, 120))
+    run(tmp_path, format="keep")
+    written = outputs(tmp_path)
+    assert set(written) == {"a.png", "b.jpg"}
+    for name, content in written.items():
+        cut = keep if isinstance(keep, int) else int(keep * len(content))
+        (tmp_path / "protected" / name).write_bytes(content[:cut])
+    assert run(tmp_path, format="keep").exit_code == 0
+    assert outputs(tmp_path) == written
+
+
+def test_records_of_a_newer_version_are_not_called_broken(tmp_path, fake):
+    make_photos(tmp_path / "photos")
+    run(tmp_path)
+    manifest = tmp_path / "protected.unlearn" / "manifest.jsonl"
+    manifest.write_text(manifest.read_text().replace('"v": 1', '"v": 2'))
+    before = tree(tmp_path)
+    for work in (run, lambda at: verify(at / "photos", at / "protected", VerifyOptions())):
+        with pytest.raises(UsageProblem, match=f"^{manifest} was written by a newer unlearn"):
+            work(tmp_path)
+    assert tree(tmp_path) == before
+
+
 def test_failed_pictures_are_tried_again(tmp_path, fake):
     photos = make_photos(tmp_path / "photos", ["a.jpg"])
     good = (photos / "a.jpg").read_bytes()
@@ -642,7 +698,7 @@ def test_a_cut_manifest_costs_one_picture(tmp_path, fake):
     heard = Heard()
     result = protect(options_for(tmp_path), heard)
     assert (result.exit_code, result.earlier, len(fake.calls)) == (0, 2, 1)
-    assert heard.notices[0] == "1 broken lines in the manifest are ignored"
+    assert heard.notices[0] == "Ignored in the manifest: 1 broken line"
     assert outputs(tmp_path) == before
 
 

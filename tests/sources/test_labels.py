@@ -190,6 +190,64 @@ def test_folders_that_wrap_the_classes_of_each_part_are_no_classes(protect, tmp_
     assert labels_in(tmp_path / "out") == {name: name.split("/")[-2] for name in names}
 
 
+@pytest.mark.parametrize(
+    ("train", "test"), [("train", "val/images"), ("Final_Training/Images", "Final_Test/Images")]
+)
+def test_a_folder_that_says_nothing_is_no_class_of_a_part(protect, tmp_path, train, test):
+    make_photos(tmp_path / "data", [f"{train}/cats/a.jpg", f"{train}/dogs/b.jpg", f"{test}/c.jpg"])
+    code, _, err = protect("data")
+    assert (code, err[-1].partition(";")[0]) == (
+        2,
+        f"Error: data/{test}/c.jpg is in no class folder, though there are some under "
+        f"{train.split('/')[0]}/",
+    )
+
+
+def test_folders_called_as_the_part_around_them_are_no_classes(protect, tmp_path):
+    data = make_photos(tmp_path / "data", ["c_train/c_train/a.jpg", "c_test/c_test/b.jpg"])
+    code, _, err = protect("data")
+    assert code == 2
+    assert err[-1].startswith("Error: c_test/ and c_train/ hold pictures directly")
+    make_photos(data, [f"c_train/c_train/{name}/a.jpg" for name in ("cats", "dogs")])
+    (data / "c_train/c_train/a.jpg").unlink()
+    make_photos(data, ["c_test/c_test/cats/b.jpg", "c_pred/c_pred/c.jpg"])
+    code, _, err = protect("data", "--exclude", "b.jpg")
+    assert (code, err[-1].partition(",")[0]) == (
+        2,
+        "Error: data/c_pred/c_pred/c.jpg is in no class folder",
+    )
+
+
+@pytest.mark.parametrize("stray", ["logo.jpg", "docs/logo.jpg", "docs/img/logo.jpg"])
+def test_parts_in_a_folder_beside_other_pictures_are_refused_with_the_way(protect, tmp_path, stray):
+    parts = [f"set/{part}/{name}/a.jpg" for part in ("train", "val") for name in ("cats", "dogs")]
+    make_photos(tmp_path / "data", [*parts, stray])
+    code, _, err = protect("data")
+    assert (code, err[-1]) == (
+        2,
+        "Error: train/ and val/ in data/set hold the same folders (cats, dogs), as the parts of a "
+        "data set do, but it is not all of the input. Give data/set alone as the input, or say "
+        "what the classes are (--labels folders, csv:FILE or one)",
+    )
+    line = "Labels: 2 classes from folders under train/ and val/: cats (2), dogs (2)"
+    assert said(protect("data", "--exclude", "logo.jpg")[2]) == line
+
+
+def test_sets_with_parts_as_inputs_are_not_labelled_by_their_parts(protect, tmp_path):
+    sets = [f"{s}/{p}/{c}/a.jpg" for s in "ab" for p in ("train", "val") for c in ("cats", "dogs")]
+    make_photos(tmp_path / "data", sets)
+    code, _, err = protect("data/a", "data/b")
+    assert (code, err[-1].partition(" hold")[0]) == (2, "Error: train/ and val/ in data/a")
+
+
+def test_a_folder_around_classes_is_named_also_beside_a_loose_picture(protect, tmp_path):
+    make_photos(tmp_path / "data", ["set/cats/a.jpg", "set/dogs/b.jpg", "cover.jpg"])
+    assert said(protect("data")[2]) == (
+        "Labels: one class for all 3 pictures; for the folders in data/set as classes, give "
+        "data/set as the input"
+    )
+
+
 def test_one_class_alone_in_each_part_stays_a_class(protect, tmp_path):
     make_photos(tmp_path / "data", ["train/cats/old/a.jpg", "test/cats/old/b.jpg"])
     _, _, err = protect("data", "--labels", "folders")
@@ -288,6 +346,14 @@ TABLES = {
     "as Kaggle has them": "id,breed\na,cat\nsub/b,dog\n",
     "the other way round": "breed;Image\ncat;a.jpg\ndog;sub/b.jpg\n",
     "what pandas writes": ",path,label\n0,a.jpg,cat\n1,sub/b.jpg,dog\n",
+    "names without their folder": "Filename,Label_Name\na.jpg,cat\nb.jpg,dog\n",
+    "names without folder and suffix": "id,class_id\na,cat\nb,dog\n",
+    "classes by number and by name": "file,class_id,class_name\na.jpg,0,cat\nb.jpg,1,dog\n",
+    "lists with spaces": "a.jpg cat\nsub/b.jpg dog\n",
+    "spaces behind the comma": 'path, label\n"a.jpg", "cat"\n"sub/b.jpg", "dog"\n',
+    "paths of another machine": (
+        "path,label\n/content/drive/photos/a.jpg,cat\nC:\\Users\\x\\photos\\sub\\b.jpg,dog\n"
+    ),
     "paths from the table's folder": "path,label\nphotos/a.jpg,cat\nphotos/sub/b.jpg,dog\n",
 }
 
@@ -300,6 +366,27 @@ def test_the_tables_that_people_have_are_read(protect, tmp_path, kind):
     assert code == 0, err
     assert said(err) == "Labels: 2 classes from the table labels.csv: cat (1), dog (1)"
     assert labels_in(tmp_path / "out") == {"a.jpg": "cat", "sub/b.jpg": "dog"}
+
+
+def test_a_name_of_several_pictures_or_of_one_that_is_not_wanted_names_none(protect, tmp_path):
+    make_photos(tmp_path / "photos", ["one/a.jpg", "two/a.jpg", "one/b.jpg"])
+    (tmp_path / "labels.csv").write_text("path,label\nb.jpg,cat\na.jpg,dog\n")
+    code, _, err = protect("photos", "--labels", "csv:labels.csv")
+    assert (code, err[-1]) == (
+        2,
+        "Error: labels.csv line 3: there is no picture a.jpg, but one/a.jpg, two/a.jpg; write the "
+        "folders too",
+    )
+    make_photos(tmp_path, ["a.jpg", "b.jpg"])  # beside the table, and no input
+    code, _, err = protect("photos", "--exclude", "two", "--labels", "csv:labels.csv")
+    assert code == 2
+    assert err[-1].startswith("Error: labels.csv has no label for one/a.jpg, one/b.jpg; add")
+
+
+def test_one_label_written_in_two_unicode_forms_is_one(protect, tmp_path):
+    make_photos(tmp_path / "photos", ["a.jpg", "b.jpg"])
+    (tmp_path / "labels.csv").write_text("path,label\na.jpg,caf\u00e9\nb.jpg,cafe\u0301\n")
+    assert said(protect("photos", "--labels", "csv:labels.csv")[2]).startswith("Labels: 1 class ")
 
 
 def test_a_table_of_an_older_windows_and_names_in_another_case_are_read(protect, tmp_path):
@@ -475,6 +562,8 @@ def test_an_own_table_that_does_not_fit_is_refused_with_the_way_round_it(protect
             "line must name path and label",
         ),
         ("t.csv", "path;label\na.jpg;\n", "t.csv line 2: expected path,label, two columns that"),
+        ("t.xlsx", "PK\x03\x04\0", "t.xlsx is no table that is read; save it as CSV in UTF-8"),
+        ("t.json", '[{"path": "a.jpg"}]', "t.json is no table that is read; save it as CSV in"),
         ("t.jsonl", "{]\n", "t.jsonl line 1: this is no JSON object"),
         ("t.jsonl", '{"file_name": "a.jpg"}\n', "t.jsonl line 1: expected an object with"),
         ("t.jsonl", "[1]\n", "t.jsonl line 1: expected an object with file_name and label"),
@@ -511,6 +600,28 @@ def test_data_for_training_has_the_same_classes(tmp_path):
     extra = load_classes(more, loaded.data.classes, 16)
     assert (extra.data.labels.tolist(), extra.names) == ([1], ("val/dog/y.jpg",))
     assert extra.notices[-1] == f"{more}: not among the classes, left out: eel"
+
+
+def test_what_has_no_classes_is_refused_in_training_with_the_way_to_them(tmp_path):
+    from unlearn.audits.pictures import side_of
+    from unlearn.datasets.folders import load_labelled
+    from unlearn.errors import UsageProblem
+
+    around = make_photos(tmp_path / "a", ["set/cats/a.jpg", "set/dogs/b.jpg"])
+    table = make_photos(tmp_path / "b", ["a.jpg", "b.jpg"])
+    (table / "Labels.CSV").write_text("filename,label_name\na.jpg,cat\nb.jpg,dog\n")
+    for data, way in ((around, f"give {around}/set as the input"), (table, "--labels csv:")):
+        for refuse in (load_labelled, side_of):
+            with pytest.raises(UsageProblem, match=way):
+                refuse(data)
+
+
+def test_pictures_to_try_on_are_said_by_their_part(tmp_path):
+    from unlearn.datasets.folders import load_labelled
+
+    parts = [f"images/{part}/{name}/a.jpg" for part in ("train", "val") for name in "bc"]
+    loaded = load_labelled(make_photos(tmp_path / "data", parts), 16)
+    assert loaded.notices == ("Pictures to try on are those under val/",)
 
 
 def test_parts_and_loose_pictures_are_told_apart_in_training(tmp_path):

@@ -87,11 +87,12 @@ def side_of(folder: Path, labels: str = "auto", against: Path | None = None) -> 
         return 32
     files = find_files(folder, labels if against is None else "one")
     if len(files.classes) < 2 and against is None:
-        raise UsageProblem(
+        problem = (
             f"{printable(folder)} has no classes that a network could learn to tell apart. Put "
             "pictures of different things into one folder per class, or name a folder with "
             "pictures of others: --against FOLDER"
         )
+        raise UsageProblem("; ".join((problem, *files.notices)))
     side = typical_side([source.path for source, _ in files.train])
     if side is None:
         raise NothingFound(f"there are no pictures in the class folders of {printable(folder)}")

@@ -1,5 +1,6 @@
 """The Typer app, and `run`, which turns every outcome of a command line into an exit code."""
 
+import codecs
 import os
 import sys
 from collections.abc import Sequence
@@ -12,13 +13,22 @@ from unlearn import __version__
 from unlearn.cli import generators
 from unlearn.cli.commands import COMMANDS, CONFIGURED, LIMITED
 from unlearn.cli.configured import ConfiguredCommand
-from unlearn.cli.console import OutputClosed
-from unlearn.cli.failures import BUG_EXIT_CODE, bug_message, guarded, report, usage_message
+from unlearn.cli.console import OutputClosed, discard
+from unlearn.cli.failures import (
+    BUG_EXIT_CODE,
+    MACHINE_ERRORS,
+    bug_message,
+    guarded,
+    report,
+    usage_message,
+)
 from unlearn.cli.help import PANELS_FIT, PlainCommand, PlainGroup
-from unlearn.errors import UnlearnError
+from unlearn.errors import EnvironmentProblem, UnlearnError
 from unlearn.limits import LIMITS
 
 CLOSED_EXIT_CODE: Final = 141  # what a shell reports for a program whose reader went away
+# What stands for characters that an older encoding has not.
+_PLAIN: Final = {"·": "-", "→": "->", "…": "...", "×": "x", "±": "+/-", "ρ": "rho"}
 
 
 def _print_version(wanted: bool) -> None:
@@ -84,8 +94,11 @@ def run(arguments: Sequence[str]) -> int:
         code = _outcome(arguments)
         sys.stdout.flush()
     except (OutputClosed, BrokenPipeError):
-        _discard_output()
+        discard(sys.stdout, sys.stderr)
         return CLOSED_EXIT_CODE
+    except OSError:  # of standard output, which was said on the other
+        discard(sys.stdout, sys.stderr)
+        return EnvironmentProblem.exit_code
     return code
 
 
@@ -102,8 +115,11 @@ def _outcome(arguments: Sequence[str]) -> int:
         message = usage_message(error)
         return report(error, message, error.exit_code, debug=debug, as_json=as_json)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug must not look like a finding
-        message = bug_message(error, arguments)
-        return report(error, message, BUG_EXIT_CODE, debug=debug, as_json=as_json)
+        if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:  # help on a full disk
+            message, code = error.strerror or str(error), EnvironmentProblem.exit_code
+        else:
+            message, code = bug_message(error, arguments), BUG_EXIT_CODE
+        return report(error, message, code, debug=debug, as_json=as_json)
     return code if isinstance(code, int) else 0
 
 
@@ -114,17 +130,22 @@ def _asked(arguments: Sequence[str], flag: str) -> bool:
 
 
 def _make_streams_usable() -> None:
-    """Stand in for closed streams; standard output escapes what it cannot encode, as in names."""
+    """Stand in for closed streams; what one cannot encode is written plainly, or escaped."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed (>&-), or a program without a terminal on Windows
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
-
-
-def _discard_output() -> None:
-    """Point both standard streams at nothing, so that the interpreter's last flush stays silent."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
+    codecs.register_error("unlearn", _plainly)
     for stream in (sys.stdout, sys.stderr):
-        os.dup2(nothing, stream.fileno())
-    os.close(nothing)
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="unlearn")
+    if not os.environ.get("COLUMNS", "1").strip("0 "):  # Rich would show nothing
+        del os.environ["COLUMNS"]
+
+
+def _plainly(error: UnicodeError) -> tuple[str, int]:
+    """Return what stands for characters that a stream has not, and where to go on."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    escaped = (_PLAIN.get(c) or c.encode("ascii", "backslashreplace").decode() for c in text)
+    return "".join(escaped), error.end

@@ -1,13 +1,15 @@
 """Where a command says things: its result on standard output, everything else on standard error."""
 
+import errno
 import json
 import math
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TextIO, cast
 
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
@@ -39,14 +41,60 @@ class _Console(Console):
         raise OutputClosed
 
 
+class _Stream:
+    """A standard stream; what its terminal, which went away, cannot show any more is dropped."""
+
+    def __init__(self, stream: TextIO, *, needed: bool) -> None:
+        self._stream = getattr(stream, "rich_proxied_file", stream)
+        self._needed = needed  # except for a terminal
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        with self._to_nothing_once_gone():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._to_nothing_once_gone():
+            self._stream.flush()
+
+    @contextmanager
+    def _to_nothing_once_gone(self) -> Iterator[None]:
+        """Point the stream at nothing if it fails; raises what tells a program to end."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if self._needed and error.errno != errno.EIO:
+                raise
+            discard(self._stream)
+
+
+def discard(*streams: TextIO) -> None:
+    """Point streams at nothing, so that not even the interpreter's last flush of them fails."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in streams:
+        os.dup2(nothing, stream.fileno())
+    os.close(nothing)
+
+
 def stdout_console() -> Console:
     """Return a console on standard output as it is now."""
-    return _Console(markup=False, highlight=False, emoji=False)
+    return _console(sys.stdout, needed=True)
 
 
 def stderr_console() -> Console:
     """Return the console on standard error: the one of the bar, since only it prints above it."""
-    return BARS[-1] if BARS else _Console(stderr=True, markup=False, highlight=False, emoji=False)
+    return BARS[-1] if BARS else _console(sys.stderr, needed=False)
+
+
+def _console(stream: TextIO, *, needed: bool) -> Console:
+    """Return a console on a standard stream."""
+    file = cast(TextIO, _Stream(stream, needed=needed))
+    return _Console(file=file, markup=False, highlight=False, emoji=False)
 
 
 def printable(text: str) -> str:

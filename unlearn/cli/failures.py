@@ -19,8 +19,17 @@ from unlearn.errors import EnvironmentProblem, UnlearnError
 BUG_EXIT_CODE: Final = (
     70  # EX_SOFTWARE of sysexits.h, so that a bug is never mistaken for a finding
 )
-_MACHINE_ERRORS: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.EIO, errno.ESTALE}
+MACHINE_ERRORS: Final = frozenset(
+    {
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EFBIG,
+        errno.EROFS,
+        errno.EMFILE,
+        errno.ENFILE,
+        errno.EIO,
+        errno.ESTALE,
+    }
 )
 
 P = ParamSpec("P")
@@ -46,7 +55,7 @@ def guarded(command: Callable[P, int]) -> Callable[P, int]:
         except (BrokenPipeError, EOFError) as error:  # Typer would take them for closed streams
             raise RuntimeError(f"{type(error).__name__}: {error}") from error
         except OSError as error:
-            if error.errno not in _MACHINE_ERRORS and error.filename is None:
+            if error.errno not in MACHINE_ERRORS and error.filename is None:
                 raise
             where = "" if error.filename is None else f"{error.filename}: "
             raise EnvironmentProblem(f"{where}{error.strerror}") from error

@@ -92,10 +92,11 @@ def load_labelled(
         return Loaded(data.subset(kept), test, found=found)
     files = find_files(folder, labels)
     if len(files.classes) < 2 and labels != "one":
-        raise UsageProblem(
+        problem = (
             f"{folder}: labelled data needs at least two class folders with pictures in them, "
             f"found {len(files.classes)}"
         )
+        raise UsageProblem("; ".join((problem, *files.notices)))
     return load_files(folder, files, image_size, choose)
 
 
@@ -166,7 +167,8 @@ def find_files(folder: Path, labels: str = "auto") -> LabelledFiles:
     """
     found, labelling = find_labelled(folder, labels)
     if labelling.mode == "one" and labels == "auto":  # pictures of one class, or of none
-        labelling = single_class(found)
+        hint = tuple(filter(None, [labelling.found.removeprefix("; ")]))
+        labelling = replace(single_class(found), notices=hint + labelling.notices)
     classes = tuple(name for name in labelling.classes if name != LOOSE_CLASS)
     pairs = [
         (source, name, part)
@@ -179,10 +181,12 @@ def find_files(folder: Path, labels: str = "auto") -> LabelledFiles:
         (source, classes.index(name), split and part != "train") for source, name, part in pairs
     ]
     notices = list(labelling.notices)
-    if split:
-        tried = dict.fromkeys(source.folders[0] for source, _, held in numbered if held)
+    if split and len(classes) > 1:
+        levels = enumerate(zip(*(source.folders for source, _, _ in numbered), strict=False))
+        level = next(n for n, names in levels if len(set(names)) > 1)
+        tried = dict.fromkeys(source.folders[level] for source, _, held in numbered if held)
         notices.append(f"Pictures to try on are those under {under(list(tried))}")
-    if len(pairs) < len(found.sources):
+    if classes and len(pairs) < len(found.sources):
         notices.append(f"{len(found.sources) - len(pairs)} pictures in no class folder left out")
     return LabelledFiles(
         classes,

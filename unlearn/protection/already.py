@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import Callable, Mapping, Set
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -11,7 +10,6 @@ from unlearn.files.tars import status
 from unlearn.files.text import printable
 from unlearn.protection.manifest import FILE_NAME, records_in
 from unlearn.protection.plan import Plan, PlannedPicture
-from unlearn.sources.scan import Refusal
 
 
 def without_protected(plan: Plan) -> Plan:
@@ -21,13 +19,12 @@ def without_protected(plan: Plan) -> Plan:
     called now.
     """
     find = _finder()
-    refused = {
-        picture.name: Refusal(picture.name, _reason(manifest))
+    reasons = {
+        picture.name: _reason(manifest)
         for picture in plan.pictures
         if (manifest := find(picture)) is not None
     }
-    pictures = tuple(picture for picture in plan.pictures if picture.name not in refused)
-    return replace(plan, pictures=pictures, refused=(*plan.refused, *refused.values()))
+    return plan.without(reasons)
 
 
 def _finder() -> Callable[[PlannedPicture], Path | None]:

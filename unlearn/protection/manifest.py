@@ -14,8 +14,10 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from unlearn.errors import EnvironmentProblem
+from unlearn import __version__
+from unlearn.errors import EnvironmentProblem, UsageProblem
 from unlearn.files.journal import Journal
+from unlearn.files.text import printable
 from unlearn.protection.shards import Shard, manifest_name, shards_in
 
 VERSION: Final = 1
@@ -66,6 +68,10 @@ class RunHeader:
     def from_line(cls, line: Mapping[str, Any]) -> "RunHeader":
         """Read a stored header; raises KeyError, TypeError or ValueError if it is no such."""
         generator = line["generator"]
+        if line["v"] > VERSION:
+            raise UsageProblem(
+                f"was written by a newer unlearn ({line['tool']}); update this one ({__version__})"
+            )
         if line["v"] != VERSION:
             raise ValueError(f"manifest version {line['v']}")
         values = {name: line[name] for name in cls.__dataclass_fields__ if name in line}
@@ -228,6 +234,8 @@ def _read_into(manifest: Manifest, folder: Path, shard: Shard | None) -> None:
             _take(manifest, json.loads(line))
         except _BROKEN:
             manifest.broken_lines += 1
+        except UsageProblem as error:
+            raise UsageProblem(f"{printable(folder / FILE_NAME)} {error}") from error
 
 
 def records_in(folder: Path) -> Iterator[PictureRecord]:

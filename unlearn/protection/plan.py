@@ -124,6 +124,12 @@ class Plan:
         """The folder of what is written for tars that are not whole yet."""
         return self.records / "staged"
 
+    def without(self, reasons: Mapping[str, str]) -> "Plan":
+        """Return the plan with pictures refused, for the reasons by their names."""
+        refused = (Refusal(name, reason) for name, reason in reasons.items())
+        pictures = tuple(picture for picture in self.pictures if picture.name not in reasons)
+        return replace(self, pictures=pictures, refused=(*self.refused, *refused))
+
     def place(self, picture: PlannedPicture, out: str) -> Path:
         """Return where an output of a picture lies now."""
         waiting = self.staged / out

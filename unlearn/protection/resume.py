@@ -3,12 +3,14 @@
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from unlearn.errors import UsageProblem
+from unlearn.errors import PictureError, UsageProblem
 from unlearn.files.replace import file_sha256
 from unlearn.files.text import printable
+from unlearn.pictures.read import Preparation, prepare
 from unlearn.protection.manifest import Manifest, PictureRecord
 from unlearn.protection.owners import in_threads
 from unlearn.protection.packing import tar_problem
@@ -23,6 +25,7 @@ class Work:
     pending: tuple[int, ...]
     outdated: tuple[str, ...]
     edited: tuple[str, ...]  # outdated, but changed by somebody else since: left alone
+    changed: Mapping[str, str]  # sources whose output somebody else changed, and that output
     tars: tuple[str, ...] = ()  # all of their pictures are finished, and they are not whole
 
 
@@ -39,7 +42,8 @@ def sort_work(
     pending = tuple(n for n in range(len(plan.pictures)) if n not in finished)
     _refuse_clashes(plan, pending, force=force)
     outdated, edited = _outdated(plan, manifest, current, pending)
-    return Work(finished, pending, outdated, edited, _not_whole(plan, finished))
+    changed = {} if force else _changed(plan, manifest, pending)
+    return Work(finished, pending, outdated, edited, changed, _not_whole(plan, finished))
 
 
 def _current(
@@ -64,6 +68,19 @@ def _current(
 
     verdicts = in_threads(agrees, candidates)
     return {n: r for (n, r), verdict in zip(candidates, verdicts, strict=True) if verdict}
+
+
+def _changed(plan: Plan, manifest: Manifest, pending: Sequence[int]) -> dict[str, str]:
+    """Return the sources of outputs that were written, and are other pictures now."""
+    changed = {}
+    for picture in (plan.pictures[number] for number in pending):
+        for out in set(picture.outs) & set(picture.claims.shows) if not picture.tar else ():
+            record, path = manifest.outputs[out], plan.out / out
+            if record and path.is_file() and file_sha256(path) != record.out_sha256:
+                with suppress(OSError, PictureError):  # what is cut or damaged is made again
+                    prepare(path, Preparation())
+                    changed[picture.name] = out
+    return changed
 
 
 def _not_whole(plan: Plan, finished: Mapping[int, PictureRecord]) -> tuple[str, ...]:

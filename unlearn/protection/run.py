@@ -6,6 +6,7 @@ promised.
 
 import os
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -154,6 +155,8 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
         for target, picture in zip(targets, plan.pictures, strict=True)
     )
     work = sort_work(plan, manifest, fingerprints, force=options.force)
+    if work.changed:  # nobody's work is lost
+        return _lay_ground(options, plan.without(_left(plan, work.changed)), header, key)
     todo = [plan.pictures[number] for number in work.pending]
     return Groundwork(
         options=options,
@@ -165,6 +168,15 @@ def _lay_ground(options: ProtectOptions, plan: Plan, header: Header, key: Key | 
         work=work,
         needed_bytes=estimate_bytes(todo, options.max_side, options.rho.levels),
     )
+
+
+def _left(plan: Plan, changed: Mapping[str, str]) -> dict[str, str]:
+    """Return why the sources of changed outputs are left, by their names."""
+    return {
+        name: f"{printable(plan.out / out)} was changed since it was written, and stays as it is; "
+        "delete it to have it made again, or --force to replace it"
+        for name, out in changed.items()
+    }
 
 
 def _look_through(ground: Groundwork, report: Report) -> ProtectReport:
@@ -263,7 +275,8 @@ def _announce(ground: Groundwork, device: str, report: Report, *, by_class: bool
     )
     notices = list(plan.notices)
     if ground.manifest.broken_lines:
-        notices.append(f"{ground.manifest.broken_lines} broken lines in the manifest are ignored")
+        lines = "line" if ground.manifest.broken_lines == 1 else "lines"
+        notices.append(f"Ignored in the manifest: {ground.manifest.broken_lines} broken {lines}")
     if ground.work.outdated and not ground.options.dry_run:
         count = len(ground.work.outdated)
         many = (

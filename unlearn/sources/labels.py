@@ -39,7 +39,7 @@ _PARTS: Final[Mapping[Part, re.Pattern[str]]] = {
         {
             "train": "train(ing|val)?|trn",
             "validation": "val(id|idate|idation)?|dev(el|elopment)?",
-            "test": "test(ing)?|tst|eval(uate|uation)?|holdout|heldout",
+            "test": "test(ing)?|tst|eval(uate|uation)?|holdout|heldout|pred(ict(ion)?)?",
         },
     ).items()
 }
@@ -112,9 +112,9 @@ def _parts_of(names: Sequence[str]) -> dict[str, Part]:
     if alone:
         return alone
     found = {name: [p for word in _words(name) if (p := _part_called(word))] for name in names}
-    rests = {tuple(w for w in _words(name) if not _part_called(w)) for name in names}
     kinds = {name: parts[0] for name, parts in found.items() if len(parts) == 1}
-    together = len(rests) == 1 and len(kinds) == len(names) and len(set(kinds.values())) > 1
+    rests = {tuple(w for w in _words(name) if not _part_called(w)) for name in kinds}
+    together = len(rests) == 1 and len(set(kinds.values())) > 1
     return kinds if together else {}
 
 
@@ -175,10 +175,10 @@ def check_classes(labelling: Labelling, room: int, generator: str) -> None:
 
 def _one(found: Scan, notices: tuple[str, ...]) -> Labelling:
     """Return one class for all; where classes may lie one folder deeper, say so."""
-    places, around = {source.folders for source in found.sources}, Path()
-    while len({place[:1] for place in places}) == 1 and () not in places:
+    places, around = {source.folders for source in found.sources} - {()}, Path()
+    while len({place[:1] for place in places}) == 1:  # whatever lies loose beside it
         around /= next(iter(places))[0]
-        places = {place[1:] for place in places}
+        places = {place[1:] for place in places} - {()}
     hint = ""
     tops = {place[0] for place in places if place}
     parts = all(part_of(top) for top in tops)  # those are no classes
@@ -202,6 +202,8 @@ def _from_folders(found: Scan, *, explicit: bool) -> Labelling:
     parts = _parts(sources, _around_parts(places), explicit=explicit)
     if parts is not None:
         return parts
+    if not explicit:
+        _refuse_parts_below(sources, places)
     if several and _are_sets(sources):
         roots = tuple(dict.fromkeys(source.root for source in sources if source.root))
         labels = tuple(_class(s.folders) for s in sources)
@@ -212,7 +214,7 @@ def _from_folders(found: Scan, *, explicit: bool) -> Labelling:
 
 def _class(folders: Sequence[str]) -> str:
     """Return the class of a picture in these folders; systems write an é in two ways."""
-    return unicodedata.normalize("NFC", folders[0]) if folders else LOOSE_CLASS
+    return _normal(folders[0]) if folders else LOOSE_CLASS
 
 
 def _are_sets(sources: Sequence[Source]) -> bool:
@@ -251,8 +253,7 @@ def _parts(
             raise UsageProblem(_flat_parts(tops))
         return None
     if len(kinds) < len(tops):
-        returning = Counter(name for top in kinds for name in inner[top])
-        shared = sorted(name for name, count in returning.items() if count > 1)
+        shared = _in_several([inner[top] for top in kinds])
         # One part with classes, and beside it folders with pictures of none (train, unlabeled).
         bare = {place[0] for place in places if len(place) == 1}
         if len(kinds) == 1 and bare == set(tops) - set(kinds) and not any(map(inner.get, bare)):
@@ -271,6 +272,30 @@ def _parts(
     )
 
 
+def _refuse_parts_below(sources: Sequence[Source], places: Sequence[tuple[str, ...]]) -> None:
+    """Raise UsageProblem for parts of a data set in a folder that has others beside it."""
+    inner: dict[Path, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for source, place in zip(sources, places, strict=True):
+        for depth in range(1, len(place) - 1):
+            inner[source.path.parents[len(place) - depth]][place[depth]].add(place[depth + 1])
+    for folder, tops in inner.items():
+        kinds = _parts_of(sorted(tops))
+        shared = _in_several([tops[top] for top in kinds])
+        if shared and len(set().union(*(tops[top] for top in kinds))) > 1:
+            raise UsageProblem(
+                f"{under(list(kinds))} in {printable(folder)} hold the same folders "
+                f"({_some(shared)}), as the parts of a data set do, but it is not all of the "
+                f"input. Give {printable(folder)} alone as the input, or say what the classes are "
+                "(--labels folders, csv:FILE or one)"
+            )
+
+
+def _in_several(sets: Sequence[set[str]]) -> list[str]:
+    """Return what is in more than one of the sets, sorted."""
+    counts = Counter(name for names in sets for name in names)
+    return sorted(name for name, count in counts.items() if count > 1)
+
+
 def _inside(places: Sequence[tuple[str, ...]]) -> dict[str, set[str]]:
     """Return the folders in each folder."""
     inner: dict[str, set[str]] = {place[0]: set() for place in places if place}
@@ -281,18 +306,20 @@ def _inside(places: Sequence[tuple[str, ...]]) -> dict[str, set[str]]:
 
 
 def _without_wrappers(places: Sequence[tuple[str, ...]]) -> Sequence[tuple[str, ...]]:
-    """Return the places without a folder that each part holds alone and that is no class.
+    """Return the places without a folder that a part holds alone and that is no class.
 
-    It is called as the part is (seg_train/seg_train) or by a word that says nothing (images).
+    It is called as the part is (seg_train/seg_train) or by a word that says nothing (images), which
+    stays where nothing else could be a class.
     """
-    while places and all(len(place) > 2 for place in places):
-        if not all(
-            len(names) == 1 and (top in names or _FILLER.fullmatch(min(names).lower()))
-            for top, names in _inside(places).items()
-        ):
-            break
-        places = [(place[0], *place[2:]) for place in places]
-    return places
+    given, said = places, False
+    while wrapped := {
+        top
+        for top, names in _inside(places).items()
+        if len(names) == 1 and (top in names or _FILLER.fullmatch(min(names).lower()))
+    }:
+        said = said or any(place[0] == place[1] for place in places if len(place) > 1)
+        places = [(*p[:1], *p[2:]) if p and p[0] in wrapped else p for p in places]
+    return places if said or any(len(place) > 1 for place in places) else given
 
 
 def _flat_parts(tops: Sequence[str]) -> str:
@@ -389,7 +416,7 @@ def _from_samples(found: Scan, notices: tuple[str, ...]) -> Labelling:
             f"the sample of {_some(silent)} states no class in .cls or .json, and others do; use "
             "--labels one, or csv:FILE"
         )
-    labels = tuple(source.label or "" for source in found.sources)
+    labels = tuple(_normal(source.label or "") for source in found.sources)
     stated = "from the .cls or .json of the samples"
     notices = (*notices, *_alike(sorted(set(labels))))
     return Labelling("samples", labels, stated, _parts_above(found), notices)
@@ -424,7 +451,8 @@ def _other_tables(found: Scan) -> tuple[str, ...]:
     """Return a notice of the first table in the inputs that names classes and was not asked for."""
     kinds = {".csv", ".tsv", ".jsonl"} & set(found.skipped)
     folders = [path for path in found.inputs if kinds and path.is_dir()]
-    for path in (p for folder in folders for p in sorted(folder.iterdir()) if p.suffix in kinds):
+    tables = [path for folder in folders for path in sorted(folder.iterdir())]
+    for path in (path for path in tables if path.suffix.lower() in kinds):
         with suppress(UsageProblem):  # what cannot be read was not asked for
             if path.name not in OWN_TABLES and has_labels(path):
                 return (f"{printable(path)} names classes: --labels csv:{command_line(path)}",)
@@ -476,13 +504,16 @@ def _from_tables(found: Scan, tables: Sequence[Path]) -> Labelling:
         shorter = {short(name): n for name, n in by_name.items() if counts[short(name)] == 1}
         by_name = shorter | by_name
     rows: dict[int, Row] = {}
+    endings = _endings(found.sources)
     for table in tables:
         for row in read_table(table):
             number = _number(row, table, by_name, by_path)
             if number is None:
+                number = _ending(row, table, endings)
+            if number is None:
                 _refuse_stray(found, table, row)
                 continue
-            if (other := rows.get(number)) is not None and other.label != row.label:
+            if (other := rows.get(number)) and _normal(other.label) != _normal(row.label):
                 raise UsageProblem(
                     f"{row.where}: {printable(row.path)} is {printable(row.label)} here and "
                     f"{printable(other.label)} on "
@@ -496,7 +527,7 @@ def _from_tables(found: Scan, tables: Sequence[Path]) -> Labelling:
             f"{names} has no label for {_some(missing)}; add a row path,label for each picture, or "
             "leave out those without (--exclude)"
         )
-    labels = tuple(rows[n].label for n in range(len(found.sources)))
+    labels = tuple(_normal(rows[n].label) for n in range(len(found.sources)))
     kind = "table" if len(tables) == 1 else "tables"
     notices = _alike(sorted(set(labels)))
     return Labelling("csv", labels, f"from the {kind} {names}", _parts_above(found), notices)
@@ -525,6 +556,30 @@ def _number(
     return None
 
 
+def _endings(sources: Sequence[Source]) -> dict[str, int]:
+    """Return sources by their path from the name of their input on, and by their own name.
+
+    A name of several is none.
+    """
+    texts: list[tuple[str, int]] = []
+    for number, source in enumerate(sources):
+        file = _normal(source.path.name)
+        names = {_normal(f"/{source.root}/{source.relative}"), file, _stem(file)}
+        texts += [(name, number) for name in names]
+    counts = Counter(name for name, _ in texts)
+    return {name: number for name, number in texts if counts[name] == 1}
+
+
+def _ending(row: Row, table: Path, endings: Mapping[str, int]) -> int | None:
+    """Return which source a row names that was written elsewhere, or that states no folder."""
+    text = os.path.normpath(readable(row.path).replace("\\", "/"))
+    if "\0" in text or (table.parent / text).is_file():  # another picture, which is not wanted
+        return None
+    parts = _normal(text).split("/")
+    tails = [f"/{'/'.join(parts[start:])}" for start in range(len(parts))]
+    return next((endings[t] for t in (*tails, *parts[:1][len(parts) - 1 :]) if t in endings), None)
+
+
 def _stem(name: str) -> str:
     """Return a name without its suffix, as some tables have it."""
     return str(PurePosixPath(name).with_suffix(""))
@@ -542,7 +597,10 @@ def _refuse_stray(found: Scan, table: Path, row: Row) -> None:
     single = found.inputs[0] if len(found.inputs) == 1 else None
     folders = [single] if single else [path.parent for path in found.inputs]
     if not any((folder / text).is_file() for folder in (*folders, table.parent)):
-        hint = "; a head names the columns path and label" if row.where.endswith(" line 1") else ""
+        same = [s.name for s in found.sources if s.path.name == text]
+        hint = f", but {_some(same)}; write the folders too" if same else ""
+        if row.where.endswith(" line 1"):
+            hint = "; a head names the columns path and label"
         raise UsageProblem(f"{row.where}: there is no picture {printable(row.path)}{hint}")
 
 

@@ -24,11 +24,17 @@ _PATHS: Final = (
     "name",
     "id",
 )
-_LABELS: Final = ("label", "labels", "class", "class_name", "category", "target")
-_DELIMITERS: Final = ",;\t|"
+_LABELS: Final = (
+    *("label", "labels", "class", "class_name", "classname", "label_name", "category"),
+    *("category_name", "target", "label_id", "class_id", "category_id"),
+)
+_DELIMITERS: Final = ",;\t| "
 _LARGEST: Final = 64 << 20
 _EXPECTED: Final = "expected path,label, two columns that are not empty"
 _LINES: Final = (".jsonl", ".ndjson")
+_JSON: Final = re.compile(rb'\s*(\{\s*"|\[\s*[{\[])')
+# Of spreadsheets, Parquet, and UTF-16 without its mark.
+_NO_TEXT: Final = re.compile(rb"PK\x03\x04|\xd0\xcf\x11\xe0|PAR1|[^\0]\0[^\0]\0")
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,11 @@ def _text(path: Path) -> str:
         raise UsageProblem(f"{printable(path)}: cannot be read ({error.strerror})") from error
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", "replace")
+    if _NO_TEXT.match(content) or (_JSON.match(content) and path.suffix.lower() not in _LINES):
+        raise UsageProblem(
+            f"{printable(path)} is no table that is read; save it as CSV in UTF-8, or write an "
+            "object of JSON a line into a file .jsonl"
+        )
     return content.decode("utf-8-sig", "surrogateescape")
 
 
@@ -98,7 +109,10 @@ def _heads(text: str) -> list[list[str]]:
 def _split(line: str, delimiter: str) -> list[str]:
     """Return the stripped cells of one line; none if the delimiter makes no sense of it."""
     try:
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+        return [
+            cell.strip()
+            for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True), [])
+        ]
     except csv.Error:
         return []
 
@@ -147,7 +161,8 @@ def _row(pair: Sequence[str], where: str) -> Row:
 
 def _cells(text: str, delimiter: str, path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the line number and the stripped cells of each row that is not empty."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=delimiter, strict=True, skipinitialspace=True)
     try:
         for cells in reader:
             if any(cell.strip() for cell in cells):
@@ -170,5 +185,7 @@ def _from_lines(text: str, path: Path) -> Iterator[Row]:
         columns = _columns(names)
         values = [found[names[n]] for n in columns or ()]
         if not values or not all(isinstance(v, str | int) and str(v).strip() for v in values):
-            raise UsageProblem(f"{where}: expected an object with file_name and label")
+            raise UsageProblem(
+                f"{where}: expected an object with file_name and label, texts or whole numbers"
+            )
         yield _row([str(value).strip() for value in values], where)
