@@ -60,6 +60,12 @@ SOURCES = {
         made_file("png-rgb", SIZE), (b"tIME", bytes.fromhex("07e60102030405")), (b"sBIT", b"\5\6\5")
     ),
     "hints in a tiff": lambda: saved(made_image("RGB", SIZE), "TIFF", tiffinfo={337: "a printer"}),
+    "hints where a tiff lies on its page": lambda: saved(
+        made_image("RGB", SIZE), "TIFF", tiffinfo={286: 2.5}
+    ),
+    "private-data behind a jpeg": lambda: made_file("jpeg", SIZE) + b"SEFT a phone's own",
+    "private-data behind a png": lambda: made_file("png-rgb", SIZE) + b"PK\3\4",
+    "other-copy behind a bmp": lambda: made_file("bmp", SIZE) + made_file("jpeg", SIZE),
 }
 
 

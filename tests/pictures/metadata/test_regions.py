@@ -107,6 +107,20 @@ def test_places_stay_in_a_jpeg_that_is_stored_as_its_source_is(tmp_path, monkeyp
     assert b"mwg-rs:Regions" in data
 
 
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_what_xmp_says_of_the_size_goes_where_it_is_no_longer_true(tmp_path, orientation):
+    names = b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:ImageWidth="96" tiff:Make="Made"'
+    names += b' xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:PixelXDimension="96"'
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = saved(made_image("RGB", SIZE), "JPEG", exif=exif, xmp=packet(names, b""))
+    metadata = read(tmp_path, data).metadata
+    assert metadata.chosen("keep", SIZE, as_stored=True).xmp == metadata.xmp
+    left = metadata.chosen("keep", SIZE).xmp
+    assert b'tiff:Make="Made"' in left
+    assert (b"ImageWidth" in left, b"PixelXDimension" in left) == (orientation == 1,) * 2
+
+
 def test_places_go_where_the_picture_is_shrunk(tmp_path, monkeypatch):
     record, data = protected(tmp_path, a_jpeg(1), monkeypatch, format="png", max_side=48)
     assert record.dropped == ("regions",)
