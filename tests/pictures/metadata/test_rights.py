@@ -32,6 +32,7 @@ SETS = (
     (2, 116, b"(c) 2026"),
     (2, 120, "Zoé at work".encode()),
 )
+XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
 PROHIBITED = b"http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED-AIMLTRAINING"
 PACKET = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
@@ -263,7 +264,7 @@ def test_a_packet_in_other_unicode_is_read_and_written_in_utf_8(tmp_path, codec)
 
 
 def test_profiles_in_the_text_of_a_png_are_read(tmp_path):
-    segment = b"http://ns.adobe.com/xap/1.0/\0" + PACKET
+    segment = XMP_SEGMENT + PACKET
     for kind, content in (("xmp", PACKET), ("APP1", segment)):
         picture = read(tmp_path, in_text(kind, content))
         assert (picture.metadata.xmp, picture.dropped) == (PACKET, ())
@@ -280,6 +281,7 @@ def test_profiles_in_the_text_of_a_png_are_read(tmp_path):
         b'xmlns:a="http://ns.adobe.com/xmp/1.0/DynamicMedia/" a:copyright="Zoe"',
         b'xmlns:a="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" a:ArtworkOrObject="Zoe"',
         b'xmlns:a="http://www.w3.org/ns/tdmrep#" a:reservation="1"',
+        b'xmlns:a="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" a:DataMining="no"',
     ],
 )
 def test_rights_have_more_names_in_xmp(property):
@@ -294,3 +296,39 @@ def test_credentials_that_forbid_training_are_said(tmp_path):
         picture = read(tmp_path, jpeg_segments(made_file("jpeg", SIZE), (0xEB, content)))
         assert picture.dropped == ("credentials",)
         assert any("not for training" in notice for notice in picture.notices) is said
+
+
+def test_two_packets_of_one_jpeg_are_joined(tmp_path):
+    title = PACKET.replace(b'plus:DataMining="' + PROHIBITED + b'"', b'xmp:Nickname="two"')
+    title = title.replace(b"(c) Zo\xc3\xa9", b"(c) Ann")
+    segments = [(0xE1, XMP_SEGMENT + packet) for packet in (PACKET, title)]
+    picture = read(tmp_path, jpeg_segments(made_file("jpeg", SIZE), *segments))
+    packet = picture.metadata.xmp
+    assert PROHIBITED in rights_of(packet)
+    assert (packet.count(b'"two"'), packet.count(b"(c) Ann"), packet.count(b"(c) Zo")) == (1, 1, 0)
+    broken = [segments[0], (0xE1, XMP_SEGMENT + title[:-80])]
+    picture = read(tmp_path, jpeg_segments(made_file("jpeg", SIZE), *broken))
+    assert picture.metadata.xmp == title[:-80]
+
+
+def test_rights_in_an_extended_packet_are_kept_and_nothing_else_of_it(tmp_path):
+    digest = b"0123456789ABCDEF" * 2
+    main = PACKET.replace(b'plus:DataMining="' + PROHIBITED, b'plus:Version="2').replace(
+        b' xmp:CreatorTool="a tool"',
+        b' xmlns:n="http://ns.adobe.com/xmp/note/" n:HasExtendedXMP="' + digest + b'"',
+    )
+    head = b"http://ns.adobe.com/xmp/extension/\0"
+    sizes = [struct.pack(">2I", len(PACKET), at) for at in (0, 500)]
+    pieces = [digest + sizes[0] + PACKET[:500], digest + sizes[1] + PACKET[500:]]
+    for order in (pieces, pieces[::-1]):
+        segments = [(0xE1, part) for part in (XMP_SEGMENT + main, *(head + one for one in order))]
+        picture = read(tmp_path, jpeg_segments(made_file("jpeg", SIZE), *segments))
+        assert picture.dropped == ("other-copy",)
+        assert PROHIBITED in picture.metadata.xmp
+        assert b"a tool" not in picture.metadata.xmp
+    stale = jpeg_segments(
+        made_file("jpeg", SIZE),
+        (0xE1, XMP_SEGMENT + main),
+        *[(0xE1, head + one.replace(b"0123", b"3210", 1)) for one in pieces],
+    )
+    assert PROHIBITED not in read(tmp_path, stale).metadata.xmp

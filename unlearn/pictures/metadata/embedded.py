@@ -9,6 +9,7 @@ import struct
 from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
 from PIL import Image
 
 from unlearn.pictures.jpeg.ending import end_of_jpeg
@@ -26,12 +27,14 @@ from unlearn.pictures.metadata.left_out import (
 )
 
 XMP_OF_GIF: Final = b"XMP DataXMP"
-_EXTENDED_XMP: Final = b"http://ns.adobe.com/xmp/extension/\0"
+EXTENDED_XMP: Final = b"http://ns.adobe.com/xmp/extension/\0"
 _ISO_GAIN_MAP: Final = b"urn:iso:std:iso:ts:21496:-1\0"
+_EXIF_BLOCK: Final = re.compile(rb"Exif\0\0(II|MM)")
 _MOTION_TAIL: Final = re.compile(rb"\0\0\0.ftyp(mp4|iso|qt )|MotionPhoto_Data", re.DOTALL)
 _CREDENTIALS_TAG: Final = 52545
 _TIFF_TAGS: Final = (330, 37724)  # sub-images, Photoshop's layers
 _RESOURCES_TAG: Final = 34377
+_EXTRA_TAG: Final = 338  # channels beside the colours
 _OPT_OUT: Final = re.compile(
     rb"(c2pa|cawg)\.(training-mining|ai_training).{0,4096}?notAllowed", re.DOTALL
 )
@@ -41,7 +44,7 @@ _RESOURCES: Final = frozenset({0x0409, 0x040C})  # previews of Photoshop
 # Resolution; IPTC and its digest; copyright flag and address.
 _OTHERWISE_SAID: Final = frozenset({0x03ED, 0x0404, 0x0425, 0x040A, 0x040B})
 _SEGMENTS: Final = (
-    ("APP1", _EXTENDED_XMP, OTHER_COPY),
+    ("APP1", EXTENDED_XMP, OTHER_COPY),
     ("APP2", b"MPF\0", OTHER_COPY),
     ("APP2", _ISO_GAIN_MAP, GAIN_MAP),
     ("APP2", b"FPXR\0", OTHER_COPY),
@@ -89,6 +92,8 @@ def _in_tiff(image: Image.Image) -> list[str]:
     """Name what the tags of a TIFF hold."""
     tags = getattr(image, "tag_v2", {})
     named = [CREDENTIALS] if _CREDENTIALS_TAG in tags else []
+    channels = len(np.atleast_1d(tags.get(_EXTRA_TAG, ()))) - image.has_transparency_data
+    named += [EDITOR_DATA] * (channels > 0)
     resources = resources_of_tiff(image)
     named += [OTHER_COPY] * (_RESOURCES_TAG in tags and not resources)
     named += left_of_photoshop(resources)
@@ -125,6 +130,8 @@ def _in_jpeg(image: Image.Image, data: Data) -> list[str]:
         ]
         if segment not in ("APP0", "COM") and not content.startswith(_KNOWN_SEGMENTS):
             named.append(OTHER_COPY if holds_picture(content) else PRIVATE_DATA)
+    blocks = [part for name, part in getattr(image, "applist", ()) if _EXIF_BLOCK.match(part)]
+    named += [PRIVATE_DATA] * (len(blocks) > 1)  # readers take the first
     named += left_of_photoshop(image.info.get("photoshop", {}))
     return named + _in_tail(data[end_of_jpeg(data) or len(data) :])
 

@@ -17,6 +17,7 @@ from unlearn.pictures.choices import MetadataChoice
 from unlearn.pictures.kinds import Data, chunks, holds_picture, tiff_directories
 from unlearn.pictures.metadata.density import Density, read_density
 from unlearn.pictures.metadata.embedded import (
+    EXTENDED_XMP,
     XMP_OF_GIF,
     forbids_training,
     left_of_photoshop,
@@ -57,6 +58,7 @@ from unlearn.pictures.metadata.left_out import (
 from unlearn.pictures.metadata.xmp import (
     in_utf8,
     is_readable,
+    joined,
     names_place,
     names_regions,
     rights_of,
@@ -329,8 +331,21 @@ def _xmp(image: Image.Image, data: Data, name: str, found: Findings) -> bytes | 
 
 
 def _packet(image: Image.Image) -> bytes:
-    """Return the XMP packet as the file has it, but in UTF-8; empty without one."""
+    """Return the XMP packet as the file has it, but one and in UTF-8; empty without one.
+
+    Of an extended packet, which holds what is large, only the rights are in it. Each of its pieces
+    begins with a digest (32), which the packet names, its size (4) and its place (4).
+    """
     info = image.info
+    segments = [part for name, part in getattr(image, "applist", ()) if name == "APP1"]
+    packets = [part[len(_XMP_SEGMENT) :] for part in segments if part.startswith(_XMP_SEGMENT)]
+    extended = [part[len(EXTENDED_XMP) :] for part in segments if part.startswith(EXTENDED_XMP)]
+    extended = [part for part in extended if part[:32] in b"".join(packets)]
+    extended.sort(key=lambda part: part[36:40])
+    packets.insert(0, _rights(b"".join(part[40:] for part in extended)) or b"")
+    packets = [in_utf8(packet) for packet in packets if packet]
+    if len(packets) > 1:
+        return joined(packets)
     packet = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
     if not packet and (text := info.get(_XMP_TEXT) or info.get(_APP1_TEXT)):
         segment = profile_in(str(text)) or b""

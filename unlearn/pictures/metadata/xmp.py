@@ -30,7 +30,7 @@ _RIGHTS: Final[dict[str, frozenset[str] | None]] = {
     "http://ns.adobe.com/tiff/1.0/": frozenset({"Artist", "Copyright"}),
     "http://ns.adobe.com/xmp/1.0/DynamicMedia/": frozenset({"artist", "copyright"}),
     "http://cipa.jp/exif/1.0/": frozenset({"Photographer"}),
-    "http://iptc.org/std/Iptc4xmpExt/2008-02-29/": frozenset({"ArtworkOrObject"}),
+    "http://iptc.org/std/Iptc4xmpExt/2008-02-29/": frozenset({"ArtworkOrObject", "DataMining"}),
 }
 
 # Properties that speak of a second picture or a video, which is never in an output. The last of the
@@ -107,6 +107,26 @@ def rights_of(packet: bytes) -> bytes | None:
     Raises ValueError if the packet cannot be read.
     """
     return only(packet, _is_about_rights)
+
+
+def joined(packets: Sequence[bytes]) -> bytes:
+    """Return the last packet with what only those before it say; as it is if one is unreadable."""
+    if len(packets) < 2:
+        return b"".join(packets)
+    try:
+        *others, document = (_parsed(packet) for packet in packets)
+        (whole,) = document.getElementsByTagNameNS(_RDF, "RDF")
+        for other in reversed(others):
+            said = {name for part in _descriptions(document) for name in _properties(part)}
+            for part in _descriptions(other):
+                if _cut(part, lambda *name: name not in said):  # noqa: B023 - called at once
+                    _declare(part)
+                    whole.appendChild(document.importNode(part, deep=True))
+        packet = _packed(document)
+        _parsed(packet)
+    except ValueError:
+        return packets[-1]
+    return packet
 
 
 def true_of_one(packet: bytes) -> bytes | None:
@@ -213,6 +233,25 @@ def _descriptions(document: Document) -> Iterator[Element]:
         parent = element.parentNode
         if isinstance(parent, Element) and (parent.namespaceURI, parent.localName) == (_RDF, "RDF"):
             yield element
+
+
+def _properties(description: Element) -> Iterator[tuple[str, str]]:
+    """Yield namespace and name of the properties in a description."""
+    parts = (*(description.attributes or {}).values(), *description.childNodes)
+    for part in parts:
+        if part.namespaceURI not in (None, _RDF, _DECLARATIONS):
+            yield part.namespaceURI, part.localName
+
+
+def _declare(description: Element) -> None:
+    """Copy into a description the prefixes that are declared around it."""
+    around = description.parentNode
+    while isinstance(around, Element):
+        for attribute in (around.attributes or {}).values():
+            declared = attribute.namespaceURI == _DECLARATIONS
+            if declared and not description.hasAttribute(attribute.name):
+                description.setAttributeNS(_DECLARATIONS, attribute.name, attribute.value)
+        around = around.parentNode
 
 
 def _cut(description: Element, wanted: Wanted) -> int:
