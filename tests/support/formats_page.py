@@ -74,8 +74,8 @@ MEANINGS = {
         "nothing",
     ),
     "editor-data": (
-        "resources of Photoshop beside previews and rights, such as paths and guides; channels of a "
-        "TIFF beside colour and alpha, such as saved selections",
+        "resources of Photoshop beside previews and rights, such as paths and guides; channels of "
+        "a TIFF beside colour and alpha, such as saved selections",
         "keep the document itself",
     ),
     "regions": (
@@ -90,8 +90,9 @@ MEANINGS = {
         "nothing",
     ),
     "private-data": (
-        "tags, segments and chunks whose meaning is not known here, and what lies behind the end of "
-        "a picture; those of GeoTIFF and GDAL where the output is no TIFF, or was turned or shrunk",
+        "tags, segments and chunks whose meaning is not known here, and what lies behind the end "
+        "of a picture; those of GeoTIFF and GDAL where the output is no TIFF, or was turned or "
+        "shrunk",
         "keep the source",
     ),
     "exif": ("EXIF, which the output's format has no place for", "choose `--format png`"),

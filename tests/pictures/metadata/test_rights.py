@@ -242,6 +242,8 @@ def test_comments_that_state_rights_are_kept_as_rights(tmp_path, text):
     assert picture.metadata.chosen("copyright", SIZE).comments == (text.encode(),)
     assert text.encode() in written(tmp_path, picture, "JPEG", "copyright")
     assert read(tmp_path, written(tmp_path, picture, "PNG", "copyright")).metadata.text
+    data = saved(made_image("RGB", SIZE), "JPEG", comment=text.encode("latin-1"))
+    assert read(tmp_path, data).metadata.chosen("copyright", SIZE).text == (("Comment", text),)
     data = saved(made_image("RGB", SIZE), "JPEG", comment=b"by a tool")
     plain = read(tmp_path, data).metadata.chosen("copyright", SIZE)
     assert (plain.comments, plain.text) == ((), ())

@@ -20,7 +20,6 @@ from unlearn.pictures.metadata.embedded import (
     EXTENDED_XMP,
     XMP_OF_GIF,
     forbids_training,
-    left_of_photoshop,
     profile_of,
     resources_of_tiff,
     second_pictures,
@@ -55,6 +54,15 @@ from unlearn.pictures.metadata.left_out import (
     THUMBNAIL,
     XMP,
 )
+from unlearn.pictures.metadata.texts import (
+    APP1_TEXT,
+    EXIF_TEXT,
+    IPTC_TEXTS,
+    XMP_TEXT,
+    as_text,
+    is_about_rights,
+    read_texts,
+)
 from unlearn.pictures.metadata.xmp import (
     in_utf8,
     is_readable,
@@ -74,10 +82,6 @@ _ADOBE_RGB = (
 )
 _LARGEST_COLOUR = 32
 _IPTC_RESOURCE, _IPTC_TAG = 0x0404, 33723
-_IPTC_TEXTS = frozenset({"Raw profile type iptc", "Raw profile type 8bim"})
-# Of a PNG by ImageMagick; the last holds EXIF or XMP, as the segment of a JPEG does.
-_EXIF_TEXT, _XMP_TEXT, _APP1_TEXT = (f"Raw profile type {kind}" for kind in ("exif", "xmp", "APP1"))
-_PROFILE_TEXTS = _IPTC_TEXTS | {_EXIF_TEXT, _XMP_TEXT, _APP1_TEXT}
 _OPT_OUT_LOST = (
     "its content credentials say that it is not for training, and are left out: say so in its XMP "
     "too (plus:DataMining)"
@@ -88,12 +92,6 @@ _XMP_CLOSE = re.compile(rb"</(?:xmp|xap):Thumbnails\s{0,9}>")
 _XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|[A-Za-z0-9+/]{4096}")
 _XMP_OTHERS = re.compile(rb"GImage:|GDepth:|GAudio:|HdrPlusMakernote|google\.com/photos/dd/")
 _GPS_LATITUDE = 2
-_RIGHTS_KEY = re.compile(  # of the text of a PNG, by itself or as a program's own (dc:rights)
-    "([a-z]+:)?(author|artist|creator|photographer|copyright([ _]?notice)?|rights|licen[cs]e|credit"
-    "|disclaimer|usage[ _]?terms|web[ _]?statement|data[ _]?mining|tdm-(reservation|policy))",
-    re.IGNORECASE,
-)
-_STATES_RIGHTS = re.compile(r"copyright|\(c\)|©|\ball rights\b|\blicen[cs]ed?\b", re.IGNORECASE)
 _XMP_OF_GIF = re.compile(rb"!\xff\x0b" + XMP_OF_GIF + rb"(.*?)\x01\xff\xfe\xfd", re.DOTALL)
 _PLACE_KEY = re.compile("gps|latitude|longitude|location", re.IGNORECASE)
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([0-9])")
@@ -141,9 +139,9 @@ class Metadata:
             return replace(self._without_place(), exif=exif and replace(exif, gps={}, geo={}))
         if choice == "copyright":
             xmp, iptc = self.xmp and _rights(self.xmp), rights_in(self.iptc)
-            text = tuple(pair for pair in self.text if _is_about_rights(*pair))
+            text = tuple(pair for pair in self.text if is_about_rights(*pair))
             comments = tuple(
-                one for one in self.comments if _is_about_rights("Comment", _read(one))
+                one for one in self.comments if is_about_rights("Comment", as_text(one))
             )
             return replace(look, exif=exif, xmp=xmp, iptc=iptc, text=text, comments=comments)
         return replace(self, exif=exif)
@@ -243,7 +241,8 @@ def read_metadata(
     stored = exif.orientation if exif and name == "TIFF" else found.orientation
     if density and stored > 4:
         density = density.turned()
-    text, comments = _text(image, data, name, found)
+    text, comments, pictures = read_texts(image, data, name)
+    found.dropped += [OTHER_COPY] * pictures
     iptc = _iptc(image, name, found)
     moved = stored != 1 or bool(container and (container.turned or container.cropped))
     found.metadata = Metadata(icc, exif, xmp, text, colour, density, comments, iptc, moved)
@@ -285,9 +284,9 @@ def _colour(
 def _exif(image: Image.Image, data: Data, name: str, found: Findings) -> Exif | None:
     """Return the EXIF block, or None with a notice when it cannot be read."""
     block = data if name == "TIFF" else image.info.get("exif")
-    if block is None and (profile := image.info.get(_EXIF_TEXT)):
+    if block is None and (profile := image.info.get(EXIF_TEXT)):
         block = profile_in(str(profile)) or b"?"
-    if block is None and (segment := profile_in(str(image.info.get(_APP1_TEXT, "")))):
+    if block is None and (segment := profile_in(str(image.info.get(APP1_TEXT, "")))):
         block = segment if segment.startswith(b"Exif\0") else None
     if not block:
         return None
@@ -347,7 +346,7 @@ def _packet(image: Image.Image) -> bytes:
     if len(packets) > 1:
         return joined(packets)
     packet = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
-    if not packet and (text := info.get(_XMP_TEXT) or info.get(_APP1_TEXT)):
+    if not packet and (text := info.get(XMP_TEXT) or info.get(APP1_TEXT)):
         segment = profile_in(str(text)) or b""
         packet = b"" if segment.startswith(b"Exif\0") else segment.removeprefix(_XMP_SEGMENT)
     return in_utf8(packet.encode() if isinstance(packet, str) else bytes(packet))
@@ -394,7 +393,7 @@ def _iptc(image: Image.Image, name: str, found: Findings) -> tuple[DataSet, ...]
     """Return the data sets of IPTC that may stay."""
     resources = image.info.get("photoshop", {})
     texts = getattr(image, "text", {}) if name == "PNG" else {}
-    for key in sorted(_IPTC_TEXTS & texts.keys()):
+    for key in sorted(IPTC_TEXTS & texts.keys()):
         resources = {**resources, **from_raw_profile(str(texts[key]))}
     if name == "TIFF":
         resources = resources_of_tiff(image)
@@ -414,52 +413,3 @@ def _iptc(image: Image.Image, name: str, found: Findings) -> tuple[DataSet, ...]
         return rights
     found.dropped += [OTHER_COPY] * dropped
     return kept + rights
-
-
-def _text(
-    image: Image.Image, data: Data, name: str, found: Findings
-) -> tuple[tuple[tuple[str, str], ...], tuple[bytes, ...]]:
-    """Return text and comments that describe the picture and hold none.
-
-    A comment of a JPEG is among both; that of another format is text.
-    """
-    texts: list[tuple[str, str]] = []
-    if name == "PNG":
-        texts = [(key, str(value)) for key, value in getattr(image, "text", {}).items()]
-        plain = [
-            part.partition(b"\0")[::2] for chunk, part in chunks(data, name) if chunk == b"tEXt"
-        ]
-        every = [(key.decode("latin-1"), value.decode("latin-1")) for key, value in plain if key]
-        texts = [*dict.fromkeys([*every, *texts])]  # Pillow has the last text of a name only
-    comments = [part for segment, part in getattr(image, "applist", ()) if segment == "COM"]
-    if not comments and isinstance(image.info.get("comment"), bytes):
-        comments = [image.info["comment"]]
-    comments = [comment for comment in comments if comment]
-    texts += [("Comment", _read(comment)) for comment in comments]
-    kept: list[tuple[str, str]] = []
-    for key, value in texts:
-        if key in _PROFILE_TEXTS and _is_read(key, value):
-            continue
-        if key.startswith("Raw profile type") or holds_picture(value.encode("utf-8", "replace")):
-            found.dropped.append(OTHER_COPY)
-        elif key != "XML:com.adobe.xmp":
-            kept.append((key, value))
-    return tuple(kept), tuple(comment for comment in comments if not holds_picture(comment))
-
-
-def _is_read(key: str, value: str) -> bool:
-    """Tell whether a profile in a text was understood, so that nothing of it goes unnamed."""
-    if key in _IPTC_TEXTS:
-        return bool(resources := from_raw_profile(value)) and not left_of_photoshop(resources)
-    return profile_in(value) is not None
-
-
-def _is_about_rights(key: str, value: str) -> bool:
-    """Tell whether a text of a PNG, or a comment, is about rights."""
-    states = key.lower() in ("comment", "description") and _STATES_RIGHTS.search(value)
-    return bool(states or _RIGHTS_KEY.fullmatch(key))
-
-
-def _read(comment: bytes) -> str:
-    """Return a comment as text."""
-    return comment.decode("utf-8", "replace")
