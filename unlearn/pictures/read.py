@@ -129,8 +129,7 @@ def _open(file: BinaryIO, kind: Kind) -> Image.Image:
     try:
         return Image.open(file, formats=[kind.plugin or kind.name])
     except UnidentifiedImageError:
-        file.seek(0)
-        raise PictureError(why_not_opened(file.read(), kind)) from None
+        raise PictureError(why_not_opened(file, kind)) from None
 
 
 def _shrink(image: Image.Image, max_side: int | None) -> Image.Image:

@@ -3,8 +3,7 @@
 import contextlib
 import struct
 from collections.abc import Mapping
-from io import BytesIO
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
@@ -19,6 +18,7 @@ _REFUSED_MODES = {"I": "32-bit values are not supported; convert to 8 or 16 bit"
 _SUB_IMAGES, _DNG_VERSION = 330, 50706
 _NEAR = 16  # directories; Pillow reads every one on the way
 _DEPTHS = (1, 2, 4, 8, 16)
+_HEAD_BYTES = 1 << 20  # before the frame of a JPEG lie profiles and the like
 _JPEG_LS = 0xF7  # marker of its frame
 
 
@@ -64,18 +64,19 @@ def main_page(image: Image.Image, data: Data) -> int:
     return reduced.index(False)
 
 
-def why_not_opened(data: bytes, kind: Kind) -> str:
+def why_not_opened(file: BinaryIO, kind: Kind) -> str:
     """Return what is wrong with a file that Pillow's plugin of its kind does not open."""
+    file.seek(0)
+    head = file.read(_HEAD_BYTES)
     reason = f"damaged or unsupported {kind.name} file; save it again as PNG or JPEG"
     if kind.name == "JPEG":
-        return _unusual_jpeg(data) or reason
+        return _unusual_jpeg(head) or reason
     if kind.name == "TIFF":
-        if data[:4] == b"MM\0+":
+        if head[:4] == b"MM\0+":
             return "a big-endian BigTIFF is not supported; save it as TIFF or PNG"
-        head = data[: 16 if data[2:4] == b"+\0" else 8]
         with contextlib.suppress(SyntaxError, TypeError, ValueError, OSError, struct.error):
-            tags = TiffImagePlugin.ImageFileDirectory_v2(head)
-            file = BytesIO(data)
+            begin = head[: 16 if head[2:4] == b"+\0" else 8]
+            tags = TiffImagePlugin.ImageFileDirectory_v2(begin)
             file.seek(tags.next)
             tags.load(file)
             return _unusual_tiff(tags, "") or "a kind of TIFF that is not supported; save it as PNG"
