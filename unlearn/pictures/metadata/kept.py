@@ -93,6 +93,9 @@ _XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|[A-Za-z0-9+/]{4096}")
 _XMP_OTHERS = re.compile(rb"GImage:|GDepth:|GAudio:|HdrPlusMakernote|google\.com/photos/dd/")
 _GPS_LATITUDE = 2
 _XMP_OF_GIF = re.compile(rb"!\xff\x0b" + XMP_OF_GIF + rb"(.*?)\x01\xff\xfe\xfd", re.DOTALL)
+_SIZE_KEY = re.compile(  # as ImageMagick writes them
+    "(exif|tiff):(orientation|(exif)?image(width|length)|pixel[xy]dimension)", re.IGNORECASE
+)
 _PLACE_KEY = re.compile("gps|latitude|longitude|location", re.IGNORECASE)
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([0-9])")
 _PROFILE_FITS = {b"GRAY": ("L", "LA", "I;16"), b"RGB ": ("RGB", "RGBA")}
@@ -161,7 +164,9 @@ class Metadata:
             xmp = self.xmp and xmp_without_regions(self.xmp)
         except ValueError:
             xmp = None
-        return replace(self, exif=self.exif and without_regions(self.exif), xmp=xmp, moved=False)
+        exif = self.exif and without_regions(self.exif)
+        text = tuple(pair for pair in self.text if not _SIZE_KEY.fullmatch(pair[0]))
+        return replace(self, exif=exif, xmp=xmp, text=text, moved=False)
 
     @property
     def names_regions(self) -> bool:
