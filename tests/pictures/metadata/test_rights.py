@@ -105,6 +105,8 @@ def test_a_preview_and_records_that_nobody_knows_leave_iptc():
     for extra in ((2, 202, b"preview"), (8, 10, b"object"), (2, 25, b"\xff\xd8\xff\xe0 picture")):
         assert read_iptc(write_iptc((*SETS, extra)) + b"\0\0") == (SETS, True)
     assert read_iptc(write_iptc(SETS)) == (SETS, False)
+    for tail in (b"\xff\xff", b"\x1c\2", b"\x1c\2\x78\x80\4\0\1\0\0"):
+        assert read_iptc(write_iptc(SETS) + tail) == (SETS, True)
     assert rights_in(SETS[:2]) == ()
 
 
@@ -263,6 +265,17 @@ def test_a_packet_in_other_unicode_is_read_and_written_in_utf_8(tmp_path, codec)
     picture = read(tmp_path, saved(made_image("RGB", SIZE), "JPEG", xmp=packet))
     assert picture.metadata.xmp == PACKET
     assert PROHIBITED in picture.metadata.chosen("copyright", SIZE).xmp
+
+
+def test_chunks_that_a_webp_does_not_announce_are_read_and_turn_nothing(tmp_path):
+    data = bytearray(saved(made_image("RGB", SIZE), "WEBP", exif=full_exif(6), xmp=PACKET))
+    data[data.index(b"VP8X") + 8] = 0
+    picture = read(tmp_path, bytes(data))
+    assert picture.size == SIZE
+    assert picture.metadata.xmp == PACKET
+    assert picture.metadata.exif.image[33432].raw == b"(c) 2026\0"
+    assert picture.metadata.exif.orientation == 1
+    assert set(picture.dropped) == {"thumbnail", "maker-note"}
 
 
 def test_profiles_in_the_text_of_a_png_are_read(tmp_path):

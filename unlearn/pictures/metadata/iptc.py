@@ -31,18 +31,20 @@ _HEX_LINE: Final = 72
 def read_iptc(block: bytes) -> tuple[tuple[DataSet, ...], bool]:
     """Return the data sets that may stay, and whether any had to go: previews and what is unknown.
 
-    Raises ValueError if the block is none.
+    What follows a broken one goes. Raises ValueError if there is none before it.
     """
     kept: list[DataSet] = []
     at, dropped = 0, False
     end = len(block.rstrip(b"\0"))  # a value may end in zeros, and what follows all of them too
     while at < end:
-        if at + 5 > len(block) or block[at] != _MARK:
-            raise ValueError("no IPTC")
-        record, number, length = struct.unpack_from(">BBH", block, at + 1)
+        head = block[at : at + 5].ljust(5, b"\0")
+        mark, record, number, length = struct.unpack(">BBBH", head)
         value = block[at + 5 : at + 5 + length]
-        if len(value) < length or length > _LARGEST:
-            raise ValueError("IPTC ends too early")
+        cut = at + 5 + length > len(block)
+        if mark != _MARK or cut or length > _LARGEST:
+            if not kept:
+                raise ValueError("no IPTC")
+            return tuple(kept), True
         at += 5 + length
         if record in _RECORDS and number not in _PREVIEWS and not holds_picture(value):
             kept.append((record, number, value))

@@ -25,10 +25,13 @@ from unlearn.pictures.metadata.embedded import (
     second_pictures,
 )
 from unlearn.pictures.metadata.exif import (
+    ORIENTATION,
+    SHORT,
     Exif,
     for_colour,
     for_output,
     read_exif,
+    whole,
     without_regions,
     write_exif,
 )
@@ -232,6 +235,8 @@ def read_metadata(
     """
     found = Findings()
     exif = _exif(image, data, name, found)
+    if name == "WEBP":
+        exif = exif or _unannounced(image, data, found)
     xmp = _xmp(image, data, name, found)
     found.orientation = _orientation(exif, image, name)
     found.dropped += second_pictures(image, data, name)
@@ -255,6 +260,16 @@ def read_metadata(
         found.notices.append("its clean aperture, a crop that some programs show, is not applied")
     found.dropped = list(dict.fromkeys(found.dropped))
     return found
+
+
+def _unannounced(image: Image.Image, data: Data, found: Findings) -> Exif | None:
+    """Read what a WebP holds though its header does not say so; nobody turns a picture by it."""
+    parts = dict(chunks(data, "WEBP"))
+    image.info.setdefault("xmp", parts.get(b"XMP "))
+    block = parts.get(b"EXIF") if "exif" not in image.info else None
+    exif = _read_exif(block, 0, found) if block else None
+    upright = exif and {**exif.image, ORIENTATION: whole(exif.order, SHORT, 1)}
+    return replace(exif, image=upright) if exif and upright else None
 
 
 def _profile(image: Image.Image, own: bytes | None, mode: str, found: Findings) -> bytes | None:
@@ -300,6 +315,11 @@ def _exif(image: Image.Image, data: Data, name: str, found: Findings) -> Exif | 
         directories = tiff_directories(data)
         start = next((at for at, reduced in directories if not reduced), 0)
         found.dropped += [THUMBNAIL] * (len(directories) - 1)
+    return _read_exif(block, start, found)
+
+
+def _read_exif(block: Data, start: int, found: Findings) -> Exif | None:
+    """Return a block of EXIF, or None with a notice when it cannot be read."""
     try:
         exif = read_exif(block, start)
     except ValueError:
@@ -321,6 +341,8 @@ def _xmp(image: Image.Image, data: Data, name: str, found: Findings) -> bytes | 
         found.dropped.append(THUMBNAIL)
     if b"hdrgm:" in packet or b"HDRGainMap:" in packet:
         found.dropped.append(GAIN_MAP)
+    if b":provenance" in packet and b"//purl.org/dc/terms/" in packet:
+        found.dropped.append(CREDENTIALS)
     if _XMP_OTHERS.search(packet):
         found.dropped.append(OTHER_COPY)
     try:

@@ -46,9 +46,10 @@ _ANNOUNCED: Final = (
     ("http://ns.apple.com/HDRGainMap/", ("",)),
     ("http://ns.apple.com/pixeldatainfo/", ("",)),
     ("http://ns.adobe.com/xmp/note/", ("HasExtendedXMP",)),
+    ("http://purl.org/dc/terms/", ("provenance",)),  # where its content credentials are
 )
 _SPEAKS: Final = re.compile(
-    rb"MotionPhoto|MicroVideo|HdrPlusMakernote|HasExtendedXMP|hdrgm:|hdr-gain-map|HDRGainMap"
+    rb":provenance|MotionPhoto|MicroVideo|HdrPlusMakernote|HasExtendedXMP|hdrgm:|hdr-gain-map|HDRGainMap"
     rb"|pixeldatainfo|google\.com/photos/(dd|1\.0/(container|depthmap|image|audio))/"
 )
 
