@@ -86,7 +86,8 @@ MEANINGS = {
     ),
     "hints": (
         "a PNG's time of change, background colour, significant bits, histogram and suggested "
-        "palette; a TIFF's transfer function, response of grey, halftone, inks and printer",
+        "palette; a TIFF's transfer function, response of grey, halftone, inks, printer and "
+        "place on a page",
         "nothing",
     ),
     "private-data": (
