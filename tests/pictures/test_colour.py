@@ -190,7 +190,17 @@ def test_associated_alpha_is_kept_bit_by_bit_and_its_colour_divided(tmp_path):
     assert picture.notices == ("colour multiplied by alpha was divided by it",)
 
 
-@pytest.mark.parametrize(("bits", "words"), [(12, "12-bit values"), (24, "damaged or unsupp")])
+def test_a_bmp_of_five_bits_a_value_is_not_called_deep(tmp_path):
+    pixels = np.full((4, 4), 0xF800, "<u2").tobytes()
+    head = struct.pack("<IiiHHIIiiII", 40, 4, 4, 1, 16, 3, len(pixels), 0, 0, 0, 0)
+    head += struct.pack("<3I", 0xF800, 0x7E0, 0x1F)
+    data = b"BM" + struct.pack("<IHHI", 14 + len(head + pixels), 0, 0, 14 + len(head))
+    picture = read(tmp_path, data + head + pixels)
+    assert picture.notices == ()
+    assert (picture.pixels == (255, 0, 0)).all()
+
+
+@pytest.mark.parametrize(("bits", "words"), [(12, "12-bit values"), (24, "24-bit values")])
 def test_odd_depths_are_refused_with_what_to_do(tmp_path, bits, words):
     data = bytearray(by_hand(1, 1, np.uint16)((8, 8), 1))
     entry = struct.pack("<HHIHH", 258, 3, 1, 16, 0)

@@ -26,6 +26,7 @@ from tests.support.made_pictures import (
     saved,
     with_png_chunks,
 )
+from tests.support.made_tiff import made_tiff
 from unlearn.errors import PictureError
 from unlearn.pictures.kinds import tiff_pages
 from unlearn.pictures.read import Preparation, prepare
@@ -179,6 +180,19 @@ def tagged_tiff(**tags):
     return saved(made_image("RGB", (8, 8)), "TIFF", tiffinfo=numbers)
 
 
+def rgb_tiff(photometric=2, **tags):
+    """Return a TIFF of three 16-bit values a pixel with tags of whole numbers (t339=3)."""
+    extra = {int(name[1:]): (3, [value] * 3) for name, value in tags.items()}
+    return made_tiff(np.zeros((4, 4, 3), np.uint16), photometric, tags=extra)
+
+
+def jpeg_frame(at, value):
+    """Return a JPEG with one byte of its frame changed: 1 is the marker, 4 the bits a value."""
+    data = bytearray(made_file("jpeg", (8, 8)))
+    data[data.index(b"\xff\xc0") + at] = value
+    return bytes(data)
+
+
 REFUSED = {
     "empty file": (b"", "empty file"),
     "text": (b"just some text, nothing else", "not a picture file"),
@@ -199,6 +213,17 @@ REFUSED = {
     "svg": (b'<?xml version="1.0"?>\n<svg xmlns="">', "SVG"),
     "pdf": (b"%PDF-1.7\n", "PDF"),
     "bomb": (lambda: bomb_png(60_000, 60_000), "more than 512,000,000 pixels"),
+    "float rgb tiff": (lambda: rgb_tiff(t339=3), "floating point"),
+    "signed rgb tiff": (lambda: rgb_tiff(t339=2), "below zero"),
+    "16-bit lab tiff": (lambda: rgb_tiff(8), "a kind of TIFF that is not supp"),
+    "big-endian bigtiff": (
+        lambda: made_tiff(np.zeros((4, 4, 3), np.uint8), 2, order=">", big=True),
+        "a big-endian BigTIFF",
+    ),
+    "12-bit jpeg": (lambda: jpeg_frame(4, 12), "12-bit JPEG"),
+    "jpeg-ls": (lambda: jpeg_frame(1, 0xF7), "this coding of a JPEG"),
+    "web page": (b"\n<!DOCTYPE html><html><body>404", "a web page"),
+    "git lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
     "broken": (b"\x89PNG\r\n\x1a\n" + bytes(30), "damaged or unsupported PNG"),
 }
 

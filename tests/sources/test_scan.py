@@ -33,6 +33,8 @@ def found_line(lines):
         ".AppleDouble",
         ".Trash-1000",
         "My.photoslibrary",
+        "Old.aplibrary",
+        "[Originals]",
     ],
 )
 def test_folders_of_systems_and_galleries_are_passed_over_and_their_files_counted(

@@ -68,12 +68,14 @@ MEANINGS = {
     ),
     "other-copy": (
         "anything else: previews, layers and resources of cameras and editors, depth and other "
-        "pictures in the same file, previews in IPTC, extended XMP, raw profiles in text, and any "
+        "pictures in the same file, previews in IPTC, extended XMP but for rights, raw profiles in "
+        "text that are not read, and any "
         "chunk, value, text or tail in which a picture begins, also in base64 or hexadecimal",
         "nothing",
     ),
     "editor-data": (
-        "resources of Photoshop beside previews and IPTC, such as paths and guides",
+        "resources of Photoshop beside previews and rights, such as paths and guides; channels of "
+        "a TIFF beside colour and alpha, such as saved selections",
         "keep the document itself",
     ),
     "regions": (
@@ -84,12 +86,14 @@ MEANINGS = {
     ),
     "hints": (
         "a PNG's time of change, background colour, significant bits, histogram and suggested "
-        "palette; a TIFF's transfer function, response of grey, halftone, inks and printer",
+        "palette; a TIFF's transfer function, response of grey, halftone, inks, printer and "
+        "place on a page",
         "nothing",
     ),
     "private-data": (
-        "tags, segments and chunks whose meaning is not known here; those of GeoTIFF and GDAL "
-        "where the output is no TIFF, or was turned or shrunk",
+        "tags, segments and chunks whose meaning is not known here, and what lies behind the end "
+        "of a picture; those of GeoTIFF and GDAL where the output is no TIFF, or was turned or "
+        "shrunk",
         "keep the source",
     ),
     "exif": ("EXIF, which the output's format has no place for", "choose `--format png`"),

@@ -9,11 +9,13 @@ WIDTHS = {SHORT: 2, LONG: 4, LONG8: 8}
 CODES = {SHORT: "H", LONG: "I", LONG8: "Q"}
 
 
-def made_tiff(samples, photometric, *, extra=(), order="<", tile=None, planar=False, big=False):
+def made_tiff(
+    samples, photometric, *, extra=(), order="<", tile=None, planar=False, big=False, tags=None
+):
     """Return a TIFF of samples (H, W, bands) of 8 or 16 bits, uncompressed.
 
     `tile` is the side of square tiles, else there is one strip; `extra` says what the bands beyond
-    the colours are; `big` makes a BigTIFF.
+    the colours are; `big` makes a BigTIFF; `tags` are more of (kind, values).
     """
     height, width, bands = samples.shape
     stored = samples.astype(samples.dtype.newbyteorder(order))
@@ -32,6 +34,7 @@ def made_tiff(samples, photometric, *, extra=(), order="<", tile=None, planar=Fa
         277: (SHORT, [bands]),
         284: (SHORT, [2 if planar else 1]),
     }
+    entries |= tags or {}
     if extra:
         entries[338] = (SHORT, list(extra))
     if tile:

@@ -241,6 +241,23 @@ def test_a_file_saved_again_as_jpeg_is_over_the_bound(folders):
     assert "after lossy JPEG" in result.checks[0].reason
 
 
+def test_a_turned_or_mirrored_output_is_called_that(tmp_path):
+    source, out = tmp_path / "photos", tmp_path / "out"
+    source.mkdir()
+    out.mkdir()
+    gradient = np.add.outer(np.arange(40) * 4, np.arange(24) * 2).astype(np.uint8)
+    turns = {"a": Image.Transpose.ROTATE_90, "b": Image.Transpose.FLIP_LEFT_RIGHT, "c": None}
+    for name, turn in turns.items():
+        Image.fromarray(gradient).save(source / f"{name}.png")
+        copy = Image.fromarray(gradient + 1 if turn is not None else 255 - gradient)
+        (copy if turn is None else copy.transpose(turn)).save(out / f"{name}.png")
+    checks = {check.source: check for check in verify(source, out, OPTIONS).checks}
+    assert checks["a.png"].reason.endswith("expected 24 x 40; it is turned or mirrored")
+    assert (checks["b.png"].state, checks["c.png"].state) == ("over", "over")
+    assert "turned" in checks["b.png"].reason
+    assert "turned" not in checks["c.png"].reason
+
+
 def test_an_altered_alpha_is_found(folders):
     source, out = folders
     with Image.open(out / "e.png") as image:

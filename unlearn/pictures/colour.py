@@ -63,7 +63,7 @@ def widen(
         return _deep_grey(image, notices)
     if container is not None and container.bits > 8:
         notices.append(DEPTH_REDUCED.format(container.bits))
-    elif ";16" in raw:
+    elif ";16" in raw and raw != "BGR;16":  # 5 or 6 bits a value, in a BMP
         notices.append(DEPTH_REDUCED.format(16))
     if image.mode in _CONVERSIONS:
         return _CONVERSIONS[image.mode](image, notices)

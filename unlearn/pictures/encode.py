@@ -31,7 +31,7 @@ from unlearn.pictures.metadata.exif import (
     whole,
     write_exif,
 )
-from unlearn.pictures.metadata.iptc import raw_profile, write_iptc
+from unlearn.pictures.metadata.iptc import raw_profile, write_iptc, write_resources
 from unlearn.pictures.metadata.kept import Metadata
 
 _LEVEL, _LARGEST_WINDOW, _MOST_MEMORY = 1, 15, 9
@@ -179,8 +179,9 @@ def _tiff_entries(picture: Picture, exif: Exif, rows: int, bits: int) -> dict[in
     if picture.metadata.icc:
         entries[34675] = Entry(UNDEFINED, len(picture.metadata.icc), picture.metadata.icc)
     if picture.metadata.iptc:
-        block = write_iptc(picture.metadata.iptc)
-        entries[33723] = Entry(UNDEFINED, len(block), block)
+        for tag, write in ((33723, write_iptc), (34377, write_resources)):
+            block = write(picture.metadata.iptc)
+            entries[tag] = Entry(UNDEFINED, len(block), block)
     return {**exif.geo, **entries}
 
 

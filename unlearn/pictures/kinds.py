@@ -61,6 +61,13 @@ KINDS: tuple[Kind, ...] = (
     _kind("SGI", rb"\x01\xda[\0\x01][\x01\x02]\0", None, _not_yet("SGI")),
     _kind("PDF", rb"%PDF-", None, "PDF is not a picture; export PNG or TIFF first"),
     _kind("SVG", rb"\s*(<\?xml[^>]*>\s*)?(<!--.*|<!DOCTYPE\s)?\s*<?svg", None, _not_yet("SVG")),
+    _kind("web page", rb"(?i:\s*<(!doctype )?html)", None, "a web page; fetch the picture again"),
+    _kind(
+        "pointer",
+        rb"version https://git-lfs",
+        None,
+        "a pointer of Git LFS, not the picture; run git lfs pull first",
+    ),
     _kind("video", rb".{4}ftyp|\x1a\x45\xdf\xa3|RIFF.{4}AVI ", None, "video is not supported"),
 )
 

@@ -21,7 +21,13 @@ from unlearn.pictures.kinds import Data, Kind, chunks, tiff_pages
 from unlearn.pictures.metadata.isobmff import read_container
 from unlearn.pictures.metadata.kept import Findings, read_metadata
 from unlearn.pictures.pillow import decoding
-from unlearn.pictures.refusals import main_page, refuse, refuse_frames, refuse_size
+from unlearn.pictures.refusals import (
+    main_page,
+    refuse,
+    refuse_frames,
+    refuse_size,
+    why_not_opened,
+)
 
 __all__ = ["Picture", "Preparation", "decoded", "open_picture", "prepare"]
 
@@ -123,8 +129,7 @@ def _open(file: BinaryIO, kind: Kind) -> Image.Image:
     try:
         return Image.open(file, formats=[kind.plugin or kind.name])
     except UnidentifiedImageError:
-        reason = f"damaged or unsupported {kind.name} file; save it again as PNG or JPEG"
-        raise PictureError(reason) from None
+        raise PictureError(why_not_opened(file, kind)) from None
 
 
 def _shrink(image: Image.Image, max_side: int | None) -> Image.Image:

@@ -15,7 +15,8 @@ _FOLDERS: Final = re.compile(
     r"|\$recycle\.bin|system volume information|lost\+found|network trash folder|temporary items"
     r"|__macosx|\.appledouble|\.appledb|\.appledesktop|\.temporaryitems|\.trashes|\.trash(-\d+)?"
     r"|[._](thumbs?|thumbnails)|\.xvpics|\.picasaoriginals|\.dtrash|\.photostructure"
-    r"|ipod photo cache|captureone|.*\.(lrdata|lrcat-data|photoslibrary|photolibrary|cocatalog)"
+    r"|\[originals\]|ipod photo cache|captureone"
+    r"|.*\.(lrdata|lrcat-data|photoslibrary|photolibrary|aplibrary|cocatalog)"
     r"|\.stfolder|\.stversions|\.sync|\.dropbox\.cache|\.owncloudsync|_gsdata_|_vti_cnf",
     re.IGNORECASE,
 )

@@ -28,6 +28,7 @@ State = Literal[
     "unreadable",
 ]
 _PRINT_SIDE = 8
+_LOSSY_GAP = 4  # levels by which averages move where a copy was encoded again
 _CHANNELS = ("red", "green", "blue")
 
 
@@ -65,13 +66,14 @@ def check_pair(task: Task, radius: Radius, preparation: Preparation) -> Check:
     problem = mismatch(clean, protected)
     if problem == "size":
         sizes = (f"{width} x {height}" for width, height in (protected.size, clean.size))
-        return Check(
-            task.source, task.output, "incomparable", "size {}, expected {}".format(*sizes)
-        )
+        reason = "size {}, expected {}".format(*sizes) + _turned(clean, protected, radius)
+        return Check(task.source, task.output, "incomparable", reason)
     if problem == "channels":
         return Check(task.source, task.output, "incomparable", "grey against colour")
     found = difference(clean, protected)
     state, reason = _judge(found, radius, clean, protected)
+    if state == "over":
+        reason += _turned(clean, protected, radius)
     if state == "ok" and problem == "alpha":
         state, reason = "alpha", "the alpha channel is not the source's"
     if state == "ok":
@@ -166,6 +168,15 @@ def _print(picture: Picture) -> NDArray[np.int16]:
         for channel in range(3)
     ]
     return np.append(np.stack(planes), np.array(picture.size, np.int16))
+
+
+def _turned(clean: Picture, protected: Picture, radius: Radius) -> str:
+    """Return that an output looks like its source turned or mirrored, "" if it does not."""
+    one, two = (_print(picture)[:-2].reshape(3, _PRINT_SIDE, -1) for picture in (clean, protected))
+    ways = [np.rot90(side, turns, (1, 2)) for side in (two, two[..., ::-1]) for turns in range(4)]
+    gaps = [int(np.abs(one - way).max()) for way in ways]
+    near = radius.levels + _LOSSY_GAP
+    return "; it is turned or mirrored" if min(gaps) <= near < gaps[0] else ""
 
 
 def _alike(clean: NDArray[np.int16], protected: NDArray[np.int16], radius: Radius) -> bool:

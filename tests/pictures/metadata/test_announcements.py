@@ -19,6 +19,7 @@ SPACES = {
     "HDRGainMap": "http://ns.apple.com/HDRGainMap/1.0/",
     "xmpNote": "http://ns.adobe.com/xmp/note/",
     "dc": "http://purl.org/dc/elements/1.1/",
+    "dcterms": "http://purl.org/dc/terms/",
 }
 DIRECTORY = (
     "<Container:Directory><rdf:Seq><rdf:li rdf:parseType='Resource'><Container:Item "
@@ -32,6 +33,7 @@ CASES = {
     "gain map": ('hdrgm:Version="1.0" hdrgm:GainMapMax="2.3"', DIRECTORY, ("gain-map",)),
     "apple": ("", "<HDRGainMap:Version>1</HDRGainMap:Version>", ("gain-map",)),
     "extended": ('xmpNote:HasExtendedXMP="0123456789ABCDEF"', "", ()),
+    "credentials": ('dcterms:provenance="https://cai.example/manifest"', "", ("credentials",)),
     "depth": (f'GDepth:Mime="image/jpeg" GDepth:Data="{"A" * 9000}"', "", ("other-copy",)),
 }
 

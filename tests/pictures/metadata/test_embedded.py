@@ -12,6 +12,7 @@ from tests.support.corpus import srgb, values
 from tests.support.made_heic import box, coded, made_heic, picture_properties
 from tests.support.made_pictures import (
     full_exif,
+    gif_with,
     jpeg_segments,
     made_file,
     made_image,
@@ -243,6 +244,22 @@ def test_a_profile_is_kept_byte_for_byte_from_every_format(tmp_path, source, met
         written(tmp_path, picture, format, metadata)
         with Image.open(tmp_path / "out.dat") as image:
             assert image.info["icc_profile"] == icc
+
+
+def test_a_profile_in_a_gif_or_a_bmp_is_kept_and_so_is_the_look(tmp_path):
+    icc = srgb()
+    blocks = b"".join(bytes([len(part)]) + part for part in (icc[:255], icc[255:400], icc[400:500]))
+    pixels = made_file("bmp", SIZE)[54:]
+    head = bytearray(made_file("bmp", SIZE)[14:54].ljust(124, b"\0"))
+    head[0], head[56:60] = 124, b"DEBM"
+    head[112:120] = struct.pack("<II", 124 + len(pixels), len(icc))
+    body = bytes(head) + pixels + icc
+    bmp = b"BM" + struct.pack("<IHHI", 14 + len(body), 0, 0, 138) + body
+    for data, profile in ((gif_with(SIZE, b"ICCRGBG1012", blocks + b"\0"), icc[:500]), (bmp, icc)):
+        picture = read(tmp_path, data)
+        assert (picture.metadata.icc, picture.dropped) == (profile, ())
+        assert written(tmp_path, picture, "PNG", "none").count(b"iCCP") == 1
+    assert read(tmp_path, gif_with(SIZE, b"ICCRGBG1012", b"\4none\0")).metadata.icc is None
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from tests.support.made_pictures import (
     saved,
     with_png_chunks,
 )
+from tests.support.made_tiff import made_tiff
 from tests.support.writing import FORMATS, write_picture
 from unlearn.errors import PictureError
 from unlearn.pictures.kinds import holds_picture
@@ -88,6 +89,32 @@ def test_exif_of_a_tiff_survives_and_its_own_layout_does_not(tmp_path, format):
     assert opened(data).info["icc_profile"] == ICC
     if format != "TIFF":
         assert not {256, 257, 273, 279, 34675} & image.keys()
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_the_tags_of_a_bigtiff_are_kept_as_those_of_a_tiff(tmp_path, order):
+    samples = np.zeros((4, 5, 3), np.uint8)
+    tags = {270: (3, [20_000] * 9), 34735: (3, [1, 1, 0, 0]), 296: (3, [3]), 40961: (4, [7])}
+    plain, big = (
+        read_exif(made_tiff(samples, 2, order=order, big=big, tags=tags)) for big in (False, True)
+    )
+    assert big == plain
+    assert (len(big.image[270].raw), big.geo.keys()) == (18, {34735})
+    if order == "<":  # Pillow opens no other BigTIFF
+        data = made_tiff(samples, 2, big=True, tags=tags)
+        assert read(tmp_path, data).metadata.exif.image == big.image
+
+
+@pytest.mark.parametrize("pointer", [4, 13, 16, 18])
+def test_directories_of_a_bigtiff_are_found_by_any_pointer(tmp_path, pointer):
+    gps = struct.pack("<QHHQ8sQ", 1, 1, 2, 2, b"N\0".ljust(8, b"\0"), 0)
+    rows = [(33432, 2, 9, 16 + 8 + 40 + 8), (34853, pointer, 1, 16 + 8 + 40 + 8 + 10)]
+    table = struct.pack("<Q", 2) + b"".join(struct.pack("<HHQQ", *row) for row in rows)
+    exif = read_exif(
+        b"II+\0\x08\0\0\0" + struct.pack("<Q", 16) + table + bytes(8) + b"(c) 2026\0\0" + gps
+    )
+    assert exif.image[33432].raw == b"(c) 2026\0"
+    assert exif.gps[1].raw == b"N\0"
 
 
 def test_big_endian_exif_keeps_its_order(tmp_path):

@@ -3,6 +3,7 @@
 import struct
 import zlib
 
+import numpy as np
 import pytest
 
 from tests.support.made_pictures import (
@@ -14,6 +15,7 @@ from tests.support.made_pictures import (
     saved,
     with_png_chunks,
 )
+from tests.support.made_tiff import made_tiff
 from tests.support.writing import write_picture
 from unlearn.cli.notice_text import left_out_line
 from unlearn.pictures.metadata.exif import Entry, Exif, write_exif
@@ -60,6 +62,22 @@ SOURCES = {
         made_file("png-rgb", SIZE), (b"tIME", bytes.fromhex("07e60102030405")), (b"sBIT", b"\5\6\5")
     ),
     "hints in a tiff": lambda: saved(made_image("RGB", SIZE), "TIFF", tiffinfo={337: "a printer"}),
+    "hints where a tiff lies on its page": lambda: saved(
+        made_image("RGB", SIZE), "TIFF", tiffinfo={286: 2.5}
+    ),
+    "editor-data in a channel of a tiff": lambda: made_tiff(
+        np.zeros((4, 4, 5), np.uint8), 2, extra=(2, 0)
+    ),
+    "private-data in a second block of exif": lambda: jpeg_segments(
+        made_file("jpeg", SIZE),
+        *[
+            (0xE1, b"Exif\0\0" + write_exif(Exif("<", {315: Entry(2, 4, name)})))
+            for name in (b"Zoe\0", b"Ann\0")
+        ],
+    ),
+    "private-data behind a jpeg": lambda: made_file("jpeg", SIZE) + b"SEFT a phone's own",
+    "private-data behind a png": lambda: made_file("png-rgb", SIZE) + b"PK\3\4",
+    "other-copy behind a bmp": lambda: made_file("bmp", SIZE) + made_file("jpeg", SIZE),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.support.made_heic import made_heic
-from tests.support.made_pictures import made_file, made_image, saved
+from tests.support.made_pictures import made_file, made_image, saved, with_png_chunks
 from tests.support.protecting import FakeGenerator, Heard, options_for
 from tests.support.writing import write_picture
 from unlearn.pictures.metadata.xmp import names_regions, without_regions
@@ -105,6 +105,29 @@ def test_places_stay_in_a_jpeg_that_is_stored_as_its_source_is(tmp_path, monkeyp
     assert record.dropped == ()
     assert {_AREA, _LOCATION} <= photo_tags(data)
     assert b"mwg-rs:Regions" in data
+
+
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_what_xmp_says_of_the_size_goes_where_it_is_no_longer_true(tmp_path, orientation):
+    names = b'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:ImageWidth="96" tiff:Make="Made"'
+    names += b' xmlns:exif="http://ns.adobe.com/exif/1.0/" exif:PixelXDimension="96"'
+    exif = Image.Exif()
+    exif[274] = orientation
+    data = saved(made_image("RGB", SIZE), "JPEG", exif=exif, xmp=packet(names, b""))
+    metadata = read(tmp_path, data).metadata
+    assert metadata.chosen("keep", SIZE, as_stored=True).xmp == metadata.xmp
+    left = metadata.chosen("keep", SIZE).xmp
+    assert b'tiff:Make="Made"' in left
+    assert (b"ImageWidth" in left, b"PixelXDimension" in left) == (orientation == 1,) * 2
+
+
+def test_what_text_says_of_the_size_goes_where_it_is_no_longer_true(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    chunks = [(b"tEXt", key + b"\0006") for key in (b"exif:Orientation", b"exif:FNumber")]
+    data = with_png_chunks(saved(made_image("RGB", SIZE), "PNG", exif=exif), *chunks)
+    metadata = read(tmp_path, data).metadata
+    assert dict(metadata.chosen("keep", SIZE).text) == {"exif:FNumber": "6"}
 
 
 def test_places_go_where_the_picture_is_shrunk(tmp_path, monkeypatch):

@@ -32,6 +32,7 @@ SETS = (
     (2, 116, b"(c) 2026"),
     (2, 120, "Zoé at work".encode()),
 )
+XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
 PROHIBITED = b"http://ns.useplus.org/ldf/vocab/DMI-PROHIBITED-AIMLTRAINING"
 PACKET = (
     b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?>'
@@ -104,6 +105,8 @@ def test_a_preview_and_records_that_nobody_knows_leave_iptc():
     for extra in ((2, 202, b"preview"), (8, 10, b"object"), (2, 25, b"\xff\xd8\xff\xe0 picture")):
         assert read_iptc(write_iptc((*SETS, extra)) + b"\0\0") == (SETS, True)
     assert read_iptc(write_iptc(SETS)) == (SETS, False)
+    for tail in (b"\xff\xff", b"\x1c\2", b"\x1c\2\x78\x80\4\0\1\0\0"):
+        assert read_iptc(write_iptc(SETS) + tail) == (SETS, True)
     assert rights_in(SETS[:2]) == ()
 
 
@@ -176,7 +179,8 @@ def test_the_photographer_in_exif_is_kept_as_the_artist_is(tmp_path):
 
 def test_rights_in_the_text_of_a_png_are_kept_by_any_name_for_them(tmp_path):
     rights = ("Author", "artist", "Copyright", "License", "dc:rights", "Disclaimer")
-    others = ("Title", "Authority", "Creator Tool", "Software")
+    rights += ("Copyright Notice", "Usage Terms", "tdm-reservation", "Data Mining")
+    others = ("Title", "Authority", "Creator Tool", "Software", "Comment")
     chunks = [(b"tEXt", f"{key}\0x".encode()) for key in (*rights, *others)]
     metadata = read(tmp_path, with_png_chunks(made_file("png-rgb", SIZE), *chunks)).metadata
     assert dict(metadata.text).keys() == {*rights, *others}
@@ -190,3 +194,159 @@ def test_the_xmp_of_a_gif_is_kept_and_so_are_its_rights(tmp_path):
     rights = picture.metadata.chosen("copyright", SIZE).xmp
     assert PROHIBITED in rights
     assert b"a subject" not in rights
+
+
+RESOURCES = ((0x040A, b"\1"), (0x040B, b"https://zoe.example"), (0x0404, write_iptc(SETS[2:3])))
+BESIDE = (SETS[2], (4, 0x0A, b"\1"), (4, 0x0B, b"https://zoe.example"))
+
+
+def in_photoshop(*resources):
+    return b"".join(
+        b"8BIM" + struct.pack(">HHI", number, 0, len(value)) + value + bytes(len(value) % 2)
+        for number, value in resources
+    )
+
+
+def in_text(kind, content):
+    """Return a PNG with a profile in its text, as ImageMagick writes it."""
+    text = f"Raw profile type {kind}\0\n{kind}\n{len(content):8d}\n{content.hex()}\n"
+    return with_png_chunks(made_file("png-rgb", SIZE), (b"tEXt", text.encode()))
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF"])
+@pytest.mark.parametrize("source", ["jpeg", "png", "tiff"])
+def test_copyright_flag_and_address_of_photoshop_travel(tmp_path, source, format):
+    block = in_photoshop(*RESOURCES)
+    data = {
+        "jpeg": lambda: jpeg_segments(made_file("jpeg", SIZE), (0xED, b"Photoshop 3.0\0" + block)),
+        "png": lambda: in_text("8bim", block),
+        "tiff": lambda: saved(made_image("RGB", SIZE), "TIFF", tiffinfo={34377: block}),
+    }[source]()
+    picture = read(tmp_path, data)
+    assert (picture.metadata.iptc, picture.dropped) == (BESIDE, ())
+    for choice, kept in (("keep", BESIDE), ("copyright", BESIDE), ("none", ())):
+        assert read(tmp_path, written(tmp_path, picture, format, choice)).metadata.iptc == kept
+
+
+def test_other_resources_in_a_tiff_are_named_for_what_they_are(tmp_path):
+    for block, name in (
+        (in_photoshop((0x0408, bytes(16))), "editor-data"),
+        (in_photoshop((0x040C, bytes(40))), "other-copy"),
+        (b"none of its resources", "other-copy"),
+    ):
+        data = saved(made_image("RGB", SIZE), "TIFF", tiffinfo={34377: block})
+        assert read(tmp_path, data).dropped == (name,)
+
+
+@pytest.mark.parametrize("text", ["Copyright 2026 Zoé", "(c) Zoé", "© Zoé", "All rights reserved"])
+def test_comments_that_state_rights_are_kept_as_rights(tmp_path, text):
+    picture = read(tmp_path, saved(made_image("RGB", SIZE), "JPEG", comment=text.encode()))
+    assert picture.metadata.chosen("copyright", SIZE).comments == (text.encode(),)
+    assert text.encode() in written(tmp_path, picture, "JPEG", "copyright")
+    assert read(tmp_path, written(tmp_path, picture, "PNG", "copyright")).metadata.text
+    data = saved(made_image("RGB", SIZE), "JPEG", comment=text.encode("latin-1"))
+    assert read(tmp_path, data).metadata.chosen("copyright", SIZE).text == (("Comment", text),)
+    data = saved(made_image("RGB", SIZE), "JPEG", comment=b"by a tool")
+    plain = read(tmp_path, data).metadata.chosen("copyright", SIZE)
+    assert (plain.comments, plain.text) == ((), ())
+
+
+def test_a_name_of_a_text_may_stand_twice_in_a_png(tmp_path):
+    chunks = [(b"tEXt", b"Copyright\0" + name) for name in (b"Zo\xe9", b"Joe")]
+    picture = read(tmp_path, with_png_chunks(made_file("png-rgb", SIZE), *chunks))
+    both = (("Copyright", "Zoé"), ("Copyright", "Joe"))
+    assert picture.metadata.text == both
+    assert read(tmp_path, written(tmp_path, picture, "PNG")).metadata.text == both
+
+
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-be", "utf-16-le", "utf-32-be"])
+def test_a_packet_in_other_unicode_is_read_and_written_in_utf_8(tmp_path, codec):
+    packet = PACKET.decode().encode(codec)
+    picture = read(tmp_path, saved(made_image("RGB", SIZE), "JPEG", xmp=packet))
+    assert picture.metadata.xmp == PACKET
+    assert PROHIBITED in picture.metadata.chosen("copyright", SIZE).xmp
+
+
+def test_chunks_that_a_webp_does_not_announce_are_read_and_turn_nothing(tmp_path):
+    data = bytearray(saved(made_image("RGB", SIZE), "WEBP", exif=full_exif(6), xmp=PACKET))
+    data[data.index(b"VP8X") + 8] = 0
+    picture = read(tmp_path, bytes(data))
+    assert picture.size == SIZE
+    assert picture.metadata.xmp == PACKET
+    assert picture.metadata.exif.image[33432].raw == b"(c) 2026\0"
+    assert picture.metadata.exif.orientation == 1
+    assert set(picture.dropped) == {"thumbnail", "maker-note"}
+
+
+def test_profiles_in_the_text_of_a_png_are_read(tmp_path):
+    segment = XMP_SEGMENT + PACKET
+    for kind, content in (("xmp", PACKET), ("APP1", segment)):
+        picture = read(tmp_path, in_text(kind, content))
+        assert (picture.metadata.xmp, picture.dropped) == (PACKET, ())
+    picture = read(tmp_path, in_text("APP1", full_exif(6, thumbnail=False)))
+    assert picture.size == SIZE[::-1]
+    assert picture.metadata.exif.image[33432].raw == b"(c) 2026\0"
+    assert picture.dropped == ("maker-note",)
+
+
+@pytest.mark.parametrize(
+    "property",
+    [
+        b'xmlns:a="http://cipa.jp/exif/1.0/" a:Photographer="Zoe"',
+        b'xmlns:a="http://ns.adobe.com/xmp/1.0/DynamicMedia/" a:copyright="Zoe"',
+        b'xmlns:a="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" a:ArtworkOrObject="Zoe"',
+        b'xmlns:a="http://www.w3.org/ns/tdmrep#" a:reservation="1"',
+        b'xmlns:a="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" a:DataMining="no"',
+    ],
+)
+def test_rights_have_more_names_in_xmp(property):
+    packet = PACKET.replace(b' xmp:Rating="3"', b" " + property)
+    assert property.partition(b" ")[2] in rights_of(packet)
+
+
+def test_credentials_that_forbid_training_are_said(tmp_path):
+    store = b"JP\0\1\0\0\0\1jumbc2pa"
+    rule = b"cawg.training-mining\0" + bytes(20) + b"cawg.ai_inference\xa1cusejnotAllowed"
+    for content, said in ((store + rule, True), (store, False)):
+        picture = read(tmp_path, jpeg_segments(made_file("jpeg", SIZE), (0xEB, content)))
+        assert picture.dropped == ("credentials",)
+        assert any("not for training" in notice for notice in picture.notices) is said
+
+
+def test_two_packets_of_one_jpeg_are_joined(tmp_path):
+    title = PACKET.replace(b'plus:DataMining="' + PROHIBITED + b'"', b'xmp:Nickname="two"')
+    title = title.replace(b' xmlns:plus="http://ns.useplus.org/ldf/xmp/1.0/"', b"")
+    title = title.replace(b"(c) Zo\xc3\xa9", b"(c) Ann")
+    plus = b' xmlns:plus="http://ns.useplus.org/ldf/xmp/1.0/"'
+    around = PACKET.replace(plus, b"").replace(b"<rdf:RDF", b"<rdf:RDF" + plus)
+    segments = [(0xE1, XMP_SEGMENT + packet) for packet in (around, title)]
+    picture = read(tmp_path, jpeg_segments(made_file("jpeg", SIZE), *segments))
+    packet = picture.metadata.xmp
+    assert PROHIBITED in rights_of(packet)
+    assert (packet.count(b'"two"'), packet.count(b"(c) Ann"), packet.count(b"(c) Zo")) == (1, 1, 0)
+    broken = [segments[0], (0xE1, XMP_SEGMENT + title[:-80])]
+    picture = read(tmp_path, jpeg_segments(made_file("jpeg", SIZE), *broken))
+    assert picture.metadata.xmp == title[:-80]
+
+
+def test_rights_in_an_extended_packet_are_kept_and_nothing_else_of_it(tmp_path):
+    digest = b"0123456789ABCDEF" * 2
+    main = PACKET.replace(b'plus:DataMining="' + PROHIBITED, b'plus:Version="2').replace(
+        b' xmp:CreatorTool="a tool"',
+        b' xmlns:n="http://ns.adobe.com/xmp/note/" n:HasExtendedXMP="' + digest + b'"',
+    )
+    head = b"http://ns.adobe.com/xmp/extension/\0"
+    sizes = [struct.pack(">2I", len(PACKET), at) for at in (0, 500)]
+    pieces = [digest + sizes[0] + PACKET[:500], digest + sizes[1] + PACKET[500:]]
+    for order in (pieces, pieces[::-1]):
+        segments = [(0xE1, part) for part in (XMP_SEGMENT + main, *(head + one for one in order))]
+        picture = read(tmp_path, jpeg_segments(made_file("jpeg", SIZE), *segments))
+        assert picture.dropped == ("other-copy",)
+        assert PROHIBITED in picture.metadata.xmp
+        assert b"a tool" not in picture.metadata.xmp
+    stale = jpeg_segments(
+        made_file("jpeg", SIZE),
+        (0xE1, XMP_SEGMENT + main),
+        *[(0xE1, head + one.replace(b"0123", b"3210", 1)) for one in pieces],
+    )
+    assert PROHIBITED not in read(tmp_path, stale).metadata.xmp

@@ -16,7 +16,7 @@ SEQUENTIAL, PROGRESSIVE = (0xC0, 0xC1), 0xC2
 
 _DHT, _SOS, _DQT, _DRI, _EOI = 0xC4, 0xDA, 0xDB, 0xDD, 0xD9
 _APP0, _APP1, _APP2, _APP13, _COM = 0xE0, 0xE1, 0xE2, 0xED, 0xFE
-_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC}
+FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC}
 _OPENING: Final = b"\xff\xd8\xff\xe0\0\x10JFIF\0\1\1"
 _START: Final = _OPENING + b"\0\0\1\0\1\0\0"
 _END: Final = b"\xff\xd9"
@@ -30,9 +30,9 @@ _XMP_ORIENTATION: Final = re.compile(rb"(tiff:Orientation(?:=[\"']|>))1")
 def bare(data: bytes) -> tuple[bytes, int]:
     """Return a JPEG without anything but picture and JFIF header, and its frame's marker (or 0)."""
     parts, frame = [_START], 0
-    for marker, segment in _segments(data):
-        frame = marker if marker in _FRAMES else frame
-        if marker in _FRAMES or marker in (_DHT, _DQT, _DRI, _SOS):
+    for marker, segment in segments(data):
+        frame = marker if marker in FRAMES else frame
+        if marker in FRAMES or marker in (_DHT, _DQT, _DRI, _SOS):
             parts.append(segment)
     return b"".join([*parts, _END]), frame
 
@@ -44,9 +44,7 @@ def dressed(data: bytes, metadata: Metadata, orientation: int) -> bytes:
     without other metadata. Raises PictureError if something does not fit into a segment.
     """
     parts = [_start(metadata.density, orientation), *_metadata(metadata, orientation)]
-    parts += [
-        _renumbered(marker, segment) for marker, segment in _segments(data) if marker != _APP0
-    ]
+    parts += [_renumbered(marker, segment) for marker, segment in segments(data) if marker != _APP0]
     return b"".join([*parts, _END])
 
 
@@ -85,7 +83,7 @@ def _metadata(metadata: Metadata, orientation: int) -> Iterator[bytes]:
         yield _segment(_COM, comment)
 
 
-def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
+def segments(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield marker and bytes of every segment up to the end; coded data goes with its scan."""
     at = 2
     while found := _MARKER.search(data, at):
@@ -102,9 +100,9 @@ def _segments(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 def _renumbered(marker: int, segment: bytes) -> bytes:
     """Return a frame or scan with its components numbered from 1, as JFIF wants it, not from 0."""
-    if marker not in _FRAMES and marker != _SOS:
+    if marker not in FRAMES and marker != _SOS:
         return segment
-    at, size = (10, 3) if marker in _FRAMES else (5, 2)
+    at, size = (10, 3) if marker in FRAMES else (5, 2)
     changed = bytearray(segment)
     for place in range(at, at + size * segment[at - 1], size):
         changed[place] += 1

@@ -21,9 +21,11 @@ from unlearn.pictures.metadata.left_out import (
 )
 
 Order = Literal["<", ">"]
+_BYTE_ORDERS: Mapping[Order, Literal["little", "big"]] = {"<": "little", ">": "big"}
 
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED = 1, 2, 3, 4, 5, 7
 _VALUE_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+_WIDE_BYTES = {13: 4, 16: 8, 18: 8}  # whole numbers of a TIFF that become LONG
 _LARGEST_TEXT = 65_536
 _LARGEST_OPAQUE = 4_096  # no standard tag but UserComment needs more
 
@@ -45,7 +47,7 @@ _INTEROP_TAGS = frozenset({1, 2})  # the index, which may say Adobe RGB, and its
 _FIRST_PRIVATE = 32_768
 _KNOWN_PRIVATE = frozenset({33723, 34377, 34675, 37724, 50706, 52545, 59932, 59933})
 _GPS_TAGS = frozenset(range(32))
-_HINT_TAGS = frozenset({290, 291, 301, 321, 333, 337})
+_HINT_TAGS = frozenset({280, 281, 286, 287, 290, 291, 301, 321, 333, 337})
 
 
 @dataclass(frozen=True)
@@ -104,11 +106,12 @@ def read_exif(block: Data, start: int = 0) -> Exif:
     """
     while block[:6] == b"Exif\0\0":
         block = block[6:]
-    order: Order = "<" if block[:4] == b"II*\0" else ">"
-    if len(block) < 14 or block[:4] not in (b"II*\0", b"MM\0*"):
+    order: Order = "<" if block[:2] == b"II" else ">"
+    big = block[:4] in (b"II+\0", b"MM\0+")
+    if len(block) < 14 or not (big or block[:4] in (b"II*\0", b"MM\0*")):
         raise ValueError("no EXIF header")
-    reader = _Reader(block, order)
-    start = start or struct.unpack_from(order + "I", block, 4)[0]
+    reader = _Reader(block, order, big=big)
+    start = start or int.from_bytes(block[8:16] if big else block[4:8], _BYTE_ORDERS[order])
     if not 8 <= start <= len(block) - 6:
         raise ValueError("no EXIF directory")
     image, following = reader.directory(start, _IMAGE_TAGS)
@@ -126,46 +129,59 @@ def read_exif(block: Data, start: int = 0) -> Exif:
 class _Reader:
     """Walks the directories of one block, counting damaged entries and naming dropped ones."""
 
-    def __init__(self, block: Data, order: Order) -> None:
+    def __init__(self, block: Data, order: Order, *, big: bool = False) -> None:
         self.block, self.order = block, order
+        self.count, self.pointer = (order + "Q", order + "Q") if big else (order + "H", order + "I")
+        self.row = struct.Struct(order + ("HHQ8s" if big else "HHI4s"))
         self.damaged = 0
         self.dropped: list[str] = []
 
     def directory(self, start: int, wanted: frozenset[int]) -> tuple[dict[int, Entry], int]:
         """Return the wanted entries of a directory, and where the next one is (0: none)."""
         entries: dict[int, Entry] = {}
-        if not 8 <= start <= len(self.block) - 2:
+        head, row = struct.calcsize(self.count), self.row.size
+        if not 8 <= start <= len(self.block) - head:
             return entries, 0
-        (count,) = struct.unpack_from(self.order + "H", self.block, start)
-        end = start + 2 + 12 * count
-        for at in range(start + 2, min(end, len(self.block) - 11), 12):
-            tag, kind, values = struct.unpack_from(self.order + "HHI", self.block, at)
+        (count,) = struct.unpack_from(self.count, self.block, start)
+        end = start + head + row * count
+        for at in range(start + head, min(end, len(self.block) - row + 1), row):
+            tag, kind, values, content = self.row.unpack_from(self.block, at)
             if tag == _MAKER_NOTE:
                 self.dropped.append(MAKER_NOTE)
-            elif tag in wanted and (entry := self._entry(at + 8, tag, kind, values)):
+            elif tag in wanted and (entry := self._entry(content, tag, kind, values)):
                 entries[tag] = entry
             elif tag in _HINT_TAGS:
                 self.dropped.append(HINTS)
             elif tag >= _FIRST_PRIVATE and tag not in wanted:
                 self.dropped += [PRIVATE_DATA] * (tag not in _KNOWN_PRIVATE)
-        if end + 4 > len(self.block):
+        if end + struct.calcsize(self.pointer) > len(self.block):
             return entries, 0
-        return entries, struct.unpack_from(self.order + "I", self.block, end)[0]
+        return entries, struct.unpack_from(self.pointer, self.block, end)[0]
 
-    def _entry(self, at: int, tag: int, kind: int, count: int) -> Entry | None:
-        """Return one entry, or None for a damaged, oversized or picture-bearing value."""
-        size = _VALUE_BYTES.get(kind, 0) * count
+    def _entry(self, content: bytes, tag: int, kind: int, count: int) -> Entry | None:
+        """Return one entry, or None for a damaged, oversized or picture-bearing value.
+
+        `content` is its value, or where that is if it is longer.
+        """
+        width = _VALUE_BYTES.get(kind) or _WIDE_BYTES.get(kind, 0)
+        size = width * count
         opaque = kind in (BYTE, UNDEFINED) and tag != USER_COMMENT
         limit = _LARGEST_OPAQUE if opaque else _LARGEST_TEXT
-        if size > 4:
-            (at,) = struct.unpack_from(self.order + "I", self.block, at)
-        raw = self.block[at : at + size] if size <= limit else b""
+        raw = content[:size]
+        if size > len(content):
+            (at,) = struct.unpack(self.pointer, content)
+            raw = self.block[at : at + size] if size <= limit else b""
         if not size or len(raw) < size:
             self.damaged += 1
             return None
         if holds_picture(raw):
             self.dropped.append(OTHER_COPY)
             return None
+        if kind in _WIDE_BYTES:
+            order = _BYTE_ORDERS[self.order]
+            places = range(0, size, width)
+            values = [int.from_bytes(raw[at : at + width], order) for at in places]
+            return whole(self.order, LONG, *(min(value, 0xFFFFFFFF) for value in values))
         return Entry(kind, count, raw)
 
 

@@ -1,7 +1,12 @@
-"""IPTC data sets (IIM 4.2): captions, bylines, keywords and rights, as agencies write them."""
+"""IPTC data sets (IIM 4.2): captions, bylines, keywords and rights, as agencies write them.
+
+What Photoshop says of rights beside them, its copyright flag and address, stands among them as
+data sets of record 4: its resource 0x040A is (4, 0x0A).
+"""
 
 import re
 import struct
+from collections.abc import Mapping
 from typing import Final
 
 from unlearn.pictures.kinds import holds_picture
@@ -11,6 +16,8 @@ DataSet = tuple[int, int, bytes]  # its record, its number, its value
 _MARK: Final = 0x1C
 _RESOURCE: Final = 0x0404
 _RECORDS: Final = (1, 2)
+_BESIDE: Final = 4
+_BESIDE_NUMBERS: Final = (0x0A, 0x0B)  # copyright flag, address
 _PREVIEWS: Final = frozenset({200, 201, 202})
 _LARGEST: Final = 32_767
 _CHARACTERS: Final = (1, 90)
@@ -24,18 +31,20 @@ _HEX_LINE: Final = 72
 def read_iptc(block: bytes) -> tuple[tuple[DataSet, ...], bool]:
     """Return the data sets that may stay, and whether any had to go: previews and what is unknown.
 
-    Raises ValueError if the block is none.
+    What follows a broken one goes. Raises ValueError if there is none before it.
     """
     kept: list[DataSet] = []
     at, dropped = 0, False
     end = len(block.rstrip(b"\0"))  # a value may end in zeros, and what follows all of them too
     while at < end:
-        if at + 5 > len(block) or block[at] != _MARK:
-            raise ValueError("no IPTC")
-        record, number, length = struct.unpack_from(">BBH", block, at + 1)
+        head = block[at : at + 5].ljust(5, b"\0")
+        mark, record, number, length = struct.unpack(">BBBH", head)
         value = block[at + 5 : at + 5 + length]
-        if len(value) < length or length > _LARGEST:
-            raise ValueError("IPTC ends too early")
+        cut = at + 5 + length > len(block)
+        if mark != _MARK or cut or length > _LARGEST:
+            if not kept:
+                raise ValueError("no IPTC")
+            return tuple(kept), True
         at += 5 + length
         if record in _RECORDS and number not in _PREVIEWS and not holds_picture(value):
             kept.append((record, number, value))
@@ -49,12 +58,46 @@ def write_iptc(sets: tuple[DataSet, ...]) -> bytes:
     return b"".join(
         struct.pack(">BBBH", _MARK, record, number, len(value)) + value
         for record, number, value in sets
+        if record != _BESIDE
+    )
+
+
+def beside(resources: Mapping[int, bytes]) -> tuple[DataSet, ...]:
+    """Return what resources of Photoshop's say of rights beside IPTC."""
+    values = ((number, resources.get(_BESIDE << 8 | number)) for number in _BESIDE_NUMBERS)
+    return tuple(
+        (_BESIDE, number, value)
+        for number, value in values
+        if isinstance(value, bytes) and 0 < len(value) <= _LARGEST and not holds_picture(value)
+    )
+
+
+def read_resources(block: bytes) -> dict[int, bytes]:
+    """Return resources of Photoshop's by number, as far as they go."""
+    found, at = dict[int, bytes](), 0
+    while block[at : at + 4] == b"8BIM" and at + 12 <= len(block):
+        (number,) = struct.unpack_from(">H", block, at + 4)
+        at += 6 + (block[at + 6] // 2 + 1) * 2  # its name
+        length = int.from_bytes(block[at : at + 4], "big")
+        found.setdefault(number, block[at + 4 : at + 4 + length])
+        at += 4 + length + length % 2
+    return found
+
+
+def write_resources(sets: tuple[DataSet, ...]) -> bytes:
+    """Return data sets as resources of Photoshop's."""
+    block = write_iptc(sets)
+    parts = [(_RESOURCE, block)] if block else []
+    parts += [(_BESIDE << 8 | number, value) for record, number, value in sets if record == _BESIDE]
+    return b"".join(
+        b"8BIM" + struct.pack(">HHI", number, 0, len(value)) + value + b"\0" * (len(value) % 2)
+        for number, value in parts
     )
 
 
 def rights_in(sets: tuple[DataSet, ...]) -> tuple[DataSet, ...]:
     """Return the data sets about rights, with the one that says how all are written."""
-    kept = [(r, n, value) for r, n, value in sets if r == 2 and n in _RIGHTS]
+    kept = [(r, n, value) for r, n, value in sets if r == _BESIDE or (r == 2 and n in _RIGHTS)]
     characters = [one for one in sets if one[:2] == _CHARACTERS]
     return (*characters, *kept) if kept else ()
 
@@ -66,32 +109,24 @@ def without_place(sets: tuple[DataSet, ...]) -> tuple[DataSet, ...]:
 
 def segment_content(sets: tuple[DataSet, ...]) -> bytes:
     """Return the content of the segment of a JPEG that holds data sets."""
-    return _PHOTOSHOP + _resource(write_iptc(sets))
+    return _PHOTOSHOP + write_resources(sets)
 
 
 def raw_profile(sets: tuple[DataSet, ...]) -> tuple[str, str]:
     """Return key and text of the chunk of a PNG that holds data sets, as ImageMagick writes it."""
-    content = _resource(write_iptc(sets))
+    content = write_resources(sets)
     digits = content.hex()
     lines = [digits[at : at + _HEX_LINE] for at in range(0, len(digits), _HEX_LINE)]
     return "Raw profile type iptc", "\n".join(["", "iptc", f"{len(content):8d}", *lines, ""])
 
 
-def from_raw_profile(text: str) -> bytes | None:
-    """Return the block in a chunk's text, None unless it holds that and nothing else."""
+def from_raw_profile(text: str) -> dict[int, bytes]:
+    """Return the resources of Photoshop's in a chunk's text; IPTC may stand there alone."""
+    content = profile_in(text) or b""
+    return {_RESOURCE: content} if content[:1] == bytes([_MARK]) else read_resources(content)
+
+
+def profile_in(text: str) -> bytes | None:
+    """Return what a chunk of a PNG holds in hexadecimal, None if it is no such chunk."""
     digits = "".join(text.split("\n")[3:])
-    if not re.fullmatch("([0-9a-fA-F]{2})*", digits):
-        return None
-    content = bytes.fromhex(digits)
-    if content[:1] == bytes([_MARK]):
-        return content
-    head = b"8BIM" + struct.pack(">H", _RESOURCE) + b"\0\0"
-    length = int.from_bytes(content[8:12], "big")
-    whole = content.startswith(head) and len(content) in (12 + length, 12 + length + length % 2)
-    return content[12 : 12 + length] if whole else None
-
-
-def _resource(block: bytes) -> bytes:
-    """Return a block as a resource of Photoshop's."""
-    head = b"8BIM" + struct.pack(">HHI", _RESOURCE, 0, len(block))
-    return head + block + b"\0" * (len(block) % 2)
+    return bytes.fromhex(digits) if re.fullmatch("([0-9a-fA-F]{2})+", digits) else None

@@ -16,20 +16,38 @@ from PIL import Image
 from unlearn.pictures.choices import MetadataChoice
 from unlearn.pictures.kinds import Data, chunks, holds_picture, tiff_directories
 from unlearn.pictures.metadata.density import Density, read_density
-from unlearn.pictures.metadata.embedded import XMP_OF_GIF, second_pictures
+from unlearn.pictures.metadata.embedded import (
+    EXTENDED_XMP,
+    XMP_OF_GIF,
+    forbids_training,
+    profile_of,
+    resources_of_tiff,
+    second_pictures,
+)
 from unlearn.pictures.metadata.exif import (
+    ORIENTATION,
+    SHORT,
     Exif,
     for_colour,
     for_output,
     read_exif,
+    whole,
     without_regions,
     write_exif,
 )
-from unlearn.pictures.metadata.iptc import DataSet, from_raw_profile, read_iptc, rights_in
+from unlearn.pictures.metadata.iptc import (
+    DataSet,
+    beside,
+    from_raw_profile,
+    profile_in,
+    read_iptc,
+    rights_in,
+)
 from unlearn.pictures.metadata.iptc import without_place as iptc_without_place
 from unlearn.pictures.metadata.isobmff import Container
 from unlearn.pictures.metadata.left_out import (
     COLOUR,
+    CREDENTIALS,
     EXIF,
     GAIN_MAP,
     IPTC,
@@ -39,8 +57,19 @@ from unlearn.pictures.metadata.left_out import (
     THUMBNAIL,
     XMP,
 )
+from unlearn.pictures.metadata.texts import (
+    APP1_TEXT,
+    EXIF_TEXT,
+    IPTC_TEXTS,
+    XMP_TEXT,
+    as_text,
+    is_about_rights,
+    read_texts,
+)
 from unlearn.pictures.metadata.xmp import (
+    in_utf8,
     is_readable,
+    joined,
     names_place,
     names_regions,
     rights_of,
@@ -56,16 +85,20 @@ _ADOBE_RGB = (
 )
 _LARGEST_COLOUR = 32
 _IPTC_RESOURCE, _IPTC_TAG = 0x0404, 33723
-_IPTC_TEXTS = frozenset({"Raw profile type iptc", "Raw profile type 8bim"})
+_OPT_OUT_LOST = (
+    "its content credentials say that it is not for training, and are left out: say so in its XMP "
+    "too (plus:DataMining)"
+)
+_XMP_SEGMENT = b"http://ns.adobe.com/xap/1.0/\0"
 _XMP_OPEN = re.compile(rb"<(?:xmp|xap):Thumbnails\b[^>]{0,1000}>")
 _XMP_CLOSE = re.compile(rb"</(?:xmp|xap):Thumbnails\s{0,9}>")
 _XMP_PICTURES = re.compile(rb":Thumbnails|xmpGImg|xapGImg|[A-Za-z0-9+/]{4096}")
 _XMP_OTHERS = re.compile(rb"GImage:|GDepth:|GAudio:|HdrPlusMakernote|google\.com/photos/dd/")
 _GPS_LATITUDE = 2
-_RIGHTS_KEY = re.compile(  # of the text of a PNG, by itself or as a program's own (dc:rights)
-    "([a-z]+:)?(author|artist|creator|copyright|rights|licen[cs]e|credit|disclaimer)", re.IGNORECASE
-)
 _XMP_OF_GIF = re.compile(rb"!\xff\x0b" + XMP_OF_GIF + rb"(.*?)\x01\xff\xfe\xfd", re.DOTALL)
+_SIZE_KEY = re.compile(  # as ImageMagick writes them
+    "(exif|tiff):(orientation|(exif)?image(width|length)|pixel[xy]dimension)", re.IGNORECASE
+)
 _PLACE_KEY = re.compile("gps|latitude|longitude|location", re.IGNORECASE)
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:=[\"']|>))([0-9])")
 _PROFILE_FITS = {b"GRAY": ("L", "LA", "I;16"), b"RGB ": ("RGB", "RGBA")}
@@ -112,8 +145,11 @@ class Metadata:
             return replace(self._without_place(), exif=exif and replace(exif, gps={}, geo={}))
         if choice == "copyright":
             xmp, iptc = self.xmp and _rights(self.xmp), rights_in(self.iptc)
-            text = tuple(pair for pair in self.text if _RIGHTS_KEY.fullmatch(pair[0]))
-            return replace(look, exif=exif, xmp=xmp, iptc=iptc, text=text)
+            text = tuple(pair for pair in self.text if is_about_rights(*pair))
+            comments = tuple(
+                one for one in self.comments if is_about_rights("Comment", as_text(one))
+            )
+            return replace(look, exif=exif, xmp=xmp, iptc=iptc, text=text, comments=comments)
         return replace(self, exif=exif)
 
     def _without_place(self) -> "Metadata":
@@ -131,7 +167,9 @@ class Metadata:
             xmp = self.xmp and xmp_without_regions(self.xmp)
         except ValueError:
             xmp = None
-        return replace(self, exif=self.exif and without_regions(self.exif), xmp=xmp, moved=False)
+        exif = self.exif and without_regions(self.exif)
+        text = tuple(pair for pair in self.text if not _SIZE_KEY.fullmatch(pair[0]))
+        return replace(self, exif=exif, xmp=xmp, text=text, moved=False)
 
     @property
     def names_regions(self) -> bool:
@@ -197,11 +235,15 @@ def read_metadata(
     """
     found = Findings()
     exif = _exif(image, data, name, found)
+    if name == "WEBP":
+        exif = exif or _unannounced(image, data, found)
     xmp = _xmp(image, data, name, found)
     found.orientation = _orientation(exif, image, name)
     found.dropped += second_pictures(image, data, name)
     found.dropped += container.beside if container else ()
-    icc = _profile(image, mode, found)
+    if CREDENTIALS in found.dropped and forbids_training(data):
+        found.notices.append(_OPT_OUT_LOST)
+    icc = _profile(image, profile_of(data, name), mode, found)
     colour = tuple(_colour(data, name, container, profiled=icc is not None))
     if exif and exif.is_adobe_rgb and not colour and icc is None:
         colour = _ADOBE_RGB
@@ -209,7 +251,8 @@ def read_metadata(
     stored = exif.orientation if exif and name == "TIFF" else found.orientation
     if density and stored > 4:
         density = density.turned()
-    text, comments = _text(image, name, found)
+    text, comments, pictures = read_texts(image, data, name)
+    found.dropped += [OTHER_COPY] * pictures
     iptc = _iptc(image, name, found)
     moved = stored != 1 or bool(container and (container.turned or container.cropped))
     found.metadata = Metadata(icc, exif, xmp, text, colour, density, comments, iptc, moved)
@@ -219,9 +262,19 @@ def read_metadata(
     return found
 
 
-def _profile(image: Image.Image, mode: str, found: Findings) -> bytes | None:
+def _unannounced(image: Image.Image, data: Data, found: Findings) -> Exif | None:
+    """Read what a WebP holds though its header does not say so; nobody turns a picture by it."""
+    parts = dict(chunks(data, "WEBP"))
+    image.info.setdefault("xmp", parts.get(b"XMP "))
+    block = parts.get(b"EXIF") if "exif" not in image.info else None
+    exif = _read_exif(block, 0, found) if block else None
+    upright = exif and {**exif.image, ORIENTATION: whole(exif.order, SHORT, 1)}
+    return replace(exif, image=upright) if exif and upright else None
+
+
+def _profile(image: Image.Image, own: bytes | None, mode: str, found: Findings) -> bytes | None:
     """Return the colour profile byte for byte if it speaks of colours such as the output has."""
-    profile = image.info.get("icc_profile")
+    profile = own or image.info.get("icc_profile")
     if "icc_profile" in image.info and not profile:
         found.notices.append("the colour profile is damaged and was left out")
     if not profile or image.mode == "CMYK":
@@ -251,21 +304,22 @@ def _colour(
 def _exif(image: Image.Image, data: Data, name: str, found: Findings) -> Exif | None:
     """Return the EXIF block, or None with a notice when it cannot be read."""
     block = data if name == "TIFF" else image.info.get("exif")
-    if block is None and (profile := image.info.get("Raw profile type exif")):
-        hexadecimal = "".join(str(profile).split("\n")[3:])
-        block = (
-            bytes.fromhex(hexadecimal) if re.fullmatch("([0-9a-fA-F]{2})*", hexadecimal) else b"?"
-        )
+    if block is None and (profile := image.info.get(EXIF_TEXT)):
+        block = profile_in(str(profile)) or b"?"
+    if block is None and (segment := profile_in(str(image.info.get(APP1_TEXT, "")))):
+        block = segment if segment.startswith(b"Exif\0") else None
     if not block:
         return None
     start = 0
     if name == "TIFF":
-        if data[2:4] in (b"+\0", b"\0+"):
-            found.notices.append("the tags of a BigTIFF are not read and were left out")
-            return None
         directories = tiff_directories(data)
         start = next((at for at, reduced in directories if not reduced), 0)
         found.dropped += [THUMBNAIL] * (len(directories) - 1)
+    return _read_exif(block, start, found)
+
+
+def _read_exif(block: Data, start: int, found: Findings) -> Exif | None:
+    """Return a block of EXIF, or None with a notice when it cannot be read."""
     try:
         exif = read_exif(block, start)
     except ValueError:
@@ -279,15 +333,16 @@ def _exif(image: Image.Image, data: Data, name: str, found: Findings) -> Exif | 
 
 def _xmp(image: Image.Image, data: Data, name: str, found: Findings) -> bytes | None:
     """Return the XMP packet upright and without embedded pictures, or None."""
-    packet = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp") or b""
+    packet = _packet(image)
     if name == "GIF" and (extension := _XMP_OF_GIF.search(data)):
-        packet = extension[1]
-    packet = packet.encode() if isinstance(packet, str) else bytes(packet)
+        packet = in_utf8(extension[1])
     packet, thumbnails = _without_thumbnails(packet)
     if thumbnails:
         found.dropped.append(THUMBNAIL)
     if b"hdrgm:" in packet or b"HDRGainMap:" in packet:
         found.dropped.append(GAIN_MAP)
+    if b":provenance" in packet and b"//purl.org/dc/terms/" in packet:
+        found.dropped.append(CREDENTIALS)
     if _XMP_OTHERS.search(packet):
         found.dropped.append(OTHER_COPY)
     try:
@@ -299,6 +354,29 @@ def _xmp(image: Image.Image, data: Data, name: str, found: Findings) -> bytes | 
         found.dropped.append(OTHER_COPY)
         return _rights(packet)
     return _XMP_ORIENTATION.sub(rb"\g<1>1", packet) or None
+
+
+def _packet(image: Image.Image) -> bytes:
+    """Return the XMP packet as the file has it, but one and in UTF-8; empty without one.
+
+    Of an extended packet, which holds what is large, only the rights are in it. Each of its pieces
+    begins with a digest (32), which the packet names, its size (4) and its place (4).
+    """
+    info = image.info
+    segments = [part for name, part in getattr(image, "applist", ()) if name == "APP1"]
+    packets = [part[len(_XMP_SEGMENT) :] for part in segments if part.startswith(_XMP_SEGMENT)]
+    extended = [part[len(EXTENDED_XMP) :] for part in segments if part.startswith(EXTENDED_XMP)]
+    extended = [part for part in extended if part[:32] in b"".join(packets)]
+    extended.sort(key=lambda part: part[36:40])
+    packets.insert(0, _rights(b"".join(part[40:] for part in extended)) or b"")
+    packets = [in_utf8(packet) for packet in packets if packet]
+    if len(packets) > 1:
+        return joined(packets)
+    packet = info.get("xmp") or info.get("XML:com.adobe.xmp") or b""
+    if not packet and (text := info.get(XMP_TEXT) or info.get(APP1_TEXT)):
+        segment = profile_in(str(text)) or b""
+        packet = b"" if segment.startswith(b"Exif\0") else segment.removeprefix(_XMP_SEGMENT)
+    return in_utf8(packet.encode() if isinstance(packet, str) else bytes(packet))
 
 
 def _rights(packet: bytes) -> bytes | None:
@@ -333,56 +411,32 @@ def _orientation(exif: Exif | None, image: Image.Image, name: str) -> int:
         return exif.orientation
     if name in ("AVIF", "HEIC"):
         return 1  # their boxes say it, which Pillow puts into EXIF and pi-heif applies
-    packet = image.info.get("XML:com.adobe.xmp") or image.info.get("xmp") or b""
-    packet = packet.encode() if isinstance(packet, str) else packet
-    match = _XMP_ORIENTATION.search(packet)
+    match = _XMP_ORIENTATION.search(_packet(image))
     value = int(match[2]) if match else 1
     return value if 1 <= value <= 8 else 1
 
 
 def _iptc(image: Image.Image, name: str, found: Findings) -> tuple[DataSet, ...]:
     """Return the data sets of IPTC that may stay."""
-    block: object = image.info.get("photoshop", {}).get(_IPTC_RESOURCE)
+    resources = image.info.get("photoshop", {})
+    texts = getattr(image, "text", {}) if name == "PNG" else {}
+    for key in sorted(IPTC_TEXTS & texts.keys()):
+        resources = {**resources, **from_raw_profile(str(texts[key]))}
     if name == "TIFF":
-        block = getattr(image, "tag_v2", {}).get(_IPTC_TAG)
+        resources = resources_of_tiff(image)
+    block: object = resources.get(_IPTC_RESOURCE)
+    rights = beside(resources)
+    if name == "TIFF":
+        block = getattr(image, "tag_v2", {}).get(_IPTC_TAG, block)
         if isinstance(block, tuple):  # of whole numbers, which is what many programs call it
             order = "<" if image.tag_v2.prefix == b"II" else ">"  # type: ignore[attr-defined]
             block = struct.pack(f"{order}{len(block)}I", *block)
-    texts = getattr(image, "text", {}) if name == "PNG" else {}
-    for key in _IPTC_TEXTS & texts.keys():
-        block = from_raw_profile(str(texts[key]))
     if not isinstance(block, bytes):
-        return ()
+        return rights
     try:
         kept, dropped = read_iptc(block)
     except ValueError:
         found.dropped.append(OTHER_COPY)
-        return ()
+        return rights
     found.dropped += [OTHER_COPY] * dropped
-    return kept
-
-
-def _text(
-    image: Image.Image, name: str, found: Findings
-) -> tuple[tuple[tuple[str, str], ...], tuple[bytes, ...]]:
-    """Return text and comments that describe the picture and hold none.
-
-    A comment of a JPEG is among both; that of another format is text.
-    """
-    texts: list[tuple[str, str]] = []
-    if name == "PNG":
-        texts = [(key, str(value)) for key, value in getattr(image, "text", {}).items()]
-    comments = [part for segment, part in getattr(image, "applist", ()) if segment == "COM"]
-    if not comments and isinstance(image.info.get("comment"), bytes):
-        comments = [image.info["comment"]]
-    comments = [comment for comment in comments if comment]
-    texts += [("Comment", comment.decode("utf-8", "replace")) for comment in comments]
-    kept: list[tuple[str, str]] = []
-    for key, value in texts:
-        if key in _IPTC_TEXTS and from_raw_profile(value) is not None:
-            continue
-        if key.startswith("Raw profile type") or holds_picture(value.encode("utf-8", "replace")):
-            found.dropped.append(OTHER_COPY)
-        elif key != "XML:com.adobe.xmp":
-            kept.append((key, value))
-    return tuple(kept), tuple(comment for comment in comments if not holds_picture(comment))
+    return kept + rights

@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from json import detect_encoding
 from typing import Final
 from xml.dom.minidom import Document, Element, parseString
 from xml.parsers.expat import ExpatError
@@ -26,6 +28,9 @@ _RIGHTS: Final[dict[str, frozenset[str] | None]] = {
     ),
     "http://iptc.org/std/Iptc4xmpCore/1.0/xmlns/": frozenset({"CreatorContactInfo"}),
     "http://ns.adobe.com/tiff/1.0/": frozenset({"Artist", "Copyright"}),
+    "http://ns.adobe.com/xmp/1.0/DynamicMedia/": frozenset({"artist", "copyright"}),
+    "http://cipa.jp/exif/1.0/": frozenset({"Photographer"}),
+    "http://iptc.org/std/Iptc4xmpExt/2008-02-29/": frozenset({"ArtworkOrObject", "DataMining"}),
 }
 
 # Properties that speak of a second picture or a video, which is never in an output. The last of the
@@ -41,9 +46,10 @@ _ANNOUNCED: Final = (
     ("http://ns.apple.com/HDRGainMap/", ("",)),
     ("http://ns.apple.com/pixeldatainfo/", ("",)),
     ("http://ns.adobe.com/xmp/note/", ("HasExtendedXMP",)),
+    ("http://purl.org/dc/terms/", ("provenance",)),  # where its content credentials are
 )
 _SPEAKS: Final = re.compile(
-    rb"MotionPhoto|MicroVideo|HdrPlusMakernote|HasExtendedXMP|hdrgm:|hdr-gain-map|HDRGainMap"
+    rb":provenance|MotionPhoto|MicroVideo|HdrPlusMakernote|HasExtendedXMP|hdrgm:|hdr-gain-map|HDRGainMap"
     rb"|pixeldatainfo|google\.com/photos/(dd|1\.0/(container|depthmap|image|audio))/"
 )
 
@@ -76,7 +82,24 @@ _HAS_REGIONS: Final = re.compile(
     rb"|SubjectArea|SubjectLocation|crs:(Has)?Crop|photos/1\.0/panorama/"
 )
 
+# How large the file is that a packet came from, which an output that was turned or shrunk is not.
+_SIZES: Final = (
+    ("http://ns.adobe.com/tiff/1.0/", ("ImageWidth", "ImageLength")),
+    ("http://ns.adobe.com/exif/1.0/", ("PixelXDimension", "PixelYDimension")),
+)
+_STATES_SIZE: Final = re.compile(rb"ImageWidth|ImageLength|Pixel[XY]Dimension")
+
 Wanted = Callable[[str, str], bool]  # of a namespace and a name in it
+
+
+def in_utf8(packet: bytes) -> bytes:
+    """Return a packet in UTF-8, in whatever Unicode it is; one that is in none as it is."""
+    codec = detect_encoding(packet)
+    if codec.startswith("utf-8"):
+        return packet
+    with suppress(UnicodeDecodeError):
+        return packet.decode(codec).removeprefix("\ufeff").encode()
+    return packet
 
 
 def rights_of(packet: bytes) -> bytes | None:
@@ -85,6 +108,26 @@ def rights_of(packet: bytes) -> bytes | None:
     Raises ValueError if the packet cannot be read.
     """
     return only(packet, _is_about_rights)
+
+
+def joined(packets: Sequence[bytes]) -> bytes:
+    """Return the last packet with what only those before it say; as it is if one is unreadable."""
+    if len(packets) < 2:
+        return b"".join(packets)
+    try:
+        *others, document = (_parsed(packet) for packet in packets)
+        (whole,) = document.getElementsByTagNameNS(_RDF, "RDF")
+        for other in reversed(others):
+            said = {name for part in _descriptions(document) for name in _properties(part)}
+            for part in _descriptions(other):
+                if _cut(part, lambda *name: name not in said):  # noqa: B023 - called at once
+                    _declare(part)
+                    whole.appendChild(document.importNode(part, deep=True))
+        packet = _packed(document)
+        _parsed(packet)
+    except ValueError:
+        return packets[-1]
+    return packet
 
 
 def true_of_one(packet: bytes) -> bytes | None:
@@ -109,11 +152,12 @@ def names_place(packet: bytes) -> bool:
 
 
 def without_regions(packet: bytes) -> bytes | None:
-    """Return a packet that names no places in the picture; None if nothing is left.
+    """Return a packet that names no places in the picture nor its size; None if nothing is left.
 
-    Raises ValueError if it names some and cannot be read.
+    Raises ValueError if it does and cannot be read.
     """
-    return only(packet, _is_no_region) if names_regions(packet) else packet
+    says = names_regions(packet) or _STATES_SIZE.search(packet)
+    return only(packet, _is_no_region) if says else packet
 
 
 def names_regions(packet: bytes) -> bool:
@@ -151,7 +195,7 @@ def _none_of(properties: Sequence[tuple[str, tuple[str, ...]]]) -> Wanted:
 
 _is_of_picture: Final = _none_of(_ANNOUNCED)
 _is_no_place: Final = _none_of(_PLACE)
-_is_no_region: Final = _none_of(_REGIONS)
+_is_no_region: Final = _none_of((*_REGIONS, *_SIZES))
 
 
 def _is_about_rights(namespace: str, name: str) -> bool:
@@ -190,6 +234,25 @@ def _descriptions(document: Document) -> Iterator[Element]:
         parent = element.parentNode
         if isinstance(parent, Element) and (parent.namespaceURI, parent.localName) == (_RDF, "RDF"):
             yield element
+
+
+def _properties(description: Element) -> Iterator[tuple[str, str]]:
+    """Yield namespace and name of the properties in a description."""
+    parts = (*(description.attributes or {}).values(), *description.childNodes)
+    for part in parts:
+        if part.namespaceURI not in (None, _RDF, _DECLARATIONS):
+            yield part.namespaceURI, part.localName
+
+
+def _declare(description: Element) -> None:
+    """Copy into a description the prefixes that are declared around it."""
+    around = description.parentNode
+    while isinstance(around, Element):
+        for attribute in (around.attributes or {}).values():
+            declared = attribute.namespaceURI == _DECLARATIONS
+            if declared and not description.hasAttribute(attribute.name):
+                description.setAttributeNS(_DECLARATIONS, attribute.name, attribute.value)
+        around = around.parentNode
 
 
 def _cut(description: Element, wanted: Wanted) -> int:
