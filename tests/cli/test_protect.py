@@ -121,6 +121,8 @@ def test_large_pictures_are_expected_to_take_longer(here, capsys, monkeypatch):
     make_picture(here / "large" / "a.png", size=(1000, 1000))
     protect("large", "--out", "two")
     assert "1 picture, about 11 s at the rate of the last run, " in to_protect(capsys)
+    protect("large", "--out", "three", "--max-pixels", "999999")  # it is refused at once
+    assert "1 picture, about 1 s at the rate of the last run, " in to_protect(capsys)
     (here / "empty").mkdir()
     (here / "empty/a.png").touch()  # of no size, and no work
     protect("empty", "--out", "three")

@@ -34,12 +34,12 @@ def forecast(options: ProtectOptions) -> Forecast:
         raise UsageProblem("--plan counts picture files; it knows neither archives nor --merge")
     options, header, ground = lay_out(options)
     todo = [ground.plan.pictures[number] for number in ground.work.pending]
-    work = sum(map(work_of, todo))
+    work = sum(work_of(picture, options.max_pixels) for picture in todo)
     _, device = load_generator(Path(options.generator), options.device)
     kind = pace_kind(options, ground.settings.generator_sha256, device)
     known_by, each = _KNOWN, seconds_each(kind)
     if each is None and todo:
-        tried = sample(todo)
+        tried = sample([one for one in todo if one.pixels <= options.max_pixels])
         _try(options, tried)
         each = seconds_each(kind) if len(tried) > LEAST_KNOWN else None
         known_by = _TOO_FEW if each is None else _TRIAL.format(len(tried))
@@ -61,7 +61,7 @@ def sample(pictures: Sequence[PlannedPicture]) -> list[PlannedPicture]:
     ordered = sorted(pictures, key=lambda picture: picture.pixels)
     for count in range(min(_TRIED, len(ordered)), LEAST_KNOWN + 1, -1):
         chosen = _spread(ordered, count)
-        if sum(map(work_of, chosen)) <= _TRIED_MEGAPIXELS:
+        if sum(picture.pixels / 1e6 for picture in chosen) <= _TRIED_MEGAPIXELS:
             return chosen
     return _spread(ordered, min(LEAST_KNOWN + 1, len(ordered)))
 

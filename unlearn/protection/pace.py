@@ -13,9 +13,13 @@ _LEAST_SECONDS: Final = 1.0
 _EACH: Final = 0.1  # megapixels whose time any picture takes, however small; measured on a CPU
 
 
-def work_of(picture: PlannedPicture) -> float:
-    """Return how much work a picture is, in megapixels; one whose header says nothing is broken."""
-    return (picture.pixels if picture.size else 0) / 1e6 + _EACH
+def work_of(picture: PlannedPicture, most: int) -> float:
+    """Return how much work a picture is, in megapixels.
+
+    One whose header says nothing, or more than `most` pixels, is refused at once.
+    """
+    known = picture.size and picture.pixels <= most
+    return (picture.pixels if known else 0) / 1e6 + _EACH
 
 
 def pace_kind(options: ProtectOptions, generator_sha256: str, device: str) -> str:
@@ -32,7 +36,7 @@ class Pace:
 
     def __init__(self, options: ProtectOptions, started: Started) -> None:
         self.kind = pace_kind(options, started.generator_sha256, started.device)
-        self._work = {picture.name: work_of(picture) for picture in started.todo}
+        self._work = {one.name: work_of(one, options.max_pixels) for one in started.todo}
         self._whole = sum(self._work.values())
         self._done = 0.0
         self._first = self._last = (0, 0.0, 0.0)  # pictures, work and the time by then
