@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from tests.support.making import CLASSES, make_labels, make_rng
 from tests.support.sweeps import few
@@ -48,6 +49,28 @@ def share_inside(noise, directions):
     """Return the share of the energy of noise (N, 3, S, S) in the span of directions."""
     basis = torch.linalg.qr(directions).Q
     return float((noise.flatten(1) @ basis).square().sum() / noise.square().sum())
+
+
+@pytest.mark.parametrize("size", [8, 64])  # more pictures than values, and far more values
+def test_weights_are_those_of_gradient_descent_in_double_precision(size):
+    stream = torch.Generator().manual_seed(1)
+    labels = torch.arange(60) % 3
+    own = torch.rand(3, 3, size, size, generator=stream)[labels]
+    light = torch.rand(60, 1, 1, 1, generator=stream)
+    pixels = (255 * (light + own + torch.rand(own.shape, generator=stream)) / 3).to(torch.uint8)
+    data = LabelledPictures(pixels, labels, ("a", "b", "c"))
+    found = linear_weights(data, 5)
+    rows, stream = pixels.flatten(1).double() / 255, torch.Generator().manual_seed(5)
+    start = torch.rand(3, rows.shape[1], generator=stream) * 2 - 1
+    weights = (start / rows.shape[1] ** 0.5).double()
+    for epoch in range(980):
+        rate = 0.1 * 0.1 ** ((epoch >= 490) + (epoch >= 735))
+        order = torch.randperm(60, generator=stream)
+        errors = (rows[order] @ weights.T).softmax(1) - F.one_hot(labels[order], 3)
+        weights -= rate * errors.T @ rows[order] / 60
+    assert (found - weights).abs().max() < 2e-2 * weights.abs().max()
+    if size == 64:
+        assert (found - weights).abs().max() < 1e-5 * weights.abs().max()
 
 
 @pytest.mark.parametrize("noise", few([signed, rolled], signed))

@@ -20,6 +20,9 @@ _FEWEST_STEPS = 980  # what the authors' 50 000 pictures get in 20 epochs
 _BATCH = 1024
 _RATE = 0.1
 _TOGETHER = 256  # pictures at once as float32; 200 MB at 256 pixels
+_LARGE = (
+    16  # values of a picture for each picture, from where on products of pictures are less work
+)
 _LEADING = 256  # principal components among which directions of second order are sought
 _ROUNDS = 4  # of subspace iteration that find them
 _EACH = 8  # per class: a sign is one direction; a roll is two, sine and cosine, for each frequency
@@ -37,16 +40,57 @@ def linear_weights(data: LabelledPictures, seed: int) -> Tensor:
     stream = torch.Generator().manual_seed(seed % 2**63)
     start = torch.rand(len(data.classes), length, generator=stream) * 2 - 1
     weights: Tensor = (start / length**0.5).to(data.pixels.device)  # as nn.Linear begins
+    if _LARGE * count <= length:
+        return _from_products(data, weights, stream)
+    for rate, batch in _batches(count, stream, data.pixels.device):
+        gradient = torch.zeros_like(weights)
+        for index in batch.split(_TOGETHER):
+            rows = _flat(data.pixels[index])
+            gradient += _errors(rows @ weights.T, data.labels[index]).T @ rows
+        weights -= rate * gradient / len(batch)
+    return weights
+
+
+def _batches(
+    count: int, stream: torch.Generator, device: torch.device
+) -> Iterator[tuple[float, Tensor]]:
+    """Yield the rate and the pictures of every step."""
     epochs = max(_EPOCHS, math.ceil(_FEWEST_STEPS / math.ceil(count / _BATCH)))
     for epoch in range(epochs):
         rate = _RATE * 0.1 ** ((epoch >= epochs // 2) + (epoch >= epochs * 3 // 4))
-        order = torch.randperm(count, generator=stream).to(data.pixels.device)
-        for batch in order.split(_BATCH):
-            gradient = torch.zeros_like(weights)
-            for index in batch.split(_TOGETHER):
-                gradient += _gradient(weights, _flat(data.pixels[index]), data.labels[index])
-            weights -= rate * gradient / len(batch)
+        for batch in torch.randperm(count, generator=stream).to(device).split(_BATCH):
+            yield rate, batch
+
+
+def _from_products(data: LabelledPictures, start: Tensor, stream: torch.Generator) -> Tensor:
+    """Return what the same steps make of the weights, from products of pictures alone.
+
+    A step adds multiples of pictures, so that only those are followed: far less work where pictures
+    have many more values than there are pictures. In double precision, as products are large and
+    differ little.
+    """
+    begun = torch.cat([rows.double() @ start.double().T for rows in _rows(data)])
+    products, shares = _products(data), torch.zeros_like(begun)
+    for rate, batch in _batches(len(data), stream, start.device):
+        errors = _errors(begun[batch] + products[batch] @ shares, data.labels[batch])
+        shares[batch] -= rate * errors / len(batch)
+    weights = start.clone()
+    for part, rows in zip(shares.float().split(_TOGETHER), _rows(data), strict=True):
+        weights += part.T @ rows
     return weights
+
+
+def _products(data: LabelledPictures) -> Tensor:
+    """Return the products (N, N) of all pictures with each other, in double precision."""
+    index = torch.arange(len(data)).split(_TOGETHER)
+    products = torch.empty(len(data), len(data), dtype=torch.float64, device=data.pixels.device)
+    for number, part in enumerate(index):
+        rows = _flat(data.pixels[part]).double()
+        for other in index[: number + 1]:
+            block = rows @ _flat(data.pixels[other]).double().T
+            products[part[:, None], other] = block
+            products[other[:, None], part] = block.T
+    return products
 
 
 def principal_directions(data: LabelledPictures, seed: int) -> Tensor:
@@ -101,11 +145,11 @@ def _flat(pixels: Tensor) -> Tensor:
     return pixels.flatten(1).to(torch.float32) / 255
 
 
-def _gradient(weights: Tensor, rows: Tensor, labels: Tensor) -> Tensor:
-    """Return the gradient of the summed cross entropy with respect to the weights (K, D)."""
-    errors = (rows @ weights.T).softmax(dim=1)
-    errors[torch.arange(len(rows), device=rows.device), labels] -= 1
-    return errors.T @ rows
+def _errors(scores: Tensor, labels: Tensor) -> Tensor:
+    """Return the gradient of the summed cross entropy with respect to the scores (n, K)."""
+    errors = scores.softmax(dim=1)
+    errors[torch.arange(len(errors), device=errors.device), labels] -= 1
+    return errors
 
 
 def _projected(data: LabelledPictures, seed: int) -> LabelledPictures:
