@@ -16,7 +16,7 @@ def found(report, arm, rho_a):
     shares = [
         100 * line["accuracy_last"]
         for line in report["results"]
-        if (line["arm"], line["rho_a"]) == (arm, rho_a)
+        if (line["arm"], line["rho_a"], line["countermeasure"]) == (arm, rho_a, "none")
     ]
     if not shares:
         return None
@@ -32,6 +32,7 @@ def found(report, arm, rho_a):
         ("base", "strong"),
         ("casts", "casts"),
         ("motifs", "motifs"),
+        ("strong", "strong_motifs"),
     ],
 )
 def test_what_a_generator_was_measured_to_do_is_what_its_report_says(name, file):
