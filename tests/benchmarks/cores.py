@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,12 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         copied(args.data, work / "in", args.pictures)
-        home = {"UNLEARN_HOME": str(work / "home"), "HOME": str(work)}
-        _start(_python("protect", str(work / "in"), "--out", str(work / "protected")), home, 1)
+        first = _python("protect", str(work / "in"), "--out", str(work / "protected"))
+        _end(_begin(first, work, 1))
         ways = [way for way in _ways(work) if args.only in way.command]
         for _ in range(args.repeats):
             for way in ways:
-                way.spent.append(_seconds(way, home))
+                way.spent.append(_seconds(way, work))
                 shutil.rmtree(work / "out", ignore_errors=True)
     print("| command | way | clock, s | CPU, s |\n|---|---|---|---|")
     for way in ways:
@@ -96,7 +96,7 @@ def _python(*line: str) -> tuple[str, ...]:
     return (sys.executable, "-m", "unlearn", *line)
 
 
-def _seconds(way: Way, home: Mapping[str, str]) -> tuple[float, float]:
+def _seconds(way: Way, home: Path) -> tuple[float, float]:
     """Return the seconds of the clock and of all processors that a way takes."""
     before, began = _spent(), time.monotonic()
     running = [_begin(line, home, way.threads) for line in way.lines]
@@ -105,14 +105,9 @@ def _seconds(way: Way, home: Mapping[str, str]) -> tuple[float, float]:
     return time.monotonic() - began, _spent() - before
 
 
-def _start(line: Sequence[str], home: Mapping[str, str], threads: int) -> None:
-    """Run one line to its end."""
-    _end(_begin(line, home, threads))
-
-
-def _begin(line: Sequence[str], home: Mapping[str, str], threads: int) -> "subprocess.Popen[str]":
+def _begin(line: Sequence[str], home: Path, threads: int) -> "subprocess.Popen[str]":
     """Start a line with a home and a number of threads of its own."""
-    environment = {**os.environ, **home, "OMP_NUM_THREADS": str(threads)}
+    environment = {**os.environ, "HOME": str(home), "OMP_NUM_THREADS": str(threads)}
     return subprocess.Popen(
         line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

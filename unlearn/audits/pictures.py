@@ -92,7 +92,7 @@ def side_of(folder: Path, labels: str = "auto", against: Path | None = None) -> 
             "pictures of different things into one folder per class, or name a folder with "
             "pictures of others: --against FOLDER"
         )
-        raise UsageProblem("; ".join((problem, *files.notices)))
+        raise UsageProblem(files.with_hints(problem))
     side = typical_side([source.path for source, _ in files.train])
     if side is None:
         raise NothingFound(f"there are no pictures in the class folders of {printable(folder)}")

@@ -20,9 +20,7 @@ _FEWEST_STEPS = 980  # what the authors' 50 000 pictures get in 20 epochs
 _BATCH = 1024
 _RATE = 0.1
 _TOGETHER = 256  # pictures at once as float32; 200 MB at 256 pixels
-_LARGE = (
-    16  # values of a picture for each picture, from where on products of pictures are less work
-)
+_LARGE = 16  # values of a picture for each picture, from where on products are less work
 _LEADING = 256  # principal components among which directions of second order are sought
 _ROUNDS = 4  # of subspace iteration that find them
 _EACH = 8  # per class: a sign is one direction; a roll is two, sine and cosine, for each frequency
@@ -40,7 +38,7 @@ def linear_weights(data: LabelledPictures, seed: int) -> Tensor:
     stream = torch.Generator().manual_seed(seed % 2**63)
     start = torch.rand(len(data.classes), length, generator=stream) * 2 - 1
     weights: Tensor = (start / length**0.5).to(data.pixels.device)  # as nn.Linear begins
-    if _LARGE * count <= length:
+    if _LARGE * count <= length and weights.device.type != "mps":  # which has no double precision
         return _from_products(data, weights, stream)
     for rate, batch in _batches(count, stream, data.pixels.device):
         gradient = torch.zeros_like(weights)

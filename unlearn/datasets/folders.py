@@ -63,6 +63,10 @@ class LabelledFiles:
     found: str
     notices: tuple[str, ...]
 
+    def with_hints(self, problem: str) -> str:
+        """Return a problem, and after it what was noticed while labels were looked for."""
+        return "; ".join((problem, *self.notices))
+
 
 def load_labelled(
     folder: Path,
@@ -96,7 +100,7 @@ def load_labelled(
             f"{folder}: labelled data needs at least two class folders with pictures in them, "
             f"found {len(files.classes)}"
         )
-        raise UsageProblem("; ".join((problem, *files.notices)))
+        raise UsageProblem(files.with_hints(problem))
     return load_files(folder, files, image_size, choose)
 
 

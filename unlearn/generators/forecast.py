@@ -80,7 +80,7 @@ def counted(options: TrainOptions) -> Data:
             raise NothingFound(f"{options.data}: no pictures to train on")
         if len(files.classes) < 2 and labels != "one":
             problem = f"{options.data}: labelled data needs at least two class folders"
-            raise UsageProblem("; ".join((problem, *files.notices)))
+            raise UsageProblem(files.with_hints(problem))
         side = options.image_size or fitting_size([source.path for source, _ in files.train])
         found = Data(len(files.train), len(files.classes), side)
     pictures = min(found.pictures, options.pictures or found.pictures)

@@ -342,11 +342,11 @@ def _consider(
         findings.skipped[suffix or "without suffix"] += 1
 
 
-def is_picture(path: Path, *, by_content: bool = False) -> bool:
+def is_picture(path: Path) -> bool:
     """Tell whether a file shows something by its name or its content, readable here or not."""
     suffix = path.suffix.lower()
     content, _, unsupported = _look(path, suffix)
-    return bool(content or unsupported) or (suffix in PICTURE_SUFFIXES and not by_content)
+    return bool(content or unsupported) or suffix in PICTURE_SUFFIXES
 
 
 def _look(path: Path, suffix: str) -> tuple[str, tuple[int, int] | None, str | None]:

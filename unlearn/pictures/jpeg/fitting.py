@@ -73,8 +73,9 @@ class Fit:
             del planes
             self.decoded = _decoded(self.data(), self.scene.pixels.shape)
             over = _over(self.scene, self.decoded)
-            yield not over.any()
-            if not over.any():
+            done = not over.any()
+            yield done
+            if done:
                 return
             if number >= _ALONE:
                 over = _with_neighbours(over)
